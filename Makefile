@@ -1,0 +1,118 @@
+# mailraft. `make help` lists the targets; everything is built under build/<variant>/.
+
+VARIANT ?= release
+B       := build/$(VARIANT)
+PREFIX  ?= /usr/local
+DESTDIR ?=
+CC      := gcc
+JOBS    ?= $(shell nproc)
+
+# ---- flags, a variable a concern ----
+STANDARD := -std=c11 -D_GNU_SOURCE -pthread
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wformat=2 -Wundef -Wcast-qual -Wwrite-strings -Wvla -Wswitch-enum \
+	-Wnull-dereference -Wduplicated-cond -Wlogical-op -Werror
+INCLUDES := -I. -I$(B)/proto
+DEBUG    := -g
+OPTIMISE_release := -O2
+OPTIMISE_asan    := -O1 -fno-omit-frame-pointer
+OPTIMISE_tsan    := -O1
+OPTIMISE_coverage := -O0
+SANITIZE_release :=
+SANITIZE_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZE_tsan    := -fsanitize=thread
+SANITIZE_coverage := --coverage
+# The sanitizers' instrumentation hides from gcc what it needs to prove pointers non-null.
+QUIET_asan := -Wno-null-dereference
+QUIET_tsan := -Wno-null-dereference
+
+CFLAGS  := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(WARNINGS) \
+	$(QUIET_$(VARIANT)) $(INCLUDES)
+# Generated code and nanopb's headers are not ours to warn about.
+CFLAGS_GENERATED := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(INCLUDES)
+LDFLAGS := $(SANITIZE_$(VARIANT)) -pthread
+LIBS    := -lprotobuf-nanopb
+
+# ---- sources: found, not listed ----
+# The world: the seams that the simulator replaces with its own.
+WORLD_SOURCES := common/memory.c common/sync.c common/clock.c
+COMMON_SOURCES := $(filter-out $(WORLD_SOURCES),$(wildcard common/*.c))
+SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
+SIM_SOURCES   := $(wildcard test/sim/*.c)
+HISTORY_SOURCES := $(wildcard test/history/*.c)
+UNIT_TESTS    := $(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c))
+TOOLS_C       := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
+TOOLS_SCRIPT  := $(filter-out %.c %.h %.md,$(wildcard tools/*))
+
+PROTO_SOURCES := $(B)/proto/raft.pb.c
+object = $(patsubst %.c,$(B)/%.o,$(1))
+ROOMS    := $(call object,$(COMMON_SOURCES) $(SERVER_SOURCES)) $(PROTO_SOURCES:.c=.o)
+WORLD    := $(call object,$(WORLD_SOURCES))
+SIM      := $(call object,$(SIM_SOURCES))
+HISTORY  := $(call object,$(HISTORY_SOURCES))
+
+# Tools that drive the simulator link its world instead of the real one.
+SIM_TOOLS := raftsim
+PLAIN_TOOLS := $(filter-out $(SIM_TOOLS),$(TOOLS_C))
+BINARIES := $(B)/raftd $(addprefix $(B)/,$(TOOLS_C))
+
+.PHONY: all help
+all: $(BINARIES) ## build raftd and the tools (VARIANT=release|asan|tsan|coverage)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- building ----
+$(B)/proto/raft.pb.c $(B)/proto/raft.pb.h &: proto/raft.proto proto/raft.options
+	@mkdir -p $(B)/proto
+	PATH=/usr/bin:$$PATH protoc --proto_path=proto --nanopb_out=$(B)/proto proto/raft.proto
+
+$(B)/proto/%.o: $(B)/proto/%.c
+	$(CC) $(CFLAGS_GENERATED) -MMD -MP -c $< -o $@
+
+$(B)/%.o: %.c | $(B)/proto/raft.pb.h
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+# Archives, so that a program links only the rooms it uses.
+$(B)/librooms.a: $(ROOMS)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/libworld.a: $(WORLD)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/libsim.a: $(SIM)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/libhistory.a: $(HISTORY)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+LIBS_raftctl := -lhiredis
+$(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) $(LIBS_$*) -o $@
+
+$(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+
+# ---- tests ----
+CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
+$(B)/test/unit/%: $(B)/test/unit/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) $(CHECK_LIBS) -o $@
+# Tests of the simulator itself live in its world.
+$(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
+	$(CC) $(LDFLAGS) $^ $(LIBS) $(CHECK_LIBS) -o $@
+
+.PHONY: unit
+unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests
+	test/run-unit $(B) $(UNIT_TESTS)
+
+.PHONY: clean
+clean: ## remove everything built
+	rm -rf build
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

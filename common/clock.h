@@ -1,0 +1,20 @@
+/* clock.h - what time it is.
+ *
+ * SEAM. Production links common/clock.c. The simulator links its own, which answers with the
+ * virtual time of the server that is running, bent by that server's clock faults. Rules never read
+ * a clock: whoever calls them passes `now_ns`.
+ *
+ * Thread: any. Never blocks. */
+#ifndef MAILRAFT_COMMON_CLOCK_H
+#define MAILRAFT_COMMON_CLOCK_H
+
+#include "common/types.h"
+
+/* Nanoseconds since some fixed instant; never goes back. All deadlines are in it. */
+u64 clock_monotonic_ns(void);
+
+/* Nanoseconds since 1970, as the operator's clock has it; may jump. Only for what people read and
+ * for the time stamped into entries. Nothing about safety or elections depends on it. */
+u64 clock_wall_ns(void);
+
+#endif

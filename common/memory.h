@@ -1,0 +1,23 @@
+/* memory.h - the one door to the heap for every room of a server.
+ *
+ * SEAM. Production links common/memory.c (malloc, and a clear end when there is none left: every
+ * promise already made is on disk, so ending loses nothing). The simulator links its own, which
+ * charges each allocation to the server that is running, so that a crashed server is dropped
+ * without unwinding. Rooms therefore never call malloc, strdup or asprintf.
+ *
+ * Thread: any. Never returns NULL: when memory is out the process says so and ends with 71. */
+#ifndef MAILRAFT_COMMON_MEMORY_H
+#define MAILRAFT_COMMON_MEMORY_H
+
+#include <stddef.h>
+
+void *memory_alloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
+void *memory_alloc_zero(size_t count, size_t size)
+    __attribute__((malloc, alloc_size(1, 2), returns_nonnull));
+/* As realloc; `pointer` may be NULL. */
+void *memory_resize(void *pointer, size_t size) __attribute__((alloc_size(2), returns_nonnull));
+/* NULL is a no-op. */
+void memory_free(void *pointer);
+char *memory_copy_string(const char *text) __attribute__((malloc, returns_nonnull));
+
+#endif

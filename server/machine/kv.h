@@ -1,0 +1,90 @@
+/* kv.h - the key-value machine: Redis' string commands over binary-safe keys and values.
+ *
+ * Command encoding (the body of struct command, and the payload of log entries), little-endian:
+ *   u8 command (enum kv_command), u8 zero, u16 argument count,
+ *   then for each argument: u32 size, bytes.
+ * Arguments are those behind the command's name. Answers are RESP3 values; error texts are Redis'.
+ *
+ * State: an array of KV_TABLES small hash tables (one large one would stall for as long as it
+ * takes to rehash millions of keys). Values are immutable counted blocks. */
+#ifndef MAILRAFT_MACHINE_KV_H
+#define MAILRAFT_MACHINE_KV_H
+
+#include "server/machine/machine.h"
+
+/* X(NAME, class, min arguments, max arguments (-1: any), key step)
+ * Arguments are counted without the name. Key step: 0 no key, 1 the first argument alone,
+ * 2 every other argument (MSET), -1 every argument. */
+#define KV_COMMANDS(X)           \
+    X(GET, READ, 1, 1, 1)        \
+    X(SET, WRITE, 2, -1, 1)      \
+    X(MGET, READ, 1, -1, -1)     \
+    X(MSET, WRITE, 2, -1, 2)     \
+    X(DEL, WRITE, 1, -1, -1)     \
+    X(EXISTS, READ, 1, -1, -1)   \
+    X(INCR, WRITE, 1, 1, 1)      \
+    X(INCRBY, WRITE, 2, 2, 1)    \
+    X(DECR, WRITE, 1, 1, 1)      \
+    X(DECRBY, WRITE, 2, 2, 1)    \
+    X(APPEND, WRITE, 2, 2, 1)    \
+    X(STRLEN, READ, 1, 1, 1)     \
+    X(GETDEL, WRITE, 1, 1, 1)    \
+    X(CAS, WRITE, 3, 3, 1)       \
+    X(DBSIZE, READ, 0, 0, 0)     \
+    X(SCAN, READ, 1, -1, 0)      \
+    X(FLUSHALL, WRITE, 0, 1, 0)
+
+enum kv_command {
+    KV_NONE = 0,
+#define X(name, class, min, max, keys) KV_##name,
+    KV_COMMANDS(X)
+#undef X
+        KV_COMMAND_END
+};
+
+struct kv_limits {
+    u32 key_bytes_max;   /* 64 KiB */
+    u32 value_bytes_max; /* 8 MiB; also what APPEND may make */
+};
+
+/* A command as its arguments, which are borrowed. */
+struct kv_argument {
+    const u8 *data;
+    u32 size;
+};
+
+struct kv_command_info {
+    enum kv_command command;
+    const char *name; /* "get" */
+    bool writes;
+    int arguments_min;
+    int arguments_max;
+    int key_step;
+};
+
+/* The command with this name, in any case, or NULL. */
+const struct kv_command_info *kv_command_find(const u8 *name, size_t size);
+const struct kv_command_info *kv_command_info(enum kv_command command);
+
+/* Whether the command may enter the log: number of arguments, sizes of keys and values, syntax of
+ * options. On refusal appends a RESP error to `answer` with Redis' text, and returns false. Used
+ * by the client port, so that what cannot work costs no log entry. Thread: any. */
+bool kv_command_check(const struct kv_limits *limits, const struct kv_command_info *info,
+                      const struct kv_argument *arguments, u32 count, struct buffer *answer);
+
+/* Bytes of the command's encoding, and the encoding itself (`to` has that room). Thread: any. */
+size_t kv_command_size(const struct kv_argument *arguments, u32 count);
+void kv_command_encode(enum kv_command command, const struct kv_argument *arguments, u32 count,
+                       u8 *to);
+/* Decodes at most `capacity` arguments. Returns their number, or -1 when the bytes are no command.
+ */
+int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,
+                      struct kv_argument *arguments, u32 capacity);
+
+/* An empty key space. Ownership: the caller destroys it through its ops. */
+struct machine *kv_create(const struct kv_limits *limits);
+
+/* Number of keys. Thread: the machine's. */
+u64 kv_key_count(const struct machine *machine);
+
+#endif

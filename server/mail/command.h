@@ -1,0 +1,99 @@
+/* command.h - what a client asks, on its way to the machine, and the way its answer takes back.
+ *
+ * A command comes from somewhere that wants exactly one answer: a client's connection, a follower
+ * that forwarded it, a simulated client. That somewhere is its `sink`. Whoever has a command ends
+ * it with one call of command_answer (or command_redirect, where it allows that).
+ *
+ * An answer is the bytes of one RESP3 value. Errors come in two kinds that are never mixed up:
+ * *definite* ones say that the command was not and will not be executed; the one *indefinite* one
+ * (-TIMEOUT) says that it may have been, or may be yet. */
+#ifndef MAILRAFT_MAIL_COMMAND_H
+#define MAILRAFT_MAIL_COMMAND_H
+
+#include "common/bytes.h"
+#include "common/types.h"
+
+struct command_sink;
+
+enum command_class {
+    COMMAND_WRITE,  /* goes through the log */
+    COMMAND_READ,   /* linearizable, answered from the machine after a confirming round */
+    COMMAND_STATUS, /* the answer is this server's own state as text: status.h */
+    COMMAND_SETTING /* body is "key\0value\0", a run-time setting: server_set */
+};
+
+struct command {
+    struct command *next; /* list link of whoever holds the command */
+    enum command_class class;
+    bool after_write;    /* READ: the same client has a write under way, which it must see */
+    bool may_redirect;   /* the client asked for redirects instead of forwarding */
+    struct span body;    /* the machine's encoding of the command; one reference is the command's */
+    u64 arrived_ns;      /* monotonic time of arrival at this server */
+    struct command_sink *sink;
+    void *owner; /* the sink's: which client */
+    u64 slot;    /* the sink's: which of the client's answers */
+    u64 wait;    /* free for whoever holds the command: the index or round that it waits for */
+};
+
+struct command_sink_ops {
+    /* Takes the answer. Consumes the command (command_destroy). Never blocks. */
+    void (*answer)(struct command_sink *sink, struct command *command, const u8 *answer,
+                   size_t size);
+    /* Tells the client to go to that server itself. Consumes the command. */
+    void (*redirect)(struct command_sink *sink, struct command *command, server_id leader);
+    /* The end of a pile: sends out the answers gathered since the last call. */
+    void (*flush)(struct command_sink *sink);
+};
+
+struct command_sink {
+    const struct command_sink_ops *ops;
+};
+
+/* Ways for a command to fail in the hands of Raft. X(name, definite?, text without '-' and CRLF) */
+#define COMMAND_FAILURES(X)                                                                      \
+    X(COMMAND_NO_LEADER, true, "CLUSTERDOWN no leader is known; nothing was executed")           \
+    X(COMMAND_LEADER_LOST, true, "CLUSTERDOWN the leader could not be reached; nothing was executed") \
+    X(COMMAND_BUSY, true, "BUSY too many commands are waiting; nothing was executed, try again")  \
+    X(COMMAND_NO_SPACE, true, "NOSPACE the disk is full; nothing was executed")                   \
+    X(COMMAND_TOO_LARGE, true, "ERR command is larger than the configured limits; nothing was executed") \
+    X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")        \
+    X(COMMAND_UNKNOWN_OUTCOME, false, "TIMEOUT outcome unknown: the command may or may not have been executed")
+
+enum command_failure {
+#define X(name, definite, text) name,
+    COMMAND_FAILURES(X)
+#undef X
+};
+
+/* A command of the caller's; all fields but class, body and sink are zero. `body`'s reference is
+ * taken over. */
+struct command *command_create(enum command_class class, struct span body,
+                               struct command_sink *sink);
+/* For sinks only: everybody else answers. */
+void command_destroy(struct command *command);
+
+void command_answer(struct command *command, const u8 *answer, size_t size);
+void command_fail(struct command *command, enum command_failure failure);
+void command_redirect(struct command *command, server_id leader);
+
+/* The failure's text as a RESP error without '-' and line end. */
+const char *command_failure_text(enum command_failure failure);
+bool command_failure_is_definite(enum command_failure failure);
+
+/* ---- lists of commands, first in first out ---- */
+
+struct command_list {
+    struct command *first;
+    struct command *last;
+    u32 count;
+    u64 bytes; /* of the bodies */
+};
+
+void command_list_put(struct command_list *list, struct command *command);
+/* The first, taken out of the list, or NULL. */
+struct command *command_list_take(struct command_list *list);
+/* Moves all of `from` behind `to`. */
+void command_list_move(struct command_list *to, struct command_list *from);
+void command_list_fail(struct command_list *list, enum command_failure failure);
+
+#endif

@@ -1,0 +1,117 @@
+/* mail.h - everything that can happen to a server, as one kind of letter.
+ *
+ * Whoever learns something (a peer's reader, the client port, a job, a signal) writes it into a
+ * `struct mail` and posts it; the state loops read nothing else. A *pile* is the mail a loop has
+ * taken in but not yet dealt with, oldest on top. What a loop leaves on it, the next one finds.
+ *
+ * The mail of peers is a message; its kinds are numbered as in message.h, so that one switch in
+ * each loop names all of them. */
+#ifndef MAILRAFT_MAIL_MAIL_H
+#define MAILRAFT_MAIL_MAIL_H
+
+#include "server/mail/command.h"
+#include "server/rules/message.h"
+
+enum mail_kind {
+    /* From a peer: `message`. */
+    MAIL_PRE_VOTE = MESSAGE_PRE_VOTE,
+    MAIL_PRE_VOTE_REPLY = MESSAGE_PRE_VOTE_REPLY,
+    MAIL_REQUEST_VOTE = MESSAGE_REQUEST_VOTE,
+    MAIL_REQUEST_VOTE_REPLY = MESSAGE_REQUEST_VOTE_REPLY,
+    MAIL_APPEND_ENTRIES = MESSAGE_APPEND_ENTRIES,
+    MAIL_APPEND_ENTRIES_REPLY = MESSAGE_APPEND_ENTRIES_REPLY,
+    MAIL_FORWARD = MESSAGE_FORWARD,
+    MAIL_FORWARD_REPLY = MESSAGE_FORWARD_REPLY,
+    MAIL_TIMEOUT_NOW = MESSAGE_TIMEOUT_NOW,
+
+    MAIL_COMMANDS = 32, /* from the client port: `commands` */
+    MAIL_CONNECTED,     /* our connection to `peer` is new: what was on its way may be lost */
+    MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
+    MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
+    MAIL_CAMPAIGN,      /* a person or test wants this server to campaign now, as if leadership
+                           had been handed to it */
+    MAIL_ELECTION_TIMEOUT, /* the election timer is to go off now, whatever the clock says */
+    MAIL_STOP              /* the server is to stop in good order */
+};
+
+/* Entries that a leader wanted for a peer, and that were no longer in memory. */
+struct entries_read {
+    server_id peer;    /* whom they are for */
+    u64 first;         /* index of the first record */
+    u32 count;         /* 0: they could not be read */
+    struct span records;
+};
+
+struct mail {
+    struct mail *next;
+    enum mail_kind kind;
+    u32 size; /* what it counts against its mailbox's budget, bytes; set by mail_create */
+    union {
+        struct message message;
+        struct command_list commands;
+        server_id peer;
+        struct entries_read read;
+    } as;
+};
+
+/* A letter with a zeroed body. Ownership: the caller, until it is posted. */
+struct mail *mail_create(enum mail_kind kind);
+
+/* Frees it with everything in it. Commands still in it fail with COMMAND_STOPPING. */
+void mail_destroy(struct mail *mail);
+
+/* Whether it came from a peer, and `as.message` is in use. */
+bool mail_is_message(const struct mail *mail);
+
+/* "append-reply", "commands". Never NULL. */
+const char *mail_kind_word(enum mail_kind kind);
+
+/* ---- the slot: where mail is posted ---- */
+
+/* How readers, client port and jobs reach a server, whatever its design: a mailbox, or a handler
+ * under a lock. */
+struct mail_slot;
+
+struct mail_slot_ops {
+    /* See mailbox_post and mailbox_try_post. */
+    bool (*post)(struct mail_slot *slot, struct mail *mail);
+    bool (*try_post)(struct mail_slot *slot, struct mail *mail);
+};
+
+struct mail_slot {
+    const struct mail_slot_ops *ops;
+};
+
+/* Posts mail, waiting while there is no room for it. Consumes it; false when the server takes no
+ * more mail at all. Thread: any but the server's. Blocks. */
+bool mail_post(struct mail_slot *slot, struct mail *mail);
+
+/* As mail_post, but never waits; when it returns false the mail is still the caller's. */
+WARN_UNUSED bool mail_try_post(struct mail_slot *slot, struct mail *mail);
+
+/* ---- the pile ---- */
+
+struct mail_pile {
+    struct mail *first;
+    struct mail *last;
+};
+
+static inline bool mail_pile_is_empty(const struct mail_pile *pile)
+{
+    return pile->first == NULL;
+}
+
+/* The oldest mail, which stays on the pile; NULL when there is none. */
+static inline struct mail *mail_pile_peek(const struct mail_pile *pile)
+{
+    return pile->first;
+}
+
+/* Takes the oldest mail off the pile; the caller destroys it. NULL when there is none. */
+struct mail *mail_pile_take(struct mail_pile *pile);
+/* Puts mail under the pile. Consumes it. */
+void mail_pile_put(struct mail_pile *pile, struct mail *mail);
+/* Destroys all that is left. */
+void mail_pile_clear(struct mail_pile *pile);
+
+#endif

@@ -1,0 +1,52 @@
+/* outbox.h - messages that wait for the disk before they may be spoken.
+ *
+ * Rules and loops stage messages here; a flush sends them: the early ones (a leader's entries in a
+ * term that is already on disk) before the sync, all others after it. Since a message is complete
+ * and owns its entries when it is staged, a loop may return with a full outbox. */
+#ifndef MAILRAFT_MAIL_OUTBOX_H
+#define MAILRAFT_MAIL_OUTBOX_H
+
+#include "server/rules/message.h"
+
+struct transport;
+
+/* The way to the other servers: TCP (peers/), or the simulator's network. */
+struct transport_ops {
+    /* Sends, or drops when the peer cannot take it now; never blocks. Consumes the spans of the
+     * message (message_release), not the struct. Returns false when the message certainly was not
+     * and will not be sent. Thread: the server's. */
+    bool (*send)(struct transport *transport, struct message *message);
+};
+
+struct transport {
+    const struct transport_ops *ops;
+};
+
+struct outbox {
+    struct outbox_item *first_early;
+    struct outbox_item *last_early;
+    struct outbox_item *first;
+    struct outbox_item *last;
+    /* Called for a FORWARD that was certainly not sent; NULL: nobody minds. */
+    void (*unsent_forward)(void *context, u64 call);
+    void *context;
+};
+
+void outbox_init(struct outbox *outbox);
+void outbox_deinit(struct outbox *outbox);
+
+/* Stages a message that may go out only after everything unsaved is synced. Takes over its spans;
+ * the struct is copied. */
+void outbox_put(struct outbox *outbox, struct message *message);
+/* Stages a message that promises nothing but a term that is on disk when `outbox_send_early` is
+ * called: a leader's AppendEntries. */
+void outbox_put_early(struct outbox *outbox, struct message *message);
+
+/* Sends the early messages, in the order in which they were staged. */
+void outbox_send_early(struct outbox *outbox, struct transport *transport);
+/* Sends everything: early ones first. */
+void outbox_send_all(struct outbox *outbox, struct transport *transport);
+
+bool outbox_is_empty(const struct outbox *outbox);
+
+#endif

@@ -1,0 +1,51 @@
+/* election.h - votes: who gets one, and who has enough.
+ *
+ * Voters call the first part, in any state; a candidate holds a `struct election`, which ends with
+ * its candidacy. Read beside the RequestVote box of Figure 2 and "Candidates" under its rules. */
+#ifndef MAILRAFT_RULES_ELECTION_H
+#define MAILRAFT_RULES_ELECTION_H
+
+#include "server/rules/raft.h"
+
+/* ---- the voter ---- */
+
+/* Fills the reply to a PRE_VOTE: would this server vote for the sender? Changes nothing. `*why` is
+ * a static clause. */
+void election_answer_pre_vote(struct raft *raft, const struct message *request, bool hears_leader,
+                              struct message *reply, const char **why);
+
+/* [RequestVote 1 and 2, §5.1, §5.2, §5.4.1] Fills the reply to a REQUEST_VOTE of the current term;
+ * a granted vote is entered in `raft` and marked unsaved. */
+void election_answer_vote(struct raft *raft, const struct message *request, struct message *reply,
+                          const char **why);
+
+/* ---- the candidate ---- */
+
+struct election {
+    member_set granted; /* by position in the configuration */
+    member_set refused;
+    bool pre_vote; /* asks whether it would win, in the term after the current one */
+    bool transfer; /* leadership was handed over: no pre-vote, stickiness put aside */
+};
+
+/* Begins a pre-vote: own yes is counted, the term stays. */
+void election_begin_pre_vote(const struct raft *raft, struct election *election);
+
+/* [Candidates 1, §5.2] Begins an election: term + 1, vote for self, both unsaved. */
+void election_begin(struct raft *raft, struct election *election, bool transfer);
+
+/* Fills the request for the voter `to`. */
+void election_request(struct raft *raft, const struct election *election, server_id to,
+                      struct message *request);
+
+/* Counts an answer of this election (same kind, current term); repeated ones count once. A vote
+ * counts when it was granted by a voter; others change nothing. */
+void election_count(const struct raft *raft, struct election *election, const struct message *reply);
+
+/* [Candidates 2, §5.2] Whether a quorum has said yes. */
+bool election_is_won(const struct raft *raft, const struct election *election);
+
+/* Whether a quorum can no longer be reached, whatever the others say. */
+bool election_is_lost(const struct raft *raft, const struct election *election);
+
+#endif

@@ -1,0 +1,128 @@
+/* message.h - what servers say to each other: the arguments and results of the paper's RPCs.
+ *
+ * A message is a plain value in memory. How it becomes bytes is the peers room's business
+ * (peers/codec.h); rules fill and read it without knowing that there is a network.
+ *
+ * Every request carries a `call`, and its receiver sends exactly one reply that echoes it, refusals
+ * included; acknowledgements are never merged. (FORWARD has its reply when its last command is
+ * done. TIMEOUT_NOW has none: the election that follows is the answer.) */
+#ifndef MAILRAFT_RULES_MESSAGE_H
+#define MAILRAFT_RULES_MESSAGE_H
+
+#include "common/bytes.h"
+#include "common/types.h"
+
+/* X(NAME, word for traces and scenario files). The order is the number on the wire; never reuse. */
+#define MESSAGE_KINDS(X)                            \
+    X(PRE_VOTE, "pre-vote")                         \
+    X(PRE_VOTE_REPLY, "pre-vote-reply")             \
+    X(REQUEST_VOTE, "vote")                         \
+    X(REQUEST_VOTE_REPLY, "vote-reply")             \
+    X(APPEND_ENTRIES, "append")                     \
+    X(APPEND_ENTRIES_REPLY, "append-reply")         \
+    X(FORWARD, "forward")                           \
+    X(FORWARD_REPLY, "forward-reply")               \
+    X(TIMEOUT_NOW, "timeout-now")
+
+enum message_kind {
+    MESSAGE_NONE = 0,
+#define X(name, word) MESSAGE_##name,
+    MESSAGE_KINDS(X)
+#undef X
+        MESSAGE_KIND_END
+};
+
+/* PRE_VOTE and REQUEST_VOTE [RequestVote arguments, §5.2; pre-vote: thesis §9.6]. The candidate is
+ * message.from. In a PRE_VOTE message.term is the term it *would* campaign in. */
+struct vote_request {
+    struct entry_id last; /* candidate's last log entry (§5.4.1) */
+    bool transfer;        /* leadership was handed to it: voters put stickiness aside */
+};
+
+/* PRE_VOTE_REPLY and REQUEST_VOTE_REPLY. message.term is the voter's own current term. */
+struct vote_reply {
+    bool granted;
+};
+
+/* APPEND_ENTRIES [AppendEntries arguments, §5.3]. The leader is message.from; the records are in
+ * message.spans, in the form of entry.h, `count` of them with indexes prev.index + 1 and up. */
+struct append_request {
+    struct entry_id prev; /* prevLogTerm and prevLogIndex */
+    u64 leader_commit;
+    u64 round;  /* a leader's confirming rounds rise; echoed in the reply (reads.h) */
+    u32 count;  /* 0: a heartbeat */
+};
+
+enum append_result {
+    APPEND_ACCEPTED = 1,
+    APPEND_REFUSED_TERM = 2,     /* [AppendEntries 1] the sender's term is over */
+    APPEND_REFUSED_CONFLICT = 3, /* [AppendEntries 2] no entry at prev with that term */
+    APPEND_REFUSED_SPACE = 4     /* no room on disk; says nothing about the logs */
+};
+
+/* APPEND_ENTRIES_REPLY. */
+struct append_reply {
+    enum append_result result;
+    u64 match_index; /* accepted: prev.index + count of the request, no more; else 0 */
+    /* Refused for a conflict: where to look next (§5.3, last paragraphs). {0, last + 1} when the
+     * log is shorter than prev; else the term at prev and the first index of that term. */
+    struct entry_id conflict;
+    u64 round; /* the request's */
+};
+
+/* FORWARD: a follower hands its clients' commands to the leader. The commands are in the spans
+ * (encoding: forward.h). (start, serial) rises from message to message of one server. */
+struct forward_request {
+    u64 start;  /* the sender's start counter */
+    u64 serial; /* 1 and up within one start */
+    u32 count;  /* commands in the spans, at least 1 */
+};
+
+enum forward_result {
+    FORWARD_DONE = 1,      /* the spans hold one answer for each command, in order */
+    FORWARD_NOT_LEADER = 2 /* nothing was executed */
+};
+
+/* FORWARD_REPLY. */
+struct forward_reply {
+    enum forward_result result;
+    u32 count;
+};
+
+enum {
+    /* Pieces of memory a message's records or commands may lie in: bounded by what one sendmsg
+     * takes well, and enough for a full window of entries that arrived one by one. */
+    MESSAGE_SPANS_MAX = 32
+};
+
+struct message {
+    enum message_kind kind;
+    server_id from;
+    server_id to;
+    u64 term; /* the sender's current term; in a PRE_VOTE the term it would campaign in */
+    u64 call; /* request: unique within the sender's life; reply: the request's */
+    union {
+        struct vote_request vote_request;
+        struct vote_reply vote_reply;
+        struct append_request append_request;
+        struct append_reply append_reply;
+        struct forward_request forward_request;
+        struct forward_reply forward_reply;
+    } as;
+    u32 span_count;
+    struct span spans[MESSAGE_SPANS_MAX]; /* the first span_count hold references */
+};
+
+/* "append-reply". Never NULL. */
+const char *message_kind_word(enum message_kind kind);
+
+/* Whether the kind answers a request. */
+bool message_is_reply(enum message_kind kind);
+
+/* Bytes in all spans. */
+u64 message_payload_size(const struct message *message);
+
+/* Gives back the spans' references; leaves span_count 0. */
+void message_release(struct message *message);
+
+#endif

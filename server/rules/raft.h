@@ -1,0 +1,89 @@
+/* raft.h - Figure 2's "State" box for one server, and the first rule: terms.
+ *
+ * All designs hold one `struct raft`. What belongs to a candidate or a leader only is not here: it
+ * is an `election` (election.h) or a `leadership` (replication.h), kept by whoever is in that
+ * state. Rules change what they are handed, mark what must reach the disk before anything is
+ * promised (metadata_unsaved, log.unsaved_index), and fill a verdict. They never wait, send, read
+ * a clock, or ask which design calls.
+ *
+ * Thread: the one that runs the server's rules (the server thread, or whoever holds the dispatch
+ * design's lock). */
+#ifndef MAILRAFT_RULES_RAFT_H
+#define MAILRAFT_RULES_RAFT_H
+
+#include "server/rules/configuration.h"
+#include "server/rules/log.h"
+#include "server/rules/message.h"
+
+/* X(NAME, word). The states a server can be in; the first is before and the last after Raft. */
+enum raft_state { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER, RAFT_STOPPED };
+
+const char *raft_state_word(enum raft_state state);
+
+struct raft {
+    server_id self;
+
+    /* Persistent state on all servers. */
+    u64 current_term;    /* latest term this server has seen; never falls */
+    server_id voted_for; /* who got this server's vote in current_term; SERVER_NONE: nobody */
+    struct log log;
+    bool metadata_unsaved; /* current_term or voted_for differ from the disk */
+
+    /* Volatile state on all servers. */
+    u64 commit_index; /* highest entry known to be committed; never falls */
+    u64 last_applied; /* highest entry applied to the machine; <= commit_index */
+
+    struct configuration configuration; /* the newest in the log, committed or not (§6) */
+    server_id leader;                   /* of current_term; SERVER_NONE: not known */
+    u64 leader_heard_ns; /* when the leader was last heard; 0: never, or its connection ended */
+    u64 next_call;       /* number for the next request; 1 and up */
+
+    /* Settings, changed only between messages. */
+    u64 election_timeout_ns_min; /* §5.2; also how long stickiness lasts */
+    u64 election_timeout_ns_max;
+    u64 heartbeat_ns;
+    u64 message_bytes_max;     /* records in one AppendEntries, but at least one entry */
+    u64 window_bytes_max;      /* unacknowledged records on their way to one peer */
+    u64 uncommitted_bytes_max; /* of a leader's log tail; above it new commands are refused */
+    bool no_op_at_start;       /* append a no-op when a term begins (§8). Only raftpipe turns it off */
+};
+
+void raft_init(struct raft *raft, server_id self, u64 log_memory_bytes_max);
+void raft_deinit(struct raft *raft);
+
+/* What a message's term asks of its receiver. */
+enum term_verdict {
+    TERM_CURRENT, /* go on: handle the message in this state */
+    TERM_STALE,   /* the sender's term is over: refuse a request (raft_refuse), drop a reply */
+    TERM_NEWER,   /* adopt the term, become follower, then handle the message there */
+    TERM_IGNORE   /* a candidate that is not to be listened to: refuse, do not adopt its term */
+};
+
+/* [All Servers 2, §5.1] and the two exceptions that keep a healthy cluster undisturbed: pre-votes
+ * and their grants never raise a term (thesis §9.6), and who hears a leader ignores candidates
+ * (thesis §4.2.3), unless leadership was handed over. `hears_leader`: a follower heard its leader
+ * within the minimal election timeout (raft_hears_leader); a leader is in contact with a quorum
+ * (leadership_has_quorum). */
+enum term_verdict check_term(const struct raft *raft, const struct message *message,
+                             bool hears_leader);
+
+/* [All Servers 2, §5.1]: current_term = term (> current_term), the vote is free, the leader unknown.
+ */
+void adopt_term(struct raft *raft, u64 term);
+
+/* Whether a follower has heard from a leader of its term within the minimal election timeout. */
+bool raft_hears_leader(const struct raft *raft, u64 now_ns);
+
+/* Fills the refusal of a request that is stale or ignored: same call, our term, "no". ASSERTs that
+ * `request` is a request that has a reply. */
+void raft_refuse(const struct raft *raft, const struct message *request, struct message *reply);
+
+/* Starts a message to `to` in the current term; a reply copies the call of `request` (NULL: a new
+ * call is taken). The body is left zero. */
+void raft_message(struct raft *raft, enum message_kind kind, server_id to,
+                  const struct message *request, struct message *message);
+
+/* Whether this server may campaign: it is a voter of a configuration. */
+bool raft_may_campaign(const struct raft *raft);
+
+#endif

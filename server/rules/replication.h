@@ -1,0 +1,136 @@
+/* replication.h - AppendEntries, from both ends.
+ *
+ * The follower's end is one function, Figure 2's "AppendEntries RPC / Receiver implementation".
+ * The leader's end is a `struct leadership`: for each peer next_index and match_index, what is on
+ * its way, and when it was last heard. It lives exactly as long as the leadership.
+ *
+ * Flow to one peer. PROBE: where its log leaves ours is not known; one message at a time, again
+ * each heartbeat. PIPELINE: it accepted; messages follow one another without waiting, up to a
+ * window in bytes. A refusal, or a new connection, leads back to PROBE. A refusal of a message
+ * from before the last such turn is stale: it shows that the peer is alive, and no more. */
+#ifndef MAILRAFT_RULES_REPLICATION_H
+#define MAILRAFT_RULES_REPLICATION_H
+
+#include "server/rules/raft.h"
+
+/* ---- the follower ---- */
+
+/* [AppendEntries 1-5, §5.3] Handles an APPEND_ENTRIES of the current term: recognises the leader,
+ * compares, truncates on conflict only, appends what is new, advances commit_index no further than
+ * the verified prefix. Fills the reply, to be sent after the entries are saved. `room_bytes`: what
+ * storage can take (UINT64_MAX: no bound); more is refused with APPEND_REFUSED_SPACE before
+ * anything changes.
+ * Returns false when the message breaks the protocol in a way that only a bug can cause (a second
+ * leader of the term, a conflict with a committed entry); `*why` says which; nothing changed. */
+WARN_UNUSED bool append_entries(struct raft *raft, const struct message *request, u64 room_bytes,
+                                u64 now_ns, struct message *reply, const char **why);
+
+/* ---- the leader ---- */
+
+enum progress_mode { PROGRESS_PROBE, PROGRESS_PIPELINE };
+
+enum { IN_FLIGHT_MAX = 256 }; /* messages with entries on their way to one peer */
+
+struct in_flight {
+    u64 last_index; /* of the message's entries */
+    u64 bytes;
+};
+
+struct progress {
+    server_id id;
+    enum progress_mode mode;
+    u64 next_index;  /* of the next entry to send it */
+    u64 match_index; /* highest entry known to be durable there; < next_index */
+    u64 commit_sent; /* the leader_commit of the newest message to it */
+    u64 round_sent;  /* newest confirming round that was put into a message to it */
+    u64 round_acked; /* newest round it answered */
+    u64 contact_ns;  /* when it last answered in this term; the leadership's start at first */
+    u64 sent_ns;     /* when it was last sent anything; 0: never */
+    u64 first_call;  /* refusals of calls before this one are stale */
+    bool probe_sent; /* PROBE: one is on its way */
+    bool reading;    /* its next entries are being read from disk; send only heartbeats */
+    bool no_space;   /* it said its disk is full: heartbeats only, until the next heartbeat is due */
+    struct in_flight flights[IN_FLIGHT_MAX]; /* ring, oldest first */
+    u32 flight_first;
+    u32 flight_count;
+    u64 flight_bytes;
+};
+
+struct leadership {
+    u64 began_ns;
+    u64 first_index; /* of this term's first entry; reads wait until it is committed */
+    u64 round;       /* newest confirming round that was begun */
+    bool round_due;  /* reads came: the next messages carry a new round */
+    struct progress peers[SERVERS_MAX]; /* by position; the own one is unused but for its id */
+    u32 count;
+};
+
+/* [Leaders 1, §5.2, §8] and "Volatile state on leaders": next_index = last + 1, match_index = 0,
+ * and a no-op of the new term is appended. */
+void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_ns, u64 wall_ns);
+
+/* The progress of the server with this id, or NULL when it is no other member. */
+struct progress *leadership_peer(struct leadership *leadership, server_id id);
+
+enum replicate_verdict {
+    REPLICATE_NOTHING, /* nothing to say to it now */
+    REPLICATE_SEND,    /* `message` is to be sent */
+    REPLICATE_READ     /* entries from progress->next_index on are wanted from the disk */
+};
+
+/* [Leaders 1 and 3, §5.3] What to send one peer now; call again until it is NOTHING (or READ, after
+ * which `reading` is set and only heartbeats follow until replicate_read_done). A heartbeat is due
+ * when nothing was sent for heartbeat_ns, or a round is due. */
+enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,
+                                 struct progress *progress, u64 now_ns, struct message *message);
+
+/* The entries asked for by REPLICATE_READ have come: fills a message with `count` records from
+ * `first` on in `records` (a reference is taken), and returns true; false when they are no longer
+ * wanted (the peer's next_index moved, the log changed). count 0: the read failed. */
+bool replicate_read_done(struct raft *raft, struct leadership *leadership,
+                         struct progress *progress, u64 first, u32 count,
+                         const struct span *records, u64 now_ns, struct message *message);
+
+/* [Leaders 3, §5.3] Takes an APPEND_ENTRIES_REPLY of the current term. An acceptance never covers
+ * more than its request did; a refusal never moves match_index. */
+void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,
+                     u64 now_ns);
+
+/* A new connection to the peer: what was on its way may be lost. */
+void replicate_connected(struct raft *raft, struct progress *progress);
+
+/* The time by which replicate() has something to say to some peer even if nothing happens. */
+u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadership *leadership);
+
+/* Whether a quorum, this server included, answered within the minimal election timeout: if not, the
+ * leader steps down (thesis §6.2), since it may have been deposed without hearing of it. */
+bool leadership_has_quorum(const struct raft *raft, const struct leadership *leadership,
+                           u64 now_ns);
+
+/* The time at which leadership_has_quorum turns false if nobody answers any more. */
+u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership);
+
+/* Whether the leader may take `bytes` more of uncommitted commands. */
+bool leadership_has_room(const struct raft *raft, u64 bytes);
+
+/* ---- commit ---- */
+
+/* [Leaders 4, §5.3, §5.4.2] Advances commit_index to the highest entry of the current term that a
+ * quorum holds durably, this server by log.durable_index. Returns whether it moved. */
+bool commit_advance(struct raft *raft, const struct leadership *leadership);
+
+/* ---- reads (thesis §6.4) ---- */
+
+/* The highest round that a quorum, this server included, has answered. */
+u64 reads_confirmed_round(const struct raft *raft, const struct leadership *leadership);
+
+/* A read has come: marks a round as due, and returns the round that must be confirmed, one that is
+ * begun after this call. */
+u64 reads_begin(struct leadership *leadership);
+
+/* The index that a read which comes now must see applied: commit_index, but at least this term's
+ * first entry (so that it is committed), and the last entry when the reader has a write of its own
+ * under way. */
+u64 reads_index(const struct raft *raft, const struct leadership *leadership, bool after_write);
+
+#endif

@@ -1,0 +1,108 @@
+/* storage.h - the one door to the disk: metadata and log of one server, in one directory.
+ *
+ *   DIR/LOCK          held (flock) while the directory is in use
+ *   DIR/metadata      two checksummed slots; format in metadata.c
+ *   DIR/log/NNN.seg   segments, prewritten with zeros; format in segment.c
+ *
+ * Everything through a vfs. Nothing is spoken before it is synced: when storage_append or
+ * storage_save_metadata has returned without error, what it was given survives a power cut. A
+ * failed write or sync is final: the storage is unusable from then on, says so in every later
+ * call, and is never retried; the server must stop.
+ *
+ * Thread: the server thread, but storage_read is for any. A job thread of its own prepares
+ * segments. */
+#ifndef MAILRAFT_STORAGE_STORAGE_H
+#define MAILRAFT_STORAGE_STORAGE_H
+
+#include "common/bytes.h"
+#include "common/report.h"
+#include "common/vfs.h"
+#include "server/rules/configuration.h"
+#include "server/rules/entry.h"
+
+struct storage;
+
+enum { CLUSTER_ID_SIZE = 64 }; /* with its NUL; letters, digits, '.', '_', '-' */
+
+/* Who a directory belongs to, and what must survive of Raft's state. */
+struct metadata {
+    char cluster_id[CLUSTER_ID_SIZE];
+    server_id self;
+    u64 directory_id; /* random, made by storage_init; another one is another disk */
+    u64 start_count;  /* how often a server was started on it; storage_open adds 1 */
+    u32 seed_crc;     /* checksum of entry 1 (its payload): what cluster.conf said at --init */
+    u64 current_term;
+    server_id voted_for;
+};
+
+struct storage_options {
+    u64 segment_bytes; /* size of a new segment; a batch of the largest record must fit */
+};
+
+/* What was found at start, beside the entries themselves. */
+struct storage_recovery {
+    struct metadata metadata; /* start_count is this start's */
+    struct entry_id last;     /* {0, 0}: the log is empty */
+    u64 commit_hint;          /* every entry through here was known to be committed */
+    u64 torn_bytes;           /* cut from the tail; 0 after an orderly stop */
+};
+
+/* Makes a new data directory with entry 1, the configuration (of term 1; every server's first
+ * entry is the same). Refuses a directory in which anything is. `identity` gives cluster_id, self,
+ * directory_id and seed_crc; term becomes 1 and the vote nobody's. Survives a power cut when it
+ * returns; cut short, it leaves a directory that storage_open refuses and storage_init takes.
+ * Errors: ERROR_EXISTS, ERROR_IO, ERROR_NO_SPACE. Blocks. */
+WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_options *options,
+                                         const struct metadata *identity,
+                                         const struct configuration *configuration,
+                                         struct error *error);
+
+/* Opens a data directory: locks it, reads the metadata, counts the start, and reads the log from
+ * its beginning, calling `each` for every live entry in order (each index once, as it stands after
+ * all truncations), with its record, which it may not keep. A torn tail is cut and said; damage
+ * before valid records is refused with a sentence that names file, offset and what to do.
+ * Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
+ * ERROR_MISMATCH, ERROR_IO. Blocks. Ownership: caller closes. */
+WARN_UNUSED enum error_code storage_open(struct vfs *vfs, const struct storage_options *options,
+                                         struct report *report,
+                                         void (*each)(void *context, const struct entry *entry,
+                                                      const u8 *record, u32 size),
+                                         void *context, struct storage_recovery *recovery,
+                                         struct storage **storage, struct error *error);
+
+/* Stops the job thread and closes the files. Syncs nothing: nothing is ever unsynced. */
+void storage_close(struct storage *storage);
+
+/* Writes term and vote to both slots, a sync each. Blocks. */
+WARN_UNUSED enum error_code storage_save_metadata(struct storage *storage, u64 current_term,
+                                                  server_id voted_for, struct error *error);
+
+/* Appends `count` records, the first with index `first`, as one batch with one sync (several when
+ * they do not fit in a segment). A batch replaces everything from `first` on: that is truncation.
+ * With count 0 nothing is written. `last` is the last entry's id. Blocks. */
+WARN_UNUSED enum error_code storage_append(struct storage *storage, const struct span *spans,
+                                           u32 span_count, u64 first, u32 count,
+                                           struct entry_id last, u64 commit_hint,
+                                           struct error *error);
+
+/* Bytes of records that storage_append can surely take now, into prewritten space. Never blocks. */
+u64 storage_room(struct storage *storage);
+
+/* Reads records from `first` on into a new block: at least one, and no more than `bytes_max` bytes
+ * if one fits. Sets `*count` and `*records` (caller releases). Fewer than wanted when the live log
+ * ends, or when it is truncated meanwhile. Errors: ERROR_MISSING (no such index), ERROR_CORRUPT,
+ * ERROR_IO. Thread: any. Blocks. */
+WARN_UNUSED enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max,
+                                         u32 *count, struct span *records, struct error *error);
+
+/* Figures for status. Thread: the server's. */
+struct storage_status {
+    u64 segments;
+    u64 disk_bytes;
+    u64 syncs;
+    u64 sync_ns_total;
+    u64 sync_ns_max;
+};
+void storage_status(struct storage *storage, struct storage_status *status);
+
+#endif
