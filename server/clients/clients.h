@@ -1,0 +1,55 @@
+/* clients.h - the port that clients talk to: RESP2, RESP3 and inline commands over TCP.
+ *
+ * One thread waits in epoll for all connections: it accepts, reads, parses, answers at once what
+ * concerns the connection alone (PING, HELLO, CLIENT, COMMAND ...), and posts all commands of one
+ * round of epoll as one mail. Answers come from the server thread through the command sink: each
+ * goes to its place among the connection's answers, and at the end of a pile the server thread
+ * sends what is in order, without blocking; what does not fit in the socket the port sends later.
+ *
+ * Order: a connection's answers have the order of its commands, and so have their effects: a write
+ * that follows a read not yet answered waits in the port.
+ *
+ * Bounds: connections, bytes of unparsed input and of unsent answers a connection. A client whose
+ * answers pile up is not read until it reads. */
+#ifndef MAILRAFT_CLIENTS_CLIENTS_H
+#define MAILRAFT_CLIENTS_CLIENTS_H
+
+#include "common/report.h"
+#include "server/machine/kv.h"
+#include "server/mail/mail.h"
+#include "server/rules/configuration.h"
+
+struct clients;
+
+struct clients_options {
+    server_id self;
+    const struct configuration *configuration; /* client addresses, for redirects; copied */
+    const char *listen_address;                /* "host:port" */
+    struct kv_limits limits;
+    u32 connections_max;
+    u64 input_bytes_max;  /* a connection: unparsed input; above the largest command */
+    u64 output_bytes_max; /* a connection: unsent answers before it is not read any more */
+    bool redirect;        /* answer -MOVED instead of forwarding, for all clients */
+    u32 arguments_max;    /* of one command */
+    /* CONFIG GET: appends name and value of each key that matches the glob pattern to `to` as RESP
+     * bulk strings and returns the number of pairs. CONFIG SET goes to the server thread. */
+    u32 (*config_get)(void *context, const char *pattern, struct buffer *to);
+    /* Whether the key may be set at run time, and the value is well-formed. */
+    enum error_code (*config_check)(void *context, const char *key, const char *value,
+                                    struct error *error);
+    void *config_context;
+};
+
+/* Binds, listens and starts the port's thread. Errors: as peers_create. */
+WARN_UNUSED enum error_code clients_create(const struct clients_options *options,
+                                           struct mail_slot *slot, struct report *report,
+                                           struct clients **clients, struct error *error);
+
+/* Stops accepting and reading; answers still go out. Thread: any. */
+void clients_stop(struct clients *clients);
+
+/* Sends what answers there are as far as the sockets take them, closes, joins the thread. No
+ * command of its may be alive any more. Blocks. */
+void clients_destroy(struct clients *clients);
+
+#endif

@@ -1,0 +1,127 @@
+/* server.h - one Raft server: the rooms wired together, and what all designs do alike.
+ *
+ * A server owns its Raft state, storage, machine, mailbox and outbox. The world outside comes in
+ * through seams: a vfs, a transport, a slot to post mail to, command sinks, a report, a trace, a
+ * seed. The shipped binary and the simulator make the very same server.
+ *
+ * server_run() runs the chosen design until the server is to stop, and says why it stopped. A
+ * server never ends its process.
+ *
+ * Thread: everything here is for the server thread, except server_slot's posting. */
+#ifndef MAILRAFT_SERVER_SERVER_H
+#define MAILRAFT_SERVER_SERVER_H
+
+#include "common/report.h"
+#include "common/rng.h"
+#include "common/sync.h"
+#include "common/trace.h"
+#include "common/vfs.h"
+#include "server/events.h"
+#include "server/forward.h"
+#include "server/machine/machine.h"
+#include "server/mail/mailbox.h"
+#include "server/mail/outbox.h"
+#include "server/rules/election.h"
+#include "server/rules/replication.h"
+#include "server/storage/storage.h"
+
+struct server_options {
+    u64 election_timeout_ns_min;
+    u64 election_timeout_ns_max;
+    u64 heartbeat_ns;
+    u64 leader_wait_ns;        /* how long a command waits for a leader to be known */
+    u64 forward_timeout_ns;    /* how long a forwarded command waits for its answer */
+    u64 message_bytes_max;     /* records in one AppendEntries */
+    u64 window_bytes_max;      /* unacknowledged records on their way to a peer */
+    u64 uncommitted_bytes_max; /* of the log's tail on a leader */
+    u64 log_memory_bytes_max;  /* newest entries kept in memory */
+    u64 peer_mail_bytes_max;   /* budgets of the mailbox */
+    u64 client_mail_bytes_max;
+    u64 segment_bytes;
+    u64 seed; /* for election timeouts */
+};
+
+/* What the world gives to a server. All borrowed; all outlive it. */
+struct server_world {
+    struct vfs *vfs;
+    struct report *report;
+    struct trace *trace; /* NULL: no event trace */
+};
+
+struct server {
+    struct server_options options;
+    struct server_world world;
+    struct raft raft;
+    struct storage *storage;
+    struct metadata metadata; /* as found at the start; start_count is this start's */
+    struct machine *machine;
+    struct transport *transport;
+    struct mailbox mailbox;
+    struct mail_pile pile;
+    struct outbox outbox;
+    struct rng rng;
+    struct events events;
+    struct command_list parked; /* commands that wait for a leader to be known */
+    struct buffer answer;       /* scratch */
+    enum raft_state state;      /* of the loop that runs; for status and traces only */
+    u64 state_since_ns;
+    u64 elections; /* begun by this server since its start */
+    bool handed_over; /* the next candidacy is by order: no pre-vote, stickiness put aside */
+    struct reader_job *reader_job; /* reads old entries from the disk for peers that lag */
+    struct error failure; /* why it stopped; ERROR_NONE: it was told to */
+    struct command_sink **sinks; /* that were answered in this pile, to be flushed at its end */
+    u32 sink_count;
+    u32 sink_capacity;
+};
+
+/* Opens the storage and builds the server, its log and its machine (entries known to be committed
+ * are applied). `machine` is taken over, on failure too. Errors: storage_open's. Blocks. */
+WARN_UNUSED enum error_code server_create(const struct server_options *options,
+                                          const struct server_world *world,
+                                          struct machine *machine, struct server **server,
+                                          struct error *error);
+
+/* Frees everything and closes the storage. What commands are left fail with COMMAND_STOPPING. */
+void server_destroy(struct server *server);
+
+/* Where to post this server's mail. Lives as long as the server. */
+struct mail_slot *server_slot(struct server *server);
+
+/* Runs the per-state design until MAIL_STOP or a failure. Blocks. Returns ERROR_NONE, or what made
+ * it stop. `transport` is how it speaks. */
+enum error_code server_run(struct server *server, struct transport *transport,
+                           struct error *error);
+
+/* ---- what the loops share ---- */
+
+/* Takes in all mail there is, waiting for some until `deadline_ns`. The only place where a loop
+ * waits for anything but the disk. Returns as mailbox_collect. */
+bool server_collect(struct server *server, u64 deadline_ns);
+
+/* Contract 4, "speak only after persisting": the end of every pile, in this order: (1) early
+ * messages, if the term is on disk; (2) commit what a quorum holds, apply, answer; (3) metadata if
+ * it changed, then new entries as one batch with one sync; (4) all other messages; (5) as (2).
+ * `leader` is NULL in other states. Returns false when the disk failed: server->failure says why,
+ * and the loop returns RAFT_STOPPED. Blocks. */
+WARN_UNUSED bool server_flush(struct server *server, struct leader *leader);
+
+/* Applies what is committed and not yet applied; `leader` answers its own clients. */
+WARN_UNUSED bool server_apply(struct server *server, struct leader *leader);
+
+/* Prints and traces a change of state: server, term, from, to, why. */
+void server_transition(struct server *server, enum raft_state to, const char *why);
+
+/* A new random election timeout from `now_ns` on (§5.2). */
+u64 server_election_deadline_ns(struct server *server, u64 now_ns);
+
+/* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `leader` is NULL in other states. */
+void server_answer_local(struct server *server, struct leader *leader, struct command *command);
+
+/* Answers through the command's sink, which is flushed at the end of the pile. */
+void server_answer(struct server *server, struct command *command, const u8 *answer, size_t size);
+void server_fail(struct server *server, struct command *command, enum command_failure failure);
+
+/* Stops the server because of an error. */
+enum raft_state server_stop_because(struct server *server, const struct error *error);
+
+#endif
