@@ -45,7 +45,7 @@ struct entries_read {
 struct mail {
     struct mail *next;
     enum mail_kind kind;
-    u32 size; /* what it counts against its mailbox's budget, bytes; set by mail_create */
+    u64 size; /* what it counts against its mailbox's budget, bytes; set by whoever it is posted to */
     union {
         struct message message;
         struct command_list commands;
@@ -62,6 +62,9 @@ void mail_destroy(struct mail *mail);
 
 /* Whether it came from a peer, and `as.message` is in use. */
 bool mail_is_message(const struct mail *mail);
+
+/* Bytes of memory that it holds on to, with all that is in it. */
+u64 mail_weigh(const struct mail *mail);
 
 /* "append-reply", "commands". Never NULL. */
 const char *mail_kind_word(enum mail_kind kind);
@@ -111,6 +114,8 @@ static inline struct mail *mail_pile_peek(const struct mail_pile *pile)
 struct mail *mail_pile_take(struct mail_pile *pile);
 /* Puts mail under the pile. Consumes it. */
 void mail_pile_put(struct mail_pile *pile, struct mail *mail);
+/* Moves all of `from` under `to`, in a time that does not depend on how much it is. */
+void mail_pile_move(struct mail_pile *to, struct mail_pile *from);
 /* Destroys all that is left. */
 void mail_pile_clear(struct mail_pile *pile);
 

@@ -33,10 +33,11 @@ struct outbox {
 };
 
 void outbox_init(struct outbox *outbox);
+/* Drops what is left without a word to unsent_forward: whoever waits for those calls ends too. */
 void outbox_deinit(struct outbox *outbox);
 
-/* Stages a message that may go out only after everything unsaved is synced. Takes over its spans;
- * the struct is copied. */
+/* Stages a message that may go out only after everything unsaved is synced. Takes over its spans
+ * (span_count is 0 afterwards); the struct is copied. */
 void outbox_put(struct outbox *outbox, struct message *message);
 /* Stages a message that promises nothing but a term that is on disk when `outbox_send_early` is
  * called: a leader's AppendEntries. */
@@ -44,7 +45,8 @@ void outbox_put_early(struct outbox *outbox, struct message *message);
 
 /* Sends the early messages, in the order in which they were staged. */
 void outbox_send_early(struct outbox *outbox, struct transport *transport);
-/* Sends everything: early ones first. */
+/* Sends everything: early ones first. What unsent_forward stages meanwhile stays for the next
+ * time. */
 void outbox_send_all(struct outbox *outbox, struct transport *transport);
 
 bool outbox_is_empty(const struct outbox *outbox);
