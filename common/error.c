@@ -1,0 +1,99 @@
+/* error.c - codes with sentences. */
+#include "common/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/types.h"
+
+struct error_row {
+    const char *word;
+    int exit_code;
+};
+
+static const struct error_row rows[] = {
+#define X(name, word, exit_code) [name] = {word, exit_code},
+    ERROR_CODES(X)
+#undef X
+};
+
+/* Puts "..." at the end of a text that vsnprintf had to cut. `size` is what it would have been. */
+static void mark_cut(char *text, int size)
+{
+    if (size >= ERROR_TEXT_SIZE)
+        memcpy(text + ERROR_TEXT_SIZE - 4, "...", 4);
+}
+
+/* Appends to the text, and keeps to its bound. */
+static void append(struct error *error, const char *text)
+{
+    size_t used = strlen(error->text);
+    int more = snprintf(error->text + used, sizeof(error->text) - used, "%s", text);
+    mark_cut(error->text, (int)used + more);
+}
+
+enum error_code error_set(struct error *error, enum error_code code, const char *format, ...)
+{
+    /* The arguments may include the old text, so the new one is made beside it. */
+    char text[ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    mark_cut(text, size);
+    memcpy(error->text, text, sizeof(text));
+    error->code = code;
+    return code;
+}
+
+enum error_code error_set_errno(struct error *error, enum error_code code, int error_number,
+                                const char *format, ...)
+{
+    char text[ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    mark_cut(text, size);
+    memcpy(error->text, text, sizeof(text));
+    error->code = code;
+    char reason[128];
+    append(error, ": ");
+    append(error, strerror_r(error_number, reason, sizeof(reason)));
+    return code;
+}
+
+enum error_code error_add(struct error *error, const char *format, ...)
+{
+    char below[ERROR_TEXT_SIZE];
+    memcpy(below, error->text, sizeof(below));
+    char clause[ERROR_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(clause, sizeof(clause), format, arguments);
+    va_end(arguments);
+    mark_cut(clause, size);
+    memcpy(error->text, clause, sizeof(clause));
+    append(error, ": ");
+    append(error, below);
+    return error->code;
+}
+
+void error_clear(struct error *error)
+{
+    error->code = ERROR_NONE;
+    error->text[0] = '\0';
+}
+
+const char *error_word(enum error_code code)
+{
+    ASSERT((size_t)code < ARRAY_LENGTH(rows));
+    return rows[code].word;
+}
+
+int error_exit_code(enum error_code code)
+{
+    ASSERT((size_t)code < ARRAY_LENGTH(rows));
+    return rows[code].exit_code;
+}
