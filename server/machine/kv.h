@@ -2,8 +2,11 @@
  *
  * Command encoding (the body of struct command, and the payload of log entries), little-endian:
  *   u8 command (enum kv_command), u8 zero, u16 argument count,
+ *   u32 the largest value in bytes that the command may make,
  *   then for each argument: u32 size, bytes.
  * Arguments are those behind the command's name. Answers are RESP3 values; error texts are Redis'.
+ * The limit travels with the command, since what APPEND does depends on it: were each server to ask
+ * its own configuration, a change of that would let their states part.
  *
  * State: an array of KV_TABLES small hash tables (one large one would stall for as long as it
  * takes to rehash millions of keys). Values are immutable counted blocks. */
@@ -42,6 +45,11 @@ enum kv_command {
         KV_COMMAND_END
 };
 
+enum {
+    KV_ARGUMENTS_MAX = 65535, /* of one command, behind its name: the encoding counts in 16 bits */
+    KV_ENCODING_HEADER_SIZE = 8
+};
+
 struct kv_limits {
     u32 key_bytes_max;   /* 64 KiB */
     u32 value_bytes_max; /* 8 MiB; also what APPEND may make */
@@ -67,22 +75,22 @@ const struct kv_command_info *kv_command_find(const u8 *name, size_t size);
 const struct kv_command_info *kv_command_info(enum kv_command command);
 
 /* Whether the command may enter the log: number of arguments, sizes of keys and values, syntax of
- * options. On refusal appends a RESP error to `answer` with Redis' text, and returns false. Used
+ * options, numbers. On refusal appends a RESP error to `answer` with Redis' text, and returns false. Used
  * by the client port, so that what cannot work costs no log entry. Thread: any. */
 bool kv_command_check(const struct kv_limits *limits, const struct kv_command_info *info,
                       const struct kv_argument *arguments, u32 count, struct buffer *answer);
 
 /* Bytes of the command's encoding, and the encoding itself (`to` has that room). Thread: any. */
 size_t kv_command_size(const struct kv_argument *arguments, u32 count);
-void kv_command_encode(enum kv_command command, const struct kv_argument *arguments, u32 count,
-                       u8 *to);
-/* Decodes at most `capacity` arguments. Returns their number, or -1 when the bytes are no command.
- */
+void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
+                       const struct kv_argument *arguments, u32 count, u8 *to);
+/* Checks all of the encoding, and stores at most the first `capacity` arguments. Returns how many
+ * it stored, or -1 when the bytes are no command (or one with a wrong number of arguments). */
 int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,
                       struct kv_argument *arguments, u32 capacity);
 
 /* An empty key space. Ownership: the caller destroys it through its ops. */
-struct machine *kv_create(const struct kv_limits *limits);
+struct machine *kv_create(void);
 
 /* Number of keys. Thread: the machine's. */
 u64 kv_key_count(const struct machine *machine);
