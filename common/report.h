@@ -29,8 +29,9 @@ struct report {
 void report_init_stderr(struct report *report, enum report_level level, enum report_format format,
                         server_id server);
 
-/* Says `format...` as the line's message; `room` is a word such as "storage". Text is escaped as
- * the format demands. At most 1,000 bytes are kept. */
+/* Says `format...` as the line's message; `room` is a word such as "storage". Pairs at the end of
+ * it ("became leader term=5 why=\"three votes\"") become fields of the line. Text is escaped as the
+ * format demands. At most 1,000 bytes are kept. */
 void report_say(struct report *report, enum report_level level, const char *room,
                 const char *format, ...) PRINTF_LIKE(4, 5);
 
@@ -38,10 +39,12 @@ void report_say(struct report *report, enum report_level level, const char *room
 bool report_level_parse(const char *word, enum report_level *level);
 const char *report_level_word(enum report_level level);
 
-#define REPORT(report, level, room, ...)                                               \
-    do {                                                                               \
-        if ((int)(level) <= atomic_load_explicit(&(report)->level, memory_order_relaxed)) \
-            report_say((report), (level), (room), __VA_ARGS__);                        \
+/* The arguments of a line that is dropped are not evaluated. `to` and `rank` are not called report
+ * and level, because a macro's parameter would replace the field and the struct of that name. */
+#define REPORT(to, rank, room, ...)                                                      \
+    do {                                                                                 \
+        if ((int)(rank) <= atomic_load_explicit(&(to)->level, memory_order_relaxed))     \
+            report_say((to), (rank), (room), __VA_ARGS__);                               \
     } while (0)
 
 #endif
