@@ -88,6 +88,9 @@ void log_restore_entry(struct log *log, struct entry_id id);
 u32 log_slice(const struct log *log, u64 first, u64 bytes_max, struct span *spans, u32 spans_max,
               u32 *span_count);
 
+/* Bytes of the records first .. last (both inclusive), all of which are in memory. */
+u64 log_bytes(const struct log *log, u64 first, u64 last);
+
 /* Whether the record at `index` is in memory. */
 bool log_in_memory(const struct log *log, u64 index);
 

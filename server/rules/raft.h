@@ -76,7 +76,7 @@ bool raft_hears_leader(const struct raft *raft, u64 now_ns);
 
 /* Fills the refusal of a request that is stale or ignored: same call, our term, "no". ASSERTs that
  * `request` is a request that has a reply. */
-void raft_refuse(const struct raft *raft, const struct message *request, struct message *reply);
+void raft_refuse(struct raft *raft, const struct message *request, struct message *reply);
 
 /* Starts a message to `to` in the current term; a reply copies the call of `request` (NULL: a new
  * call is taken). The body is left zero. */

@@ -49,7 +49,8 @@ struct progress {
     u64 first_call;  /* refusals of calls before this one are stale */
     bool probe_sent; /* PROBE: one is on its way */
     bool reading;    /* its next entries are being read from disk; send only heartbeats */
-    bool no_space;   /* it said its disk is full: heartbeats only, until the next heartbeat is due */
+    bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
+    bool set_back;   /* it lacks entries that it once held durably: heartbeats only */
     struct in_flight flights[IN_FLIGHT_MAX]; /* ring, oldest first */
     u32 flight_first;
     u32 flight_count;
@@ -58,6 +59,7 @@ struct progress {
 
 struct leadership {
     u64 began_ns;
+    u64 uncommitted_bytes; /* of the records behind commit_index */
     u64 first_index; /* of this term's first entry; reads wait until it is committed */
     u64 round;       /* newest confirming round that was begun */
     bool round_due;  /* reads came: the next messages carry a new round */
@@ -71,6 +73,14 @@ void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_
 
 /* The progress of the server with this id, or NULL when it is no other member. */
 struct progress *leadership_peer(struct leadership *leadership, server_id id);
+
+/* Appends a client's command in the current term; returns its index. [Leaders 2, §5.3] */
+u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8 *command, u32 size,
+                      u64 wall_ns);
+
+/* To be called once before the messages of a pile are made: begins a confirming round if one is
+ * due. */
+void leadership_begin_round(struct leadership *leadership);
 
 enum replicate_verdict {
     REPLICATE_NOTHING, /* nothing to say to it now */
@@ -110,14 +120,14 @@ bool leadership_has_quorum(const struct raft *raft, const struct leadership *lea
 /* The time at which leadership_has_quorum turns false if nobody answers any more. */
 u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership);
 
-/* Whether the leader may take `bytes` more of uncommitted commands. */
-bool leadership_has_room(const struct raft *raft, u64 bytes);
+/* Whether the leader may take `bytes` more of uncommitted commands; an empty tail takes any one. */
+bool leadership_has_room(const struct raft *raft, const struct leadership *leadership, u64 bytes);
 
 /* ---- commit ---- */
 
 /* [Leaders 4, §5.3, §5.4.2] Advances commit_index to the highest entry of the current term that a
  * quorum holds durably, this server by log.durable_index. Returns whether it moved. */
-bool commit_advance(struct raft *raft, const struct leadership *leadership);
+bool commit_advance(struct raft *raft, struct leadership *leadership);
 
 /* ---- reads (thesis §6.4) ---- */
 

@@ -1,0 +1,109 @@
+/* election.c - see election.h. */
+#include "server/rules/election.h"
+
+/* [RequestVote 2, §5.4.1] The log with the later last term is more up to date; of two with the same
+ * last term, the longer one. */
+static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
+{
+    struct entry_id own = log_last(&raft->log);
+    if (candidate.term != own.term)
+        return candidate.term > own.term;
+    return candidate.index >= own.index;
+}
+
+void election_answer_pre_vote(struct raft *raft, const struct message *request, bool hears_leader,
+                              struct message *reply, const char **why)
+{
+    raft_message(raft, MESSAGE_PRE_VOTE_REPLY, request->from, request, reply);
+    /* The refusal carries our term, which the sender then adopts (check_term). */
+    if (request->term <= raft->current_term)
+        *why = "its term would not be new";
+    else if (hears_leader)
+        *why = "a leader is heard";
+    else if (!is_up_to_date(raft, request->as.vote_request.last))
+        *why = "its log is behind";
+    else {
+        *why = "its log is up to date and no leader is heard";
+        reply->as.vote_reply.granted = true;
+    }
+}
+
+void election_answer_vote(struct raft *raft, const struct message *request, struct message *reply,
+                          const char **why)
+{
+    ASSERT(request->term == raft->current_term);
+    raft_message(raft, MESSAGE_REQUEST_VOTE_REPLY, request->from, request, reply);
+    /* [RequestVote 2, §5.2] One vote a term, first come first served; a repeated request gets the
+     * same answer. */
+    if (raft->voted_for != SERVER_NONE && raft->voted_for != request->from)
+        *why = "the vote of this term is given away";
+    /* [RequestVote 2, §5.4.1] Without this a server that lacks committed entries could win. */
+    else if (!is_up_to_date(raft, request->as.vote_request.last))
+        *why = "its log is behind";
+    else {
+        *why = "its log is up to date";
+        reply->as.vote_reply.granted = true;
+        if (raft->voted_for == SERVER_NONE) {
+            raft->voted_for = request->from;
+            raft->metadata_unsaved = true;
+        }
+    }
+}
+
+static member_set own_bit(const struct raft *raft)
+{
+    int position = configuration_position(&raft->configuration, raft->self);
+    ASSERT(position >= 0);
+    return (member_set)1 << position;
+}
+
+void election_begin_pre_vote(const struct raft *raft, struct election *election)
+{
+    *election = (struct election){.granted = own_bit(raft), .pre_vote = true};
+}
+
+void election_begin(struct raft *raft, struct election *election, bool transfer)
+{
+    ASSERT(raft_may_campaign(raft));
+    adopt_term(raft, raft->current_term + 1);
+    raft->voted_for = raft->self;
+    *election = (struct election){.granted = own_bit(raft), .transfer = transfer};
+}
+
+void election_request(struct raft *raft, const struct election *election, server_id to,
+                      struct message *request)
+{
+    enum message_kind kind = election->pre_vote ? MESSAGE_PRE_VOTE : MESSAGE_REQUEST_VOTE;
+    raft_message(raft, kind, to, NULL, request);
+    if (election->pre_vote)
+        request->term = raft->current_term + 1;
+    request->as.vote_request.last = log_last(&raft->log);
+    request->as.vote_request.transfer = election->transfer;
+}
+
+void election_count(const struct raft *raft, struct election *election, const struct message *reply)
+{
+    enum message_kind kind =
+        election->pre_vote ? MESSAGE_PRE_VOTE_REPLY : MESSAGE_REQUEST_VOTE_REPLY;
+    int position = configuration_position(&raft->configuration, reply->from);
+    /* An answer to the pre-vote that led to this election, or of a server that is no member. */
+    if (reply->kind != kind || position < 0)
+        return;
+    member_set bit = (member_set)1 << position;
+    if (reply->as.vote_reply.granted)
+        election->granted |= bit;
+    else
+        election->refused |= bit;
+}
+
+/* [Candidates 2, §5.2] */
+bool election_is_won(const struct raft *raft, const struct election *election)
+{
+    return quorum(&raft->configuration, election->granted);
+}
+
+bool election_is_lost(const struct raft *raft, const struct election *election)
+{
+    member_set may_still = (member_set) ~(election->refused & ~election->granted);
+    return !quorum(&raft->configuration, may_still);
+}

@@ -1,0 +1,290 @@
+/* replication.c - the leader's end of AppendEntries: see replication.h. */
+#include "server/rules/replication.h"
+
+enum {
+    /* A probe may be refused, and then its entries were sent for nothing: keep them few. */
+    PROBE_BYTES_MAX = 64 * 1024
+};
+
+static void enter_probe(struct raft *raft, struct progress *progress, u64 next_index)
+{
+    progress->mode = PROGRESS_PROBE;
+    progress->next_index = next_index;
+    progress->probe_sent = false;
+    progress->first_call = raft->next_call;
+    progress->flight_first = 0;
+    progress->flight_count = 0;
+    progress->flight_bytes = 0;
+}
+
+void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_ns, u64 wall_ns)
+{
+    const struct configuration *configuration = &raft->configuration;
+    raft->leader = raft->self;
+    raft->leader_heard_ns = now_ns;
+    leadership->began_ns = now_ns;
+    leadership->round = 0;
+    leadership->round_due = false;
+    leadership->count = configuration->count;
+    leadership->uncommitted_bytes =
+        log_bytes(&raft->log, raft->commit_index + 1, raft->log.last_index);
+    for (u32 position = 0; position < configuration->count; position++) {
+        struct progress *progress = &leadership->peers[position];
+        *progress = (struct progress){.id = configuration->members[position].id};
+        progress->contact_ns = now_ns;
+        /* "Volatile state on leaders": next_index is last log index + 1, match_index 0. */
+        enter_probe(raft, progress, raft->log.last_index + 1);
+    }
+    leadership->first_index = raft->log.last_index + 1;
+    if (!raft->no_op_at_start)
+        return;
+    /* [Leaders 1, §8] Only an entry of its own term tells a leader, by its commit, which of the
+     * entries before it are committed; so it begins with an empty one. */
+    struct entry no_op = {.id.term = raft->current_term,
+                          .type = ENTRY_NOOP,
+                          .version = ENTRY_VERSION,
+                          .time_ns = wall_ns};
+    log_append(&raft->log, &no_op, NULL, 0);
+    leadership->uncommitted_bytes += RECORD_HEADER_SIZE;
+}
+
+u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8 *command, u32 size,
+                      u64 wall_ns)
+{
+    struct entry entry = {.id.term = raft->current_term,
+                          .type = ENTRY_COMMAND,
+                          .version = ENTRY_VERSION,
+                          .time_ns = wall_ns,
+                          .payload = command,
+                          .payload_size = size};
+    leadership->uncommitted_bytes += RECORD_HEADER_SIZE + size;
+    return log_append(&raft->log, &entry, NULL, 0);
+}
+
+struct progress *leadership_peer(struct leadership *leadership, server_id id)
+{
+    for (u32 position = 0; position < leadership->count; position++) {
+        if (leadership->peers[position].id == id)
+            return &leadership->peers[position];
+    }
+    return NULL;
+}
+
+bool leadership_has_room(const struct raft *raft, const struct leadership *leadership, u64 bytes)
+{
+    return leadership->uncommitted_bytes == 0 ||
+           leadership->uncommitted_bytes + bytes <= raft->uncommitted_bytes_max;
+}
+
+/* ---- sending ---- */
+
+void leadership_begin_round(struct leadership *leadership)
+{
+    if (leadership->round_due)
+        leadership->round++;
+    leadership->round_due = false;
+}
+
+/* An AppendEntries that stands on the entry before `first`, as yet without records. */
+static void begin_append(struct raft *raft, struct leadership *leadership,
+                         struct progress *progress, u64 first, u64 now_ns, struct message *message)
+{
+    raft_message(raft, MESSAGE_APPEND_ENTRIES, progress->id, NULL, message);
+    struct append_request *append = &message->as.append_request;
+    append->prev = (struct entry_id){log_term_at(&raft->log, first - 1), first - 1};
+    append->leader_commit = raft->commit_index;
+    append->round = leadership->round;
+    progress->round_sent = leadership->round;
+    progress->commit_sent = raft->commit_index;
+    progress->sent_ns = now_ns;
+}
+
+static void note_flight(struct progress *progress, u64 last_index, u64 bytes)
+{
+    ASSERT(progress->flight_count < IN_FLIGHT_MAX);
+    u32 place = (progress->flight_first + progress->flight_count) % IN_FLIGHT_MAX;
+    progress->flights[place] = (struct in_flight){last_index, bytes};
+    progress->flight_count++;
+    progress->flight_bytes += bytes;
+    progress->next_index = last_index + 1;
+}
+
+static bool window_is_open(const struct raft *raft, const struct progress *progress)
+{
+    return progress->flight_count < IN_FLIGHT_MAX &&
+           progress->flight_bytes < raft->window_bytes_max;
+}
+
+/* Puts the records from next_index on into the message, as many as are in memory and wanted. */
+static void add_entries(struct raft *raft, struct progress *progress, u64 bytes_max,
+                        struct message *message)
+{
+    message->as.append_request.count =
+        log_slice(&raft->log, progress->next_index, bytes_max, message->spans, MESSAGE_SPANS_MAX,
+                  &message->span_count);
+}
+
+static enum replicate_verdict send_probe(struct raft *raft, struct leadership *leadership,
+                                         struct progress *progress, u64 now_ns,
+                                         struct message *message)
+{
+    begin_append(raft, leadership, progress, progress->next_index, now_ns, message);
+    /* The first one brings entries along, so that a peer that agrees needs no second message; one
+     * that goes out again only because time has passed does not. */
+    if (!progress->probe_sent && !progress->no_space && !progress->set_back)
+        add_entries(raft, progress, PROBE_BYTES_MAX, message);
+    progress->probe_sent = true;
+    return REPLICATE_SEND;
+}
+
+enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,
+                                 struct progress *progress, u64 now_ns, struct message *message)
+{
+    bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
+               progress->round_sent < leadership->round;
+    if (progress->mode == PROGRESS_PROBE) {
+        if (progress->probe_sent && !due)
+            return REPLICATE_NOTHING;
+        return send_probe(raft, leadership, progress, now_ns, message);
+    }
+    /* [Leaders 3, §5.3] */
+    bool wants_entries = progress->next_index <= raft->log.last_index && !progress->reading &&
+                         !progress->set_back && (!progress->no_space || due) &&
+                         window_is_open(raft, progress);
+    if (wants_entries && !log_in_memory(&raft->log, progress->next_index)) {
+        progress->reading = true;
+        return REPLICATE_READ;
+    }
+    if (!wants_entries && !due)
+        return REPLICATE_NOTHING;
+    begin_append(raft, leadership, progress, progress->next_index, now_ns, message);
+    if (wants_entries) {
+        add_entries(raft, progress, raft->message_bytes_max, message);
+        note_flight(progress, progress->next_index + message->as.append_request.count - 1,
+                    message_payload_size(message));
+    }
+    return REPLICATE_SEND;
+}
+
+bool replicate_read_done(struct raft *raft, struct leadership *leadership,
+                         struct progress *progress, u64 first, u32 count,
+                         const struct span *records, u64 now_ns, struct message *message)
+{
+    progress->reading = false;
+    if (count == 0 || progress->mode != PROGRESS_PIPELINE || progress->next_index != first ||
+        !window_is_open(raft, progress))
+        return false;
+    begin_append(raft, leadership, progress, first, now_ns, message);
+    message->as.append_request.count = count;
+    message->spans[message->span_count++] = span_of(records->block, records->data, records->size);
+    note_flight(progress, first + count - 1, records->size);
+    return true;
+}
+
+/* ---- replies ---- */
+
+/* [Leaders 3, §5.3] "If successful: update nextIndex and matchIndex". */
+static void accepted(struct progress *progress, u64 match_index)
+{
+    progress->no_space = false;
+    progress->match_index = u64_max(progress->match_index, match_index);
+    progress->next_index = u64_max(progress->next_index, progress->match_index + 1);
+    if (progress->mode == PROGRESS_PROBE) {
+        progress->mode = PROGRESS_PIPELINE;
+        progress->next_index = progress->match_index + 1;
+    }
+    while (progress->flight_count > 0) {
+        const struct in_flight *oldest = &progress->flights[progress->flight_first];
+        if (oldest->last_index > progress->match_index)
+            break;
+        progress->flight_bytes -= oldest->bytes;
+        progress->flight_first = (progress->flight_first + 1) % IN_FLIGHT_MAX;
+        progress->flight_count--;
+    }
+}
+
+/* [Leaders 3, §5.3] "If AppendEntries fails because of log inconsistency: decrement nextIndex and
+ * retry", a whole term at a time (§5.3, last paragraphs). What the peer holds in the conflicting
+ * term can only match our entries of that term; if we have none, nothing from its first one on. */
+static void conflicted(struct raft *raft, struct progress *progress, struct entry_id conflict)
+{
+    const struct log *log = &raft->log;
+    u64 next = conflict.index;
+    if (conflict.term != 0) {
+        u64 index = log_last_index_of_term_at_most(log, conflict.term);
+        bool have_term = index > log->base.index && log_term_at(log, index) == conflict.term;
+        next = have_term ? index + 1 : u64_min(conflict.index, index + 1);
+    }
+    if (conflict.term == 0 && next <= progress->match_index)
+        progress->set_back = true;
+    next = u64_min(next, progress->next_index - 1);
+    enter_probe(raft, progress, u64_max(next, progress->match_index + 1));
+    /* It will refuse whatever it is sent: ask again only with the heartbeats. */
+    progress->probe_sent = progress->set_back;
+}
+
+void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,
+                     u64 now_ns)
+{
+    const struct append_reply *answer = &reply->as.append_reply;
+    progress->contact_ns = now_ns;
+    progress->round_acked = u64_max(progress->round_acked, answer->round);
+    switch (answer->result) {
+    case APPEND_ACCEPTED:
+        /* Never more than we sent: whatever the peer says, it can hold no entry we do not. */
+        if (answer->match_index <= raft->log.last_index)
+            accepted(progress, answer->match_index);
+        return;
+    case APPEND_REFUSED_CONFLICT:
+        if (reply->call >= progress->first_call)
+            conflicted(raft, progress, answer->conflict);
+        return;
+    case APPEND_REFUSED_SPACE:
+        if (reply->call >= progress->first_call) {
+            enter_probe(raft, progress, progress->match_index + 1);
+            progress->probe_sent = true;
+            progress->no_space = true;
+        }
+        return;
+    case APPEND_REFUSED_TERM:
+        /* In our own term nobody refuses our term; check_term has dealt with the others. */
+        return;
+    }
+}
+
+void replicate_connected(struct raft *raft, struct progress *progress)
+{
+    bool known = progress->match_index > 0;
+    enter_probe(raft, progress, known ? progress->match_index + 1 : progress->next_index);
+    progress->sent_ns = 0;
+    progress->set_back = false;
+}
+
+/* ---- time ---- */
+
+u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadership *leadership)
+{
+    u64 next_ns = UINT64_MAX;
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        if (progress->id != raft->self)
+            next_ns = u64_min(next_ns, progress->sent_ns + raft->heartbeat_ns);
+    }
+    return next_ns;
+}
+
+u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership)
+{
+    u64 contact_ns[SERVERS_MAX];
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        contact_ns[position] = progress->id == raft->self ? UINT64_MAX : progress->contact_ns;
+    }
+    u64 quorum_ns = quorum_value(&raft->configuration, contact_ns);
+    return quorum_ns == UINT64_MAX ? UINT64_MAX : quorum_ns + raft->election_timeout_ns_min;
+}
+
+bool leadership_has_quorum(const struct raft *raft, const struct leadership *leadership, u64 now_ns)
+{
+    return now_ns < leadership_quorum_until_ns(raft, leadership);
+}
