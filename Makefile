@@ -65,7 +65,7 @@ help: ## this list
 # ---- building ----
 $(B)/proto/raft.pb.c $(B)/proto/raft.pb.h &: proto/raft.proto proto/raft.options
 	@mkdir -p $(B)/proto
-	PATH=/usr/bin:$$PATH protoc --proto_path=proto --nanopb_out=$(B)/proto proto/raft.proto
+	PATH=/usr/bin:$$PATH protoc --proto_path=proto --nanopb_opt=-Iproto --nanopb_out=$(B)/proto proto/raft.proto
 
 $(B)/proto/%.o: $(B)/proto/%.c
 	$(CC) $(CFLAGS_GENERATED) -MMD -MP -c $< -o $@

@@ -1,17 +1,28 @@
 /* codec.h - messages as bytes: one frame each.
  *
  * Frame, little-endian:
- *   u32 length   of all that follows this field: FRAME_LENGTH_MIN .. the configured maximum
- *   u8  type     1 message, 2 hello, 3 hello answer
- *   u8  version  of the format, 1
- *   u16 header   size of the protobuf part in bytes
- *   u32 crc32c   of all of the frame but this field
- *   header bytes: a protobuf message of proto/raft.proto
- *   payload:      log records or commands, as they are (the trailing `bytes` of the frame)
+ *   offset size
+ *        0    4  length of all that follows this field, at most the configured maximum
+ *        4    1  type: 1 message, 2 hello, 3 answer to a hello
+ *        5    1  version of this format, 1
+ *        6    2  head: how many bytes of the message precede its payload's bytes
+ *        8    4  crc32c of all of the frame but this field
+ *       12    -  message: one message of proto/raft.proto in protobuf's encoding
  *
- * A frame is valid if and only if the length is in bounds, the checksum is right, type and version
- * are known, and the protobuf part decodes. A length is checked before anything is allocated for
- * it. Whoever receives an invalid frame closes the connection: after it nothing can be trusted.
+ * The message is Message for type 1 and Hello for types 2 and 3. When a Message has a payload, that
+ * is its last field: the head ends with the tag of field 15 and the payload's size as the shortest
+ * varint, and the rest of the frame is the payload: log records in the form of entry.h, commands,
+ * or answers. Without a payload there is neither tag nor size, and the head is the whole message.
+ *
+ * A frame is valid if and only if its length is in bounds, type and version are known, the checksum
+ * is right, the message decodes, exactly the body that its kind demands is there, every number is
+ * in its range, and a payload is what the kind says. A length is checked before anything is
+ * allocated for it. Whoever receives an invalid frame closes the connection: after it nothing can
+ * be trusted.
+ *
+ * Rejected: the payload as a field that nanopb encodes or a callback writes, since it copies every
+ * entry once more for every peer; and raw bytes behind the message, since no other protobuf library
+ * would then find them.
  *
  * Thread: any. Never blocks. */
 #ifndef MAILRAFT_PEERS_CODEC_H
@@ -26,30 +37,41 @@
 enum frame_type { FRAME_MESSAGE = 1, FRAME_HELLO = 2, FRAME_HELLO_ANSWER = 3 };
 
 enum {
-    FRAME_PREFIX_SIZE = 12,
-    FRAME_HEADER_MAX = 512, /* protobuf bytes */
+    FRAME_PREFIX_SIZE = 12, /* what precedes the message */
+    FRAME_VERSION = 1,
+    FRAME_HEADER_MAX = 512, /* bytes of a message without its payload, as this version writes them */
+    HELLO_FRAME_MAX = FRAME_PREFIX_SIZE + FRAME_HEADER_MAX, /* of a frame of type 2 or 3 */
+    HELLO_REFUSAL_SIZE = 160, /* with its NUL */
     PROTOCOL_VERSION_MIN = 1,
     PROTOCOL_VERSION_MAX = 1
 };
 
-/* The head of a frame: what precedes the payload. */
+/* No term, index, round or count is larger: room for every sum of two of them. */
+#define MESSAGE_NUMBER_MAX (UINT64_MAX >> 2)
+
+/* The head of a frame: all that precedes the payload. */
 struct frame_head {
     u8 bytes[FRAME_PREFIX_SIZE + FRAME_HEADER_MAX];
     u32 size;
 };
 
 /* Encodes everything but the payload, which is sent straight from the message's spans; the
- * checksum covers both. */
+ * checksum covers both. The message must be one that message_decode accepts. */
 void message_encode(const struct message *message, struct frame_head *head);
 
-/* Decodes a whole frame, the `size` bytes of `frame->data`. Payload spans of `message` share
- * `frame` (a reference is taken). An APPEND_ENTRIES's records are verified (entry.h). Errors:
- * ERROR_FORMAT, saying what is wrong; then `message` holds nothing. */
+/* Decodes a whole frame, the first `size` bytes of `frame->data`. The payload becomes one span of
+ * `message` that shares `frame` (a reference is taken). An APPEND_ENTRIES's records are verified
+ * (entry.h). Errors: ERROR_FORMAT, saying what is wrong; then `message` holds nothing. */
 WARN_UNUSED enum error_code message_decode(struct block *frame, u32 size, struct message *message,
                                            struct error *error);
 
-/* Reads the length field of a frame's first FRAME_PREFIX_SIZE bytes, and checks it, type and
- * version. `*size` is the size of the whole frame. Errors: ERROR_FORMAT. */
+/* As message_decode, for a frame in memory that will be used again: the payload is copied into a
+ * block of its own, exactly as large. */
+WARN_UNUSED enum error_code message_decode_copy(const u8 *frame, u32 size, struct message *message,
+                                                struct error *error);
+
+/* Reads a frame's first FRAME_PREFIX_SIZE bytes, and checks length, type and version. `*size` is
+ * the size of the whole frame, at most `frame_bytes_max`. Errors: ERROR_FORMAT. */
 WARN_UNUSED enum error_code frame_size(const u8 *prefix, u64 frame_bytes_max, u32 *size,
                                        enum frame_type *type, struct error *error);
 
@@ -64,11 +86,14 @@ struct hello {
     u32 version_min; /* range of protocol versions that it speaks */
     u32 version_max;
     u32 version; /* answer: the highest common one; 0: refused */
-    char refusal[160]; /* answer: why, a sentence; "" when accepted */
+    char refusal[HELLO_REFUSAL_SIZE]; /* answer: why, a sentence; "" when accepted */
 };
 
 void hello_encode(const struct hello *hello, bool answer, struct frame_head *head);
-WARN_UNUSED enum error_code hello_decode(const u8 *frame, u32 size, struct hello *hello,
-                                         struct error *error);
+
+/* Decodes a whole frame of type hello, or hello answer. Ids are not 0, and the cluster id has only
+ * the characters it may have. Errors: ERROR_FORMAT. */
+WARN_UNUSED enum error_code hello_decode(const u8 *frame, u32 size, bool answer,
+                                         struct hello *hello, struct error *error);
 
 #endif
