@@ -39,9 +39,10 @@ enum frame_type { FRAME_MESSAGE = 1, FRAME_HELLO = 2, FRAME_HELLO_ANSWER = 3 };
 enum {
     FRAME_PREFIX_SIZE = 12, /* what precedes the message */
     FRAME_VERSION = 1,
-    FRAME_HEADER_MAX = 512, /* bytes of a message without its payload, as this version writes them */
+    FRAME_HEADER_MAX =
+        512, /* bytes of a message without its payload, as this version writes them */
     HELLO_FRAME_MAX = FRAME_PREFIX_SIZE + FRAME_HEADER_MAX, /* of a frame of type 2 or 3 */
-    HELLO_REFUSAL_SIZE = 160, /* with its NUL */
+    HELLO_REFUSAL_SIZE = 160,                               /* with its NUL */
     PROTOCOL_VERSION_MIN = 1,
     PROTOCOL_VERSION_MAX = 1
 };
@@ -85,7 +86,7 @@ struct hello {
     u32 seed_crc;
     u32 version_min; /* range of protocol versions that it speaks */
     u32 version_max;
-    u32 version; /* answer: the highest common one; 0: refused */
+    u32 version;                      /* answer: the highest common one; 0: refused */
     char refusal[HELLO_REFUSAL_SIZE]; /* answer: why, a sentence; "" when accepted */
 };
 

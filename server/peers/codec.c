@@ -1,0 +1,504 @@
+/* codec.c - messages to frames and back; the format is in codec.h.
+ *
+ * nanopb encodes and decodes the head of a message. The tag and size of the payload, the last
+ * field, are written and checked here by hand, so that the payload itself is never moved. */
+#include "server/peers/codec.h"
+
+#include <pb_decode.h>
+#include <pb_encode.h>
+
+#include "common/crc32c.h"
+#include "raft.pb.h"
+
+enum {
+    PAYLOAD_TAG = 15 << 3 | PB_WT_STRING, /* one byte: 0x7a */
+    PAYLOAD_MARK_MAX = 1 + 5              /* the tag, and a u32 as varint */
+};
+
+_Static_assert((int)mailraft_Kind_KIND_PRE_VOTE == (int)MESSAGE_PRE_VOTE &&
+                   (int)mailraft_Kind_KIND_APPEND_ENTRIES == (int)MESSAGE_APPEND_ENTRIES &&
+                   (int)mailraft_Kind_KIND_TIMEOUT_NOW == (int)MESSAGE_TIMEOUT_NOW &&
+                   (int)_mailraft_Kind_MAX + 1 == (int)MESSAGE_KIND_END,
+               "the kinds of raft.proto are those of message.h");
+_Static_assert(mailraft_Message_size + PAYLOAD_MARK_MAX <= FRAME_HEADER_MAX &&
+                   mailraft_Hello_size <= FRAME_HEADER_MAX,
+               "the head of every message fits into a frame_head");
+_Static_assert(sizeof(((mailraft_Hello *)0)->cluster_id) == CLUSTER_ID_SIZE &&
+                   sizeof(((mailraft_Hello *)0)->refusal) == HELLO_REFUSAL_SIZE,
+               "raft.options has the sizes of codec.h");
+
+/* A frame that has passed frame_open. */
+struct frame_parts {
+    const u8 *head;
+    u32 head_size;
+    const u8 *payload;
+    u32 payload_size;
+};
+
+/* ---- frames ---- */
+
+/* What precedes the payload's bytes when it is the last field of a message. Returns its size, 0 for
+ * no payload. */
+static u32 payload_mark(u32 payload_size, u8 *mark)
+{
+    if (payload_size == 0)
+        return 0;
+    u32 size = 0;
+    mark[size++] = PAYLOAD_TAG;
+    for (; payload_size >= 0x80; payload_size >>= 7)
+        mark[size++] = (u8)(payload_size | 0x80);
+    mark[size++] = (u8)payload_size;
+    return size;
+}
+
+/* Fills in the prefix of a frame whose message has `head_size` bytes before its payload. */
+static void frame_close(struct frame_head *head, enum frame_type type, size_t head_size,
+                        const struct span *spans, u32 span_count, u64 payload_size)
+{
+    u64 length = FRAME_PREFIX_SIZE - 4 + head_size + payload_size;
+    ASSERT(length <= UINT32_MAX - 4);
+    store_u32(head->bytes, (u32)length);
+    head->bytes[4] = (u8)type;
+    head->bytes[5] = FRAME_VERSION;
+    store_u16(head->bytes + 6, (u16)head_size);
+    u32 crc = crc32c(0, head->bytes, 8);
+    crc = crc32c(crc, head->bytes + FRAME_PREFIX_SIZE, head_size);
+    for (u32 i = 0; i < span_count; i++)
+        crc = crc32c(crc, spans[i].data, spans[i].size);
+    store_u32(head->bytes + 8, crc);
+    head->size = (u32)(FRAME_PREFIX_SIZE + head_size);
+}
+
+enum error_code frame_size(const u8 *prefix, u64 frame_bytes_max, u32 *size, enum frame_type *type,
+                           struct error *error)
+{
+    u64 whole = (u64)load_u32(prefix) + 4;
+    u32 head_size = load_u16(prefix + 6);
+    if (prefix[5] != FRAME_VERSION)
+        return error_set(error, ERROR_FORMAT, "frame of format version %u, which is not %d",
+                         (unsigned)prefix[5], FRAME_VERSION);
+    if (prefix[4] < FRAME_MESSAGE || prefix[4] > FRAME_HELLO_ANSWER)
+        return error_set(error, ERROR_FORMAT, "frame of unknown type %u", (unsigned)prefix[4]);
+    *type = (enum frame_type)prefix[4];
+    u64 max = *type == FRAME_MESSAGE ? frame_bytes_max : u64_min(frame_bytes_max, HELLO_FRAME_MAX);
+    if (whole > max)
+        return error_set(error, ERROR_FORMAT, "frame of %llu bytes, more than the %llu allowed",
+                         (unsigned long long)whole, (unsigned long long)max);
+    if (whole < FRAME_PREFIX_SIZE + (u64)head_size)
+        return error_set(error, ERROR_FORMAT, "frame of %llu bytes, too short for its head of %u",
+                         (unsigned long long)whole, head_size);
+    *size = (u32)whole;
+    return ERROR_NONE;
+}
+
+/* Checks all of a frame but the message in it. */
+static enum error_code frame_open(const u8 *frame, u32 size, enum frame_type wanted,
+                                  struct frame_parts *parts, struct error *error)
+{
+    enum frame_type type;
+    u32 whole;
+    if (size < FRAME_PREFIX_SIZE)
+        return error_set(error, ERROR_FORMAT, "frame cut short after %u bytes", size);
+    enum error_code code = frame_size(frame, UINT64_MAX, &whole, &type, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (whole != size)
+        return error_set(error, ERROR_FORMAT, "frame of %u bytes says that it has %u", size, whole);
+    if (type != wanted)
+        return error_set(error, ERROR_FORMAT, "frame of type %d where type %d belongs", (int)type,
+                         (int)wanted);
+    u32 crc = crc32c(0, frame, 8);
+    crc = crc32c(crc, frame + FRAME_PREFIX_SIZE, size - FRAME_PREFIX_SIZE);
+    if (crc != load_u32(frame + 8))
+        return error_set(error, ERROR_FORMAT, "frame with a bad checksum");
+    parts->head = frame + FRAME_PREFIX_SIZE;
+    parts->head_size = load_u16(frame + 6);
+    parts->payload = parts->head + parts->head_size;
+    parts->payload_size = size - FRAME_PREFIX_SIZE - parts->head_size;
+    return ERROR_NONE;
+}
+
+/* ---- encoding messages ---- */
+
+static mailraft_EntryId id_to_wire(struct entry_id id)
+{
+    return (mailraft_EntryId){.term = id.term, .index = id.index};
+}
+
+static struct entry_id id_from_wire(const mailraft_EntryId *id)
+{
+    return (struct entry_id){.term = id->term, .index = id->index};
+}
+
+/* The tag of the body that belongs to the kind; 0: none does. */
+static pb_size_t body_tag(enum message_kind kind)
+{
+    switch (kind) {
+    case MESSAGE_PRE_VOTE:
+    case MESSAGE_REQUEST_VOTE:
+        return mailraft_Message_vote_request_tag;
+    case MESSAGE_PRE_VOTE_REPLY:
+    case MESSAGE_REQUEST_VOTE_REPLY:
+        return mailraft_Message_vote_reply_tag;
+    case MESSAGE_APPEND_ENTRIES:
+        return mailraft_Message_append_request_tag;
+    case MESSAGE_APPEND_ENTRIES_REPLY:
+        return mailraft_Message_append_reply_tag;
+    case MESSAGE_FORWARD:
+        return mailraft_Message_forward_request_tag;
+    case MESSAGE_FORWARD_REPLY:
+        return mailraft_Message_forward_reply_tag;
+    case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_NONE:
+    case MESSAGE_KIND_END:
+        break;
+    }
+    return 0;
+}
+
+static void body_to_wire(const struct message *message, mailraft_Message *wire)
+{
+    wire->which_body = body_tag(message->kind);
+    switch (wire->which_body) {
+    case mailraft_Message_vote_request_tag:
+        wire->body.vote_request = (mailraft_VoteRequest){
+            .has_last = true,
+            .last = id_to_wire(message->as.vote_request.last),
+            .transfer = message->as.vote_request.transfer,
+        };
+        break;
+    case mailraft_Message_vote_reply_tag:
+        wire->body.vote_reply.granted = message->as.vote_reply.granted;
+        break;
+    case mailraft_Message_append_request_tag:
+        wire->body.append_request = (mailraft_AppendRequest){
+            .has_prev = true,
+            .prev = id_to_wire(message->as.append_request.prev),
+            .leader_commit = message->as.append_request.leader_commit,
+            .round = message->as.append_request.round,
+            .count = message->as.append_request.count,
+        };
+        break;
+    case mailraft_Message_append_reply_tag:
+        wire->body.append_reply = (mailraft_AppendReply){
+            .result = message->as.append_reply.result,
+            .match_index = message->as.append_reply.match_index,
+            .has_conflict = message->as.append_reply.result == APPEND_REFUSED_CONFLICT,
+            .conflict = id_to_wire(message->as.append_reply.conflict),
+            .round = message->as.append_reply.round,
+        };
+        break;
+    case mailraft_Message_forward_request_tag:
+        wire->body.forward_request = (mailraft_ForwardRequest){
+            .start = message->as.forward_request.start,
+            .serial = message->as.forward_request.serial,
+            .count = message->as.forward_request.count,
+        };
+        break;
+    case mailraft_Message_forward_reply_tag:
+        wire->body.forward_reply = (mailraft_ForwardReply){
+            .result = message->as.forward_reply.result,
+            .count = message->as.forward_reply.count,
+        };
+        break;
+    default: /* TIMEOUT_NOW: the kind says it all */
+        break;
+    }
+}
+
+void message_encode(const struct message *message, struct frame_head *head)
+{
+    ASSERT(message->kind > MESSAGE_NONE && message->kind < MESSAGE_KIND_END);
+    mailraft_Message wire = {
+        .kind = (mailraft_Kind)message->kind,
+        .from = message->from,
+        .to = message->to,
+        .term = message->term,
+        .call = message->call,
+    };
+    body_to_wire(message, &wire);
+    pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE, FRAME_HEADER_MAX);
+    bool encoded = pb_encode(&stream, mailraft_Message_fields, &wire);
+    ASSERT(encoded);
+    u64 payload_size = message_payload_size(message);
+    ASSERT(payload_size <= UINT32_MAX);
+    u8 *mark = head->bytes + FRAME_PREFIX_SIZE + stream.bytes_written;
+    u32 mark_size = payload_mark((u32)payload_size, mark);
+    frame_close(head, FRAME_MESSAGE, stream.bytes_written + mark_size, message->spans,
+                message->span_count, payload_size);
+}
+
+/* ---- decoding messages ---- */
+
+static enum error_code refuse(struct error *error, const struct message *message, const char *why)
+{
+    return error_set(error, ERROR_FORMAT, "%s message: %s", message_kind_word(message->kind), why);
+}
+
+/* Whether it is a place in a log: {0, 0}, or a term and an index that count from 1. */
+static bool id_is_sound(struct entry_id id)
+{
+    if (id.index == 0)
+        return id.term == 0;
+    return id.term > 0 && id.term <= MESSAGE_NUMBER_MAX && id.index <= MESSAGE_NUMBER_MAX;
+}
+
+/* The terms of the records lie between prev's and the leader's. They do not fall (records_check),
+ * so the first and the last tell. */
+static bool records_terms_fit(const struct message *message, const u8 *records, u32 size)
+{
+    struct entry entry;
+    u32 offset = record_peek(records, &entry);
+    if (entry.id.term < message->as.append_request.prev.term)
+        return false;
+    while (offset < size)
+        offset += record_peek(records + offset, &entry);
+    return entry.id.term <= message->term;
+}
+
+static enum error_code append_from_wire(const mailraft_AppendRequest *wire,
+                                        const struct frame_parts *parts, struct message *message,
+                                        struct error *error)
+{
+    struct append_request *request = &message->as.append_request;
+    *request = (struct append_request){
+        .prev = id_from_wire(&wire->prev),
+        .leader_commit = wire->leader_commit,
+        .round = wire->round,
+        .count = wire->count,
+    };
+    if (!id_is_sound(request->prev) || request->prev.term > message->term)
+        return refuse(error, message, "impossible previous entry");
+    if (request->leader_commit > MESSAGE_NUMBER_MAX || request->round > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "commit index or round out of range");
+    if (request->count == 0 || parts->payload_size == 0) {
+        if (request->count != 0 || parts->payload_size != 0)
+            return refuse(error, message, "count and records do not fit together");
+        return ERROR_NONE;
+    }
+    const char *why = "";
+    if (!records_check(parts->payload, parts->payload_size, request->prev.index + 1, request->count,
+                       &why))
+        return refuse(error, message, why);
+    if (!records_terms_fit(message, parts->payload, parts->payload_size))
+        return refuse(error, message,
+                      "entries of a term before the previous one's or after the "
+                      "leader's");
+    return ERROR_NONE;
+}
+
+static enum error_code append_reply_from_wire(const mailraft_AppendReply *wire,
+                                              struct message *message, struct error *error)
+{
+    if (wire->result < APPEND_ACCEPTED || wire->result > APPEND_REFUSED_SPACE)
+        return refuse(error, message, "unknown result");
+    struct append_reply *reply = &message->as.append_reply;
+    *reply = (struct append_reply){
+        .result = (enum append_result)wire->result,
+        .match_index = wire->match_index,
+        .conflict = id_from_wire(&wire->conflict),
+        .round = wire->round,
+    };
+    if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "match index or round out of range");
+    /* A conflict's term is 0 when the log just ends before prev; its index is never 0, since
+     * before the first entry all logs match. */
+    bool conflict_sound =
+        reply->conflict.index <= MESSAGE_NUMBER_MAX && reply->conflict.term <= MESSAGE_NUMBER_MAX;
+    if (!conflict_sound || (reply->result == APPEND_REFUSED_CONFLICT && reply->conflict.index == 0))
+        return refuse(error, message, "impossible conflict");
+    return ERROR_NONE;
+}
+
+/* A command or answer has at least one byte, so the payload bounds their count. */
+static bool count_fits(u32 count, u32 payload_size)
+{
+    return count > 0 && count <= payload_size;
+}
+
+static enum error_code forward_from_wire(const mailraft_ForwardRequest *wire,
+                                         const struct frame_parts *parts, struct message *message,
+                                         struct error *error)
+{
+    message->as.forward_request = (struct forward_request){
+        .start = wire->start, .serial = wire->serial, .count = wire->count};
+    if (wire->serial == 0)
+        return refuse(error, message, "serial 0");
+    if (!count_fits(wire->count, parts->payload_size))
+        return refuse(error, message, "count and commands do not fit together");
+    return ERROR_NONE;
+}
+
+static enum error_code forward_reply_from_wire(const mailraft_ForwardReply *wire,
+                                               const struct frame_parts *parts,
+                                               struct message *message, struct error *error)
+{
+    if (wire->result != FORWARD_DONE && wire->result != FORWARD_NOT_LEADER)
+        return refuse(error, message, "unknown result");
+    message->as.forward_reply =
+        (struct forward_reply){.result = (enum forward_result)wire->result, .count = wire->count};
+    if (wire->result == FORWARD_DONE ? !count_fits(wire->count, parts->payload_size)
+                                     : parts->payload_size != 0)
+        return refuse(error, message, "count and answers do not fit together");
+    return ERROR_NONE;
+}
+
+static enum error_code vote_from_wire(const mailraft_VoteRequest *wire, struct message *message,
+                                      struct error *error)
+{
+    message->as.vote_request =
+        (struct vote_request){.last = id_from_wire(&wire->last), .transfer = wire->transfer};
+    if (!id_is_sound(message->as.vote_request.last) ||
+        message->as.vote_request.last.term > message->term)
+        return refuse(error, message, "impossible last entry");
+    return ERROR_NONE;
+}
+
+/* Everything in the head of a message that does not depend on its kind. */
+static enum error_code message_from_wire(const mailraft_Message *wire,
+                                         const struct frame_parts *parts, struct message *message,
+                                         struct error *error)
+{
+    if ((u32)wire->kind <= MESSAGE_NONE || (u32)wire->kind >= MESSAGE_KIND_END)
+        return error_set(error, ERROR_FORMAT, "message of unknown kind %u", (unsigned)wire->kind);
+    message->kind = (enum message_kind)wire->kind;
+    message->from = wire->from;
+    message->to = wire->to;
+    message->term = wire->term;
+    message->call = wire->call;
+    if (wire->from == SERVER_NONE || wire->to == SERVER_NONE || wire->from == wire->to)
+        return refuse(error, message, "impossible sender or receiver");
+    if (wire->term == 0 || wire->term > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "term out of range");
+    if (wire->which_body != body_tag(message->kind))
+        return refuse(error, message, "not the body that belongs to its kind");
+    if (parts->payload_size > 0 && wire->which_body != mailraft_Message_append_request_tag &&
+        wire->which_body != mailraft_Message_forward_request_tag &&
+        wire->which_body != mailraft_Message_forward_reply_tag)
+        return refuse(error, message, "a payload where none belongs");
+    switch (wire->which_body) {
+    case mailraft_Message_vote_request_tag:
+        return vote_from_wire(&wire->body.vote_request, message, error);
+    case mailraft_Message_vote_reply_tag:
+        message->as.vote_reply.granted = wire->body.vote_reply.granted;
+        return ERROR_NONE;
+    case mailraft_Message_append_request_tag:
+        return append_from_wire(&wire->body.append_request, parts, message, error);
+    case mailraft_Message_append_reply_tag:
+        return append_reply_from_wire(&wire->body.append_reply, message, error);
+    case mailraft_Message_forward_request_tag:
+        return forward_from_wire(&wire->body.forward_request, parts, message, error);
+    case mailraft_Message_forward_reply_tag:
+        return forward_reply_from_wire(&wire->body.forward_reply, parts, message, error);
+    default: /* TIMEOUT_NOW */
+        return ERROR_NONE;
+    }
+}
+
+/* Checks a whole frame and fills in all of `message` but its span, which `parts` tells. */
+static enum error_code message_open(const u8 *frame, u32 size, struct message *message,
+                                    struct frame_parts *parts, struct error *error)
+{
+    message->span_count = 0;
+    enum error_code code = frame_open(frame, size, FRAME_MESSAGE, parts, error);
+    if (code != ERROR_NONE)
+        return code;
+    u8 mark[PAYLOAD_MARK_MAX];
+    u32 mark_size = payload_mark(parts->payload_size, mark);
+    if (parts->head_size < mark_size || memcmp(parts->payload - mark_size, mark, mark_size) != 0)
+        return error_set(error, ERROR_FORMAT, "message whose head does not announce its payload");
+    mailraft_Message wire = mailraft_Message_init_zero;
+    pb_istream_t stream = pb_istream_from_buffer(parts->head, parts->head_size - mark_size);
+    if (!pb_decode(&stream, mailraft_Message_fields, &wire))
+        return error_set(error, ERROR_FORMAT, "message that cannot be decoded: %s",
+                         PB_GET_ERROR(&stream));
+    return message_from_wire(&wire, parts, message, error);
+}
+
+enum error_code message_decode(struct block *frame, u32 size, struct message *message,
+                               struct error *error)
+{
+    ASSERT(size <= frame->size);
+    struct frame_parts parts;
+    enum error_code code = message_open(frame->data, size, message, &parts, error);
+    if (code == ERROR_NONE && parts.payload_size > 0)
+        message->spans[message->span_count++] = span_of(frame, parts.payload, parts.payload_size);
+    return code;
+}
+
+enum error_code message_decode_copy(const u8 *frame, u32 size, struct message *message,
+                                    struct error *error)
+{
+    struct frame_parts parts;
+    enum error_code code = message_open(frame, size, message, &parts, error);
+    if (code == ERROR_NONE && parts.payload_size > 0) {
+        struct block *block = block_create_copy(parts.payload, parts.payload_size);
+        message->spans[message->span_count++] =
+            (struct span){.block = block, .data = block->data, .size = parts.payload_size};
+    }
+    return code;
+}
+
+/* ---- hello ---- */
+
+void hello_encode(const struct hello *hello, bool answer, struct frame_head *head)
+{
+    mailraft_Hello wire = {
+        .from = hello->from,
+        .to = hello->to,
+        .directory_id = hello->directory_id,
+        .start_count = hello->start_count,
+        .seed_crc = hello->seed_crc,
+        .version_min = hello->version_min,
+        .version_max = hello->version_max,
+        .version = hello->version,
+    };
+    memcpy(wire.cluster_id, hello->cluster_id, sizeof(wire.cluster_id));
+    memcpy(wire.refusal, hello->refusal, sizeof(wire.refusal));
+    pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE, FRAME_HEADER_MAX);
+    bool encoded = pb_encode(&stream, mailraft_Hello_fields, &wire);
+    ASSERT(encoded);
+    frame_close(head, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, stream.bytes_written, NULL, 0, 0);
+}
+
+static bool cluster_id_is_sound(const char *id)
+{
+    size_t size = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    return size > 0 && id[size] == '\0';
+}
+
+enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hello *hello,
+                             struct error *error)
+{
+    struct frame_parts parts;
+    enum error_code code =
+        frame_open(frame, size, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, &parts, error);
+    if (code != ERROR_NONE)
+        return code;
+    mailraft_Hello wire = mailraft_Hello_init_zero;
+    pb_istream_t stream = pb_istream_from_buffer(parts.head, parts.head_size);
+    if (parts.payload_size != 0)
+        return error_set(error, ERROR_FORMAT, "hello with bytes behind it");
+    if (!pb_decode(&stream, mailraft_Hello_fields, &wire))
+        return error_set(error, ERROR_FORMAT, "hello that cannot be decoded: %s",
+                         PB_GET_ERROR(&stream));
+    if (!cluster_id_is_sound(wire.cluster_id))
+        return error_set(error, ERROR_FORMAT, "hello without a proper cluster id");
+    if (wire.from == SERVER_NONE || wire.to == SERVER_NONE)
+        return error_set(error, ERROR_FORMAT, "hello that does not say from whom to whom");
+    if (wire.version_min == 0 || wire.version_min > wire.version_max)
+        return error_set(error, ERROR_FORMAT, "hello with an impossible range of versions");
+    *hello = (struct hello){
+        .from = wire.from,
+        .to = wire.to,
+        .directory_id = wire.directory_id,
+        .start_count = wire.start_count,
+        .seed_crc = wire.seed_crc,
+        .version_min = wire.version_min,
+        .version_max = wire.version_max,
+        .version = wire.version,
+    };
+    memcpy(hello->cluster_id, wire.cluster_id, sizeof(hello->cluster_id));
+    memcpy(hello->refusal, wire.refusal, sizeof(hello->refusal));
+    return ERROR_NONE;
+}
