@@ -1,11 +1,18 @@
-/* error.c - codes with sentences. */
+/* error.c - the two kinds of failure: operating errors, codes with sentences that callers handle;
+ * and broken invariants (check.h), which end the process. They share an object file on purpose:
+ * whatever checks an invariant links both, and so the world's archive, which comes last on the
+ * linker's command line, finds all that it needs. */
 #include "common/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/types.h"
+
+/* ---- operating errors ---- */
 
 struct error_row {
     const char *word;
@@ -96,4 +103,22 @@ int error_exit_code(enum error_code code)
 {
     ASSERT((size_t)code < ARRAY_LENGTH(rows));
     return rows[code].exit_code;
+}
+
+/* ---- broken invariants ---- */
+
+void check_failed(const char *file, int line, const char *function, const char *what)
+{
+    /* One write and no stream: the heap and stdio's locks may be what is broken. */
+    char text[512];
+    int size = snprintf(text, sizeof(text), "%s:%d: %s: broken invariant: %s\n", file, line,
+                        function, what);
+    if (size >= (int)sizeof(text)) {
+        size = (int)sizeof(text) - 1;
+        text[size - 1] = '\n';
+    }
+    if (size > 0 && write(STDERR_FILENO, text, (size_t)size) < 0) {
+        /* Nobody to tell; the abort below says the rest. */
+    }
+    abort();
 }

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
-
-#include "common/error.h"
 
 /* _exit, because exit handlers may allocate. */
 static _Noreturn void out_of_memory(size_t size)
@@ -19,7 +18,7 @@ static _Noreturn void out_of_memory(size_t size)
     if (length > 0 && write(STDERR_FILENO, text, (size_t)length) < 0) {
         /* The exit code still tells. */
     }
-    _exit(error_exit_code(ERROR_SYSTEM));
+    _exit(EX_OSERR);
 }
 
 void *memory_alloc(size_t size)

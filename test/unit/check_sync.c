@@ -36,7 +36,8 @@ static void shared_deinit(struct shared *shared)
 static void start(struct thread *thread, void (*run)(void *), void *argument)
 {
     struct error error;
-    ck_assert_int_eq(thread_start(thread, "worker", run, argument, &error), ERROR_NONE);
+    enum error_code code = thread_start(thread, "worker", run, argument, &error);
+    ck_assert_str_eq(error_word(code), "ok");
     ck_assert(thread->started);
 }
 
