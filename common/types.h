@@ -30,12 +30,12 @@ struct entry_id {
     u64 index;
 };
 
-#define NS_PER_US 1000ULL
-#define NS_PER_MS 1000000ULL
-#define NS_PER_S 1000000000ULL
+#define NS_PER_US ((u64)1000)
+#define NS_PER_MS ((u64)1000000)
+#define NS_PER_S ((u64)1000000000)
 
-#define KIB 1024ULL
-#define MIB (1024ULL * 1024ULL)
+#define KIB ((u64)1024)
+#define MIB ((u64)1024 * 1024)
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 

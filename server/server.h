@@ -17,7 +17,9 @@
 #include "common/trace.h"
 #include "common/vfs.h"
 #include "server/events.h"
+#include "server/fetch.h"
 #include "server/forward.h"
+#include "server/lead.h"
 #include "server/machine/machine.h"
 #include "server/mail/mailbox.h"
 #include "server/mail/outbox.h"
@@ -46,7 +48,14 @@ struct server_world {
     struct vfs *vfs;
     struct report *report;
     struct trace *trace; /* NULL: no event trace */
+    /* Changes one setting at run time: checks the key of cluster.conf and its value, and puts what
+     * the server itself must know into `options`. NULL: nothing can be set. */
+    enum error_code (*set)(void *context, const char *key, const char *value,
+                           struct server_options *options, struct error *error);
+    void *set_context;
 };
+
+enum { SERVER_SINKS_MAX = 8 };
 
 struct server {
     struct server_options options;
@@ -63,15 +72,21 @@ struct server {
     struct events events;
     struct command_list parked; /* commands that wait for a leader to be known */
     struct buffer answer;       /* scratch */
+    struct span *save_spans;    /* scratch: the pieces of a batch */
+    u32 save_spans_capacity;
+    u64 forward_serial; /* of the last FORWARD sent; with start_count it rises for ever */
+    u64 pile_wall_ns;   /* wall clock when the pile was taken in; stamped into entries */
     enum raft_state state;      /* of the loop that runs; for status and traces only */
     u64 state_since_ns;
+    u64 committed_seen; /* the commit index that was last traced */
     u64 elections; /* begun by this server since its start */
-    bool handed_over; /* the next candidacy is by order: no pre-vote, stickiness put aside */
-    struct reader_job *reader_job; /* reads old entries from the disk for peers that lag */
+    bool handed_over;    /* the next candidacy is by order: no pre-vote, stickiness put aside */
+    u64 leader_gone_ns;  /* when the leader's connection to us ended; 0: it did not */
+    bool timers_held;    /* a test holds the election timers: time alone makes no candidate */
+    struct fetcher fetcher;
     struct error failure; /* why it stopped; ERROR_NONE: it was told to */
-    struct command_sink **sinks; /* that were answered in this pile, to be flushed at its end */
+    struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
     u32 sink_count;
-    u32 sink_capacity;
 };
 
 /* Opens the storage and builds the server, its log and its machine (entries known to be committed
@@ -94,34 +109,61 @@ enum error_code server_run(struct server *server, struct transport *transport,
 
 /* ---- what the loops share ---- */
 
+/* Begins a state: notes it for status, prints and traces the transition. */
+void server_enter(struct server *server, enum raft_state state, const char *why);
+
 /* Takes in all mail there is, waiting for some until `deadline_ns`. The only place where a loop
- * waits for anything but the disk. Returns as mailbox_collect. */
-bool server_collect(struct server *server, u64 deadline_ns);
+ * waits for anything but the disk. Returns as mailbox_collect: whether the deadline had passed
+ * before the mail now on the pile was taken in. `*now_ns` is the time afterwards. */
+bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns);
+
+/* Notes in the event trace that this mail is read; a second time, in another loop, is not noted. */
+void server_open_mail(struct server *server, struct mail *mail);
+
+/* Takes the oldest mail off the pile and destroys it: it has been dealt with. */
+void server_done_with_mail(struct server *server);
 
 /* Contract 4, "speak only after persisting": the end of every pile, in this order: (1) early
  * messages, if the term is on disk; (2) commit what a quorum holds, apply, answer; (3) metadata if
  * it changed, then new entries as one batch with one sync; (4) all other messages; (5) as (2).
- * `leader` is NULL in other states. Returns false when the disk failed: server->failure says why,
+ * `lead` is NULL in other states. Returns false when the disk failed: server->failure says why,
  * and the loop returns RAFT_STOPPED. Blocks. */
-WARN_UNUSED bool server_flush(struct server *server, struct leader *leader);
+WARN_UNUSED bool server_flush(struct server *server, struct lead *lead);
 
-/* Applies what is committed and not yet applied; `leader` answers its own clients. */
-WARN_UNUSED bool server_apply(struct server *server, struct leader *leader);
+/* Sends out the answers gathered so far; part of every flush, and the last thing at the end. */
+void server_flush_answers(struct server *server);
 
-/* Prints and traces a change of state: server, term, from, to, why. */
-void server_transition(struct server *server, enum raft_state to, const char *why);
+/* Bytes of records that can still be appended in this pile, before the disk is full. */
+u64 server_room(struct server *server);
 
 /* A new random election timeout from `now_ns` on (§5.2). */
 u64 server_election_deadline_ns(struct server *server, u64 now_ns);
 
-/* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `leader` is NULL in other states. */
-void server_answer_local(struct server *server, struct leader *leader, struct command *command);
+/* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `lead` is NULL in other states. */
+void server_answer_local(struct server *server, struct lead *lead, struct command *command);
+
+/* A command for which no leader is known waits, for leader_wait_ns at most. Consumes it. */
+void server_park(struct server *server, struct command *command);
+/* Fails the parked commands that have waited too long; returns when the next one will have. */
+u64 server_expire_parked(struct server *server, u64 now_ns);
+
+/* Stages a message that must wait for the disk; refuses a stale or ignored request (a reply is just
+ * dropped). */
+void server_put(struct server *server, struct message *message);
+void server_refuse(struct server *server, const struct message *request);
 
 /* Answers through the command's sink, which is flushed at the end of the pile. */
 void server_answer(struct server *server, struct command *command, const u8 *answer, size_t size);
 void server_fail(struct server *server, struct command *command, enum command_failure failure);
+/* Sends the client to the leader, which is known. */
+void server_redirect(struct server *server, struct command *command);
 
-/* Stops the server because of an error. */
-enum raft_state server_stop_because(struct server *server, const struct error *error);
+/* Notes that the server must stop because a rule was broken by somebody; returns RAFT_STOPPED. */
+enum raft_state server_stop_because(struct server *server, const char *what, server_id who);
+
+/* ---- status and settings ---- */
+
+/* Appends what this server knows of itself as lines "key:value\r\n", keys beginning with raft_. */
+void server_describe(struct server *server, const struct lead *lead, struct buffer *to);
 
 #endif

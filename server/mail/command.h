@@ -32,7 +32,9 @@ struct command {
     struct command_sink *sink;
     void *owner; /* the sink's: which client */
     u64 slot;    /* the sink's: which of the client's answers */
-    u64 wait;    /* free for whoever holds the command: the index or round that it waits for */
+    bool forwarded; /* came from another server, and so is not forwarded again */
+    u64 wait_index; /* free for whoever holds the command: the log index that it waits for */
+    u64 wait_round; /* the same for a confirming round */
 };
 
 struct command_sink_ops {

@@ -45,6 +45,7 @@ struct entries_read {
 struct mail {
     struct mail *next;
     enum mail_kind kind;
+    bool opened; /* the reader's: it has been looked at, though it may still be on the pile */
     u64 size; /* what it counts against its mailbox's budget, bytes; set by whoever it is posted to */
     union {
         struct message message;

@@ -47,7 +47,8 @@ static bool plan_append(const struct raft *raft, const struct message *request,
     while (next_record(&walk, &entry, &record)) {
         bool is_new = plan->new_bytes > 0;
         /* Whatever lies before the log's base is committed, and so the same everywhere. */
-        if (!is_new && (entry.id.index <= raft->log.base.index || log_holds(&raft->log, entry.id))) {
+        if (!is_new &&
+            (entry.id.index <= raft->log.base.index || log_holds(&raft->log, entry.id))) {
             plan->known++;
             continue;
         }
@@ -56,7 +57,8 @@ static bool plan_append(const struct raft *raft, const struct message *request,
             return false;
         }
         if (entry.type == ENTRY_CONFIGURATION) {
-            *why = "the configuration changes, which this version does not know: upgrade this server";
+            *why =
+                "the configuration changes, which this version does not know: upgrade this server";
             return false;
         }
         if (!is_new && entry.id.index <= raft->log.last_index) {

@@ -17,7 +17,8 @@ static struct log_slot *slot_at(const struct log *log, u64 index)
 
 void log_init(struct log *log, u64 memory_bytes_max)
 {
-    *log = (struct log){.memory_bytes_max = memory_bytes_max, .unsaved_index = 1, .memory_first = 1};
+    *log =
+        (struct log){.memory_bytes_max = memory_bytes_max, .unsaved_index = 1, .memory_first = 1};
 }
 
 void log_deinit(struct log *log)

@@ -118,5 +118,6 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
 
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->configuration.index != 0 && configuration_is_voter(&raft->configuration, raft->self);
+    return raft->configuration.index != 0 &&
+           configuration_is_voter(&raft->configuration, raft->self);
 }

@@ -29,7 +29,7 @@ WARN_UNUSED bool append_entries(struct raft *raft, const struct message *request
 
 enum progress_mode { PROGRESS_PROBE, PROGRESS_PIPELINE };
 
-enum { IN_FLIGHT_MAX = 256 }; /* messages with entries on their way to one peer */
+enum { IN_FLIGHT_MAX = 64 }; /* messages with entries on their way to one peer */
 
 struct in_flight {
     u64 last_index; /* of the message's entries */

@@ -1,0 +1,192 @@
+/* flush.c - contract 4, "speak only after persisting": the end of every pile, in every state.
+ *
+ * The order in server_flush is the whole guarantee. What it sends before the sync promises nothing
+ * that the disk does not hold already: entries of a term that is on disk, and answers to what a
+ * quorum of disks holds. Everything else waits for the sync. */
+#include "common/memory.h"
+#include "server/server.h"
+
+static bool disk_failed(struct server *server, const char *what)
+{
+    (void)error_add(&server->failure, "%s", what);
+    REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
+    return false;
+}
+
+/* ---- apply ---- */
+
+static void apply_command(struct server *server, struct lead *lead, const struct entry *entry)
+{
+    struct machine_context context = {entry->id, entry->time_ns};
+    struct command *writer = lead != NULL ? lead_writer_of(lead, entry->id.index) : NULL;
+    buffer_clear(&server->answer);
+    server->machine->ops->apply(server->machine, &context, entry->payload, entry->payload_size,
+                                writer != NULL ? &server->answer : NULL);
+    if (writer != NULL)
+        server_answer(server, writer, server->answer.data, server->answer.size);
+}
+
+/* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
+ * log[lastApplied] to state machine". */
+static void apply_committed(struct server *server, struct lead *lead)
+{
+    struct raft *raft = &server->raft;
+    while (raft->last_applied < raft->commit_index) {
+        struct entry entry = log_entry(&raft->log, raft->last_applied + 1);
+        switch (entry.type) {
+        case ENTRY_COMMAND:
+            apply_command(server, lead, &entry);
+            break;
+        case ENTRY_NOOP:
+        case ENTRY_CONFIGURATION:
+            break; /* nothing for the machine */
+        }
+        raft->last_applied = entry.id.index;
+        events_applied(&server->events, entry.id.index);
+    }
+}
+
+static void commit_and_apply(struct server *server, struct lead *lead)
+{
+    u64 before = server->committed_seen;
+    if (lead != NULL)
+        (void)commit_advance(&server->raft, &lead->leadership);
+    if (server->raft.commit_index != before)
+        events_committed(&server->events);
+    server->committed_seen = server->raft.commit_index;
+    apply_committed(server, lead);
+    if (lead != NULL)
+        lead_answer_reads(server, lead);
+}
+
+/* ---- save ---- */
+
+static void collect_unsaved(struct server *server, u32 *span_count, u32 *count)
+{
+    struct log *log = &server->raft.log;
+    *span_count = 0;
+    *count = 0;
+    u64 index = log->unsaved_index;
+    while (index <= log->last_index) {
+        if (server->save_spans_capacity - *span_count < MESSAGE_SPANS_MAX) {
+            server->save_spans_capacity = server->save_spans_capacity * 2 + MESSAGE_SPANS_MAX;
+            server->save_spans = memory_resize(
+                server->save_spans, server->save_spans_capacity * sizeof(server->save_spans[0]));
+        }
+        u32 added;
+        u32 got = log_slice(log, index, UINT64_MAX, server->save_spans + *span_count,
+                            server->save_spans_capacity - *span_count, &added);
+        ASSERT(got > 0);
+        *span_count += added;
+        *count += got;
+        index += got;
+    }
+}
+
+static bool save_log(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    u32 span_count;
+    u32 count;
+    collect_unsaved(server, &span_count, &count);
+    u64 last = raft->log.last_index;
+    enum error_code code =
+        storage_append(server->storage, server->save_spans, span_count, raft->log.unsaved_index,
+                       count, log_last(&raft->log), raft->commit_index, &server->failure);
+    for (u32 i = 0; i < span_count; i++)
+        span_release(&server->save_spans[i]);
+    if (code != ERROR_NONE)
+        return disk_failed(server, "save log entries");
+    log_saved(&raft->log, last);
+    return true;
+}
+
+static bool save(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
+        return true;
+    if (raft->metadata_unsaved) {
+        if (storage_save_metadata(server->storage, raft->current_term, raft->voted_for,
+                                  &server->failure) != ERROR_NONE)
+            return disk_failed(server, "save term and vote");
+        raft->metadata_unsaved = false;
+    }
+    if (raft->log.unsaved_index <= raft->log.last_index && !save_log(server))
+        return false;
+    events_persisted(&server->events, raft->log.durable_index);
+    return true;
+}
+
+u64 server_room(struct server *server)
+{
+    const struct log *log = &server->raft.log;
+    u64 unsaved = log_bytes(log, log->unsaved_index, log->last_index);
+    u64 room = storage_room(server->storage);
+    return room > unsaved ? room - unsaved : 0;
+}
+
+/* ---- flush ---- */
+
+void server_flush_answers(struct server *server)
+{
+    for (u32 i = 0; i < server->sink_count; i++)
+        server->sinks[i]->ops->flush(server->sinks[i]);
+    server->sink_count = 0;
+}
+
+bool server_flush(struct server *server, struct lead *lead)
+{
+    struct raft *raft = &server->raft;
+    /* (1) and (2): what the disk holds already. */
+    if (!raft->metadata_unsaved)
+        outbox_send_early(&server->outbox, server->transport);
+    commit_and_apply(server, lead);
+    if (!raft->metadata_unsaved)
+        outbox_send_early(&server->outbox, server->transport);
+    server_flush_answers(server);
+    /* (3) */
+    if (!save(server))
+        return false;
+    /* (4) and (5): what it holds now. */
+    outbox_send_all(&server->outbox, server->transport);
+    commit_and_apply(server, lead);
+    outbox_send_all(&server->outbox, server->transport);
+    server_flush_answers(server);
+    log_evict(&raft->log, raft->last_applied);
+    return true;
+}
+
+/* ---- answers ---- */
+
+static void note_sink(struct server *server, const struct command *command)
+{
+    /* A forwarded command's sink ends with its last answer, and has nothing to flush. */
+    if (command->forwarded)
+        return;
+    for (u32 i = 0; i < server->sink_count; i++) {
+        if (server->sinks[i] == command->sink)
+            return;
+    }
+    if (server->sink_count == SERVER_SINKS_MAX)
+        server_flush_answers(server);
+    server->sinks[server->sink_count++] = command->sink;
+}
+
+void server_answer(struct server *server, struct command *command, const u8 *answer, size_t size)
+{
+    note_sink(server, command);
+    command_answer(command, answer, size);
+}
+
+void server_fail(struct server *server, struct command *command, enum command_failure failure)
+{
+    note_sink(server, command);
+    command_fail(command, failure);
+}
+
+void server_redirect(struct server *server, struct command *command)
+{
+    note_sink(server, command);
+    command_redirect(command, server->raft.leader);
+}

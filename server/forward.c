@@ -1,0 +1,311 @@
+/* forward.c - see forward.h. */
+#include "server/forward.h"
+
+#include "common/memory.h"
+
+enum { COMMAND_HEADER_SIZE = 8, ANSWER_HEADER_SIZE = 4, FLAG_AFTER_WRITE = 1 };
+
+/* ---- at the follower ---- */
+
+void forwarding_init(struct forwarding *forwarding)
+{
+    *forwarding = (struct forwarding){0};
+}
+
+void forwarding_put(struct forwarding *forwarding, struct command *command)
+{
+    command_list_put(command->class == COMMAND_WRITE ? &forwarding->writes : &forwarding->reads,
+                     command);
+}
+
+static void encode_commands(const struct command_list *commands, struct message *message)
+{
+    size_t size = 0;
+    for (const struct command *c = commands->first; c != NULL; c = c->next)
+        size += COMMAND_HEADER_SIZE + c->body.size;
+    struct block *block = block_create((u32)size);
+    u8 *to = block->data;
+    for (const struct command *c = commands->first; c != NULL; c = c->next) {
+        to[0] = c->class == COMMAND_WRITE ? 1 : 2;
+        to[1] = c->after_write ? FLAG_AFTER_WRITE : 0;
+        store_u16(to + 2, 0);
+        store_u32(to + 4, c->body.size);
+        memcpy(to + COMMAND_HEADER_SIZE, c->body.data, c->body.size);
+        to += COMMAND_HEADER_SIZE + c->body.size;
+    }
+    message->spans[0] = (struct span){block, block->data, (u32)size};
+    message->span_count = 1;
+}
+
+/* Takes from `from` as many commands as fit in one message, at least one. */
+static void take_batch(struct command_list *from, u64 bytes_max, struct command_list *batch)
+{
+    u64 bytes = 0;
+    while (from->first != NULL) {
+        bytes += COMMAND_HEADER_SIZE + from->first->body.size;
+        if (batch->first != NULL && bytes > bytes_max)
+            return;
+        command_list_put(batch, command_list_take(from));
+    }
+}
+
+static void stage_list(struct forwarding *forwarding, struct command_list *commands,
+                       struct raft *raft, u64 start_count, u64 *serial, u64 bytes_max,
+                       u64 deadline_ns, struct outbox *outbox)
+{
+    while (commands->first != NULL) {
+        struct forward_batch *batch = memory_alloc_zero(1, sizeof(*batch));
+        take_batch(commands, bytes_max, &batch->commands);
+        struct message message;
+        raft_message(raft, MESSAGE_FORWARD, raft->leader, NULL, &message);
+        message.as.forward_request = (struct forward_request){
+            .start = start_count, .serial = ++*serial, .count = batch->commands.count};
+        encode_commands(&batch->commands, &message);
+        batch->call = message.call;
+        batch->deadline_ns = deadline_ns;
+        if (forwarding->last != NULL)
+            forwarding->last->next = batch;
+        else
+            forwarding->first = batch;
+        forwarding->last = batch;
+        outbox_put(outbox, &message);
+    }
+}
+
+void forwarding_stage(struct forwarding *forwarding, struct raft *raft, u64 start_count,
+                      u64 *serial, u64 bytes_max, u64 deadline_ns, struct outbox *outbox)
+{
+    stage_list(forwarding, &forwarding->writes, raft, start_count, serial, bytes_max, deadline_ns,
+               outbox);
+    stage_list(forwarding, &forwarding->reads, raft, start_count, serial, bytes_max, deadline_ns,
+               outbox);
+}
+
+static struct forward_batch *take_call(struct forwarding *forwarding, u64 call)
+{
+    struct forward_batch *before = NULL;
+    for (struct forward_batch *batch = forwarding->first; batch != NULL; batch = batch->next) {
+        if (batch->call == call) {
+            if (before != NULL)
+                before->next = batch->next;
+            else
+                forwarding->first = batch->next;
+            if (forwarding->last == batch)
+                forwarding->last = before;
+            return batch;
+        }
+        before = batch;
+    }
+    return NULL;
+}
+
+/* Ends a batch whose commands may or may not have been executed. */
+static void lose_batch(struct forward_batch *batch, const struct forwarding_outcome *outcome)
+{
+    struct command *command;
+    while ((command = command_list_take(&batch->commands)) != NULL) {
+        if (command->class == COMMAND_WRITE)
+            outcome->fail(outcome->context, command, COMMAND_UNKNOWN_OUTCOME);
+        else
+            command_list_put(outcome->again, command);
+    }
+    memory_free(batch);
+}
+
+static void answer_batch(struct forward_batch *batch, const struct message *reply,
+                         const struct forwarding_outcome *outcome)
+{
+    const u8 *at = reply->span_count > 0 ? reply->spans[0].data : NULL;
+    size_t left = reply->span_count > 0 ? reply->spans[0].size : 0;
+    while (batch->commands.first != NULL && left >= ANSWER_HEADER_SIZE) {
+        u32 size = load_u32(at);
+        if (size > left - ANSWER_HEADER_SIZE)
+            break;
+        outcome->answer(outcome->context, command_list_take(&batch->commands),
+                        at + ANSWER_HEADER_SIZE, size);
+        at += ANSWER_HEADER_SIZE + size;
+        left -= ANSWER_HEADER_SIZE + size;
+    }
+    /* An answer too few would be the leader's bug; nobody is left waiting because of it. */
+    lose_batch(batch, outcome);
+}
+
+void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
+                        const struct forwarding_outcome *outcome)
+{
+    struct forward_batch *batch = take_call(forwarding, reply->call);
+    if (batch == NULL)
+        return;
+    switch (reply->as.forward_reply.result) {
+    case FORWARD_DONE:
+        answer_batch(batch, reply, outcome);
+        return;
+    case FORWARD_NOT_LEADER:
+        command_list_move(outcome->again, &batch->commands);
+        memory_free(batch);
+        return;
+    }
+    lose_batch(batch, outcome);
+}
+
+void forwarding_unsent(struct forwarding *forwarding, u64 call,
+                       const struct forwarding_outcome *outcome)
+{
+    struct forward_batch *batch = take_call(forwarding, call);
+    if (batch == NULL)
+        return;
+    command_list_move(outcome->again, &batch->commands);
+    memory_free(batch);
+}
+
+void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
+                       const struct forwarding_outcome *outcome)
+{
+    /* Deadlines rise from batch to batch. */
+    while (forwarding->first != NULL && forwarding->first->deadline_ns <= now_ns) {
+        struct forward_batch *batch = take_call(forwarding, forwarding->first->call);
+        struct command *command;
+        while ((command = command_list_take(&batch->commands)) != NULL)
+            outcome->fail(outcome->context, command,
+                          command->class == COMMAND_WRITE ? COMMAND_UNKNOWN_OUTCOME
+                                                          : COMMAND_LEADER_LOST);
+        memory_free(batch);
+    }
+}
+
+u64 forwarding_deadline_ns(const struct forwarding *forwarding)
+{
+    return forwarding->first != NULL ? forwarding->first->deadline_ns : UINT64_MAX;
+}
+
+void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome)
+{
+    while (forwarding->first != NULL)
+        lose_batch(take_call(forwarding, forwarding->first->call), outcome);
+    /* These were never in a message. */
+    command_list_move(outcome->again, &forwarding->writes);
+    command_list_move(outcome->again, &forwarding->reads);
+}
+
+/* ---- at the leader ---- */
+
+/* Gathers the answers to one FORWARD. Each of its commands has the batch as its sink, and its own
+ * number as the slot. */
+struct unpacked_batch {
+    struct command_sink sink;
+    struct raft *raft;
+    struct outbox *outbox;
+    server_id from;
+    u64 call;
+    u32 count;
+    u32 missing;
+    struct buffer answers[];
+};
+
+static void send_answers(struct unpacked_batch *batch)
+{
+    size_t size = 0;
+    for (u32 i = 0; i < batch->count; i++)
+        size += ANSWER_HEADER_SIZE + batch->answers[i].size;
+    struct block *block = block_create((u32)size);
+    u8 *to = block->data;
+    for (u32 i = 0; i < batch->count; i++) {
+        struct buffer *answer = &batch->answers[i];
+        store_u32(to, (u32)answer->size);
+        if (answer->size > 0)
+            memcpy(to + ANSWER_HEADER_SIZE, answer->data, answer->size);
+        to += ANSWER_HEADER_SIZE + answer->size;
+        buffer_deinit(answer);
+    }
+    struct message request = {.call = batch->call};
+    struct message reply;
+    raft_message(batch->raft, MESSAGE_FORWARD_REPLY, batch->from, &request, &reply);
+    reply.as.forward_reply = (struct forward_reply){FORWARD_DONE, batch->count};
+    reply.spans[0] = (struct span){block, block->data, (u32)size};
+    reply.span_count = 1;
+    outbox_put_early(batch->outbox, &reply);
+}
+
+static void batch_answer(struct command_sink *sink, struct command *command, const u8 *answer,
+                         size_t size)
+{
+    struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
+    buffer_append(&batch->answers[command->slot], answer, size);
+    command_destroy(command);
+    if (--batch->missing > 0)
+        return;
+    send_answers(batch);
+    memory_free(batch);
+}
+
+static void batch_redirect(struct command_sink *sink, struct command *command, server_id leader)
+{
+    (void)sink;
+    (void)leader;
+    /* Forwarded commands do not ask for redirects, and the leader has nowhere to send them. */
+    command_fail(command, COMMAND_LEADER_LOST);
+}
+
+static void batch_flush(struct command_sink *sink)
+{
+    (void)sink; /* The reply left for the outbox with the last answer. */
+}
+
+static const struct command_sink_ops batch_ops = {batch_answer, batch_redirect, batch_flush};
+
+static bool unpack_command(const u8 *at, size_t left, struct block *block,
+                           struct command_sink *sink, struct command **command, size_t *used)
+{
+    if (left < COMMAND_HEADER_SIZE)
+        return false;
+    u32 size = load_u32(at + 4);
+    if (size > left - COMMAND_HEADER_SIZE || (at[0] != 1 && at[0] != 2))
+        return false;
+    struct span body = span_of(block, at + COMMAND_HEADER_SIZE, size);
+    *command = command_create(at[0] == 1 ? COMMAND_WRITE : COMMAND_READ, body, sink);
+    (*command)->after_write = (at[1] & FLAG_AFTER_WRITE) != 0;
+    (*command)->forwarded = true;
+    *used = COMMAND_HEADER_SIZE + size;
+    return true;
+}
+
+bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns,
+                    struct outbox *outbox, struct command_list *commands)
+{
+    u32 count = request->as.forward_request.count;
+    if (request->span_count != 1 || count == 0 || count > request->spans[0].size)
+        return false;
+    struct unpacked_batch *batch =
+        memory_alloc_zero(1, sizeof(*batch) + count * sizeof(batch->answers[0]));
+    *batch = (struct unpacked_batch){.sink = {&batch_ops},
+                                     .raft = raft,
+                                     .outbox = outbox,
+                                     .from = request->from,
+                                     .call = request->call,
+                                     .count = count,
+                                     .missing = count};
+    struct command_list unpacked = {0};
+    const struct span *span = &request->spans[0];
+    size_t offset = 0;
+    for (u32 i = 0; i < count; i++) {
+        struct command *command;
+        size_t used;
+        if (!unpack_command(span->data + offset, span->size - offset, span->block, &batch->sink,
+                            &command, &used))
+            goto malformed;
+        command->slot = i;
+        command->arrived_ns = now_ns;
+        offset += used;
+        command_list_put(&unpacked, command);
+    }
+    if (offset != span->size)
+        goto malformed;
+    command_list_move(commands, &unpacked);
+    return true;
+
+malformed:
+    for (struct command *command; (command = command_list_take(&unpacked)) != NULL;)
+        command_destroy(command);
+    memory_free(batch);
+    return false;
+}

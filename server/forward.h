@@ -1,0 +1,81 @@
+/* forward.h - commands that a follower hands to its leader, and the way the answers come back.
+ *
+ * A follower sends all writes of a pile in one FORWARD message, and all reads in another, so that
+ * neither waits for the other's answer. It keeps what it sent, by call, until the reply comes; that
+ * list is a `struct forwarding`, it belongs to one leader in one term, and ends with the follower's
+ * loop. Whatever has not been answered then has an unknown outcome: nothing is ever sent twice. Only
+ * reads, which leave no trace, go back to waiting for a leader.
+ *
+ * Encoding of the commands in a FORWARD, one after another, little-endian:
+ *   u8 class (1 write, 2 read), u8 flags (1: after_write), u16 zero, u32 size, body
+ * and of the answers in a FORWARD_REPLY: u32 size, bytes.
+ *
+ * Thread: the server's. */
+#ifndef MAILRAFT_SERVER_FORWARD_H
+#define MAILRAFT_SERVER_FORWARD_H
+
+#include "server/mail/mail.h"
+#include "server/mail/outbox.h"
+#include "server/rules/raft.h"
+
+/* ---- at the follower ---- */
+
+struct forward_batch {
+    struct forward_batch *next;
+    u64 call;
+    u64 deadline_ns;
+    struct command_list commands;
+};
+
+struct forwarding {
+    struct forward_batch *first; /* oldest first */
+    struct forward_batch *last;
+    struct command_list writes; /* of this pile, not yet in a message */
+    struct command_list reads;
+};
+
+void forwarding_init(struct forwarding *forwarding);
+
+/* Takes in a command for the leader. */
+void forwarding_put(struct forwarding *forwarding, struct command *command);
+
+/* The end of a pile: stages the messages that carry what was put in. `*serial` is the server's
+ * counter of such messages. */
+void forwarding_stage(struct forwarding *forwarding, struct raft *raft, u64 start_count,
+                      u64 *serial, u64 bytes_max, u64 deadline_ns, struct outbox *outbox);
+
+/* What became of a batch. Commands that may be tried again are put into `again`; for the others
+ * `answer` or `fail` is called. */
+struct forwarding_outcome {
+    void (*answer)(void *context, struct command *command, const u8 *answer, size_t size);
+    void (*fail)(void *context, struct command *command, enum command_failure failure);
+    void *context;
+    struct command_list *again;
+};
+
+/* A FORWARD_REPLY has come. A call that nobody waits for is ignored. */
+void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
+                        const struct forwarding_outcome *outcome);
+
+/* The message with this call was certainly never sent: its commands may be tried again. */
+void forwarding_unsent(struct forwarding *forwarding, u64 call,
+                       const struct forwarding_outcome *outcome);
+
+/* Fails what has waited beyond its deadline. */
+void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
+                       const struct forwarding_outcome *outcome);
+/* UINT64_MAX when nothing waits. */
+u64 forwarding_deadline_ns(const struct forwarding *forwarding);
+
+/* The leader, or the connection to it, is lost: of all that was sent and not answered the outcome
+ * is unknown. Leaves the list empty and usable. */
+void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome);
+
+/* ---- at the leader ---- */
+
+/* Turns a FORWARD into commands whose answers, once all are there, become one FORWARD_REPLY, staged
+ * in `outbox`. On malformed bytes returns false, and no command. */
+WARN_UNUSED bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns,
+                                struct outbox *outbox, struct command_list *commands);
+
+#endif

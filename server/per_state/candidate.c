@@ -1,0 +1,200 @@
+/* candidate.c - the candidate's loop (§5.2: "Candidates" under Figure 2's Rules for Servers).
+ *
+ * Entered: from a follower, or from a candidate whose election ended without a winner.
+ * Left:    as LEADER with a quorum of votes; as FOLLOWER when there is a leader, a newer term, or a
+ *          quorum that refuses; as CANDIDATE when time is up; as STOPPED.
+ * Trusted: no leader is known. In the first phase, the pre-vote, nothing has changed yet: the term
+ *          and the vote are those of before. In the second this server has voted for itself.
+ * Lives here: the votes counted, and the deadline. */
+#include "common/clock.h"
+#include "server/per_state/per_state.h"
+
+struct candidate {
+    struct election election;
+    u64 deadline_ns; /* [Candidates 4]: a new election then */
+};
+
+static void request_votes(struct server *server, const struct candidate *self)
+{
+    const struct configuration *configuration = &server->raft.configuration;
+    for (u32 position = 0; position < configuration->count; position++) {
+        server_id id = configuration->members[position].id;
+        if (id == server->raft.self || !configuration_is_voter(configuration, id))
+            continue;
+        struct message request;
+        election_request(&server->raft, &self->election, id, &request);
+        server_put(server, &request);
+    }
+}
+
+/* [Candidates 1, §5.2] */
+static void begin_election(struct server *server, struct candidate *self, bool handed_over)
+{
+    election_begin(&server->raft, &self->election, handed_over);
+    server->elections++;
+    self->deadline_ns = server_election_deadline_ns(server, clock_monotonic_ns());
+    request_votes(server, self);
+}
+
+static void begin(struct server *server, struct candidate *self)
+{
+    bool handed_over = server->handed_over;
+    server->handed_over = false;
+    server->raft.leader = SERVER_NONE;
+    server->raft.leader_heard_ns = 0;
+    if (handed_over) {
+        begin_election(server, self, true);
+        return;
+    }
+    election_begin_pre_vote(&server->raft, &self->election);
+    self->deadline_ns = server_election_deadline_ns(server, clock_monotonic_ns());
+    request_votes(server, self);
+}
+
+static enum raft_state leave(struct server *server, enum raft_state next, const char *why)
+{
+    if (next != RAFT_STOPPED)
+        server_enter(server, next, why);
+    return next;
+}
+
+/* A candidate hears no leader, so it answers others' pre-votes by their logs alone; its vote of
+ * this term it has given to itself. */
+static void answer_vote(struct server *server, const struct message *request)
+{
+    struct message reply;
+    const char *why;
+    if (request->kind == MESSAGE_PRE_VOTE)
+        election_answer_pre_vote(&server->raft, request, false, &reply, &why);
+    else
+        election_answer_vote(&server->raft, request, &reply, &why);
+    server_put(server, &reply);
+}
+
+static void take_commands(struct server *server, struct command_list *commands)
+{
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL) {
+        if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+            server_answer_local(server, NULL, command);
+        else
+            server_park(server, command);
+    }
+}
+
+/* A request to a server that was not connected went nowhere: now there is a way. */
+static void connected(struct server *server, const struct candidate *self, server_id peer)
+{
+    const struct configuration *configuration = &server->raft.configuration;
+    int position = configuration_position(configuration, peer);
+    if (position < 0 || !configuration_is_voter(configuration, peer))
+        return;
+    member_set answered = self->election.granted | self->election.refused;
+    if ((answered >> position & 1) != 0)
+        return;
+    struct message request;
+    election_request(&server->raft, &self->election, peer, &request);
+    server_put(server, &request);
+}
+
+/* What the votes so far say. Returns the next state; CANDIDATE: go on. */
+static enum raft_state judge(struct server *server, struct candidate *self)
+{
+    struct raft *raft = &server->raft;
+    if (self->election.pre_vote && election_is_won(raft, &self->election)) {
+        server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
+        begin_election(server, self, false);
+    }
+    if (!self->election.pre_vote && !raft->metadata_unsaved &&
+        election_is_won(raft, &self->election))
+        return RAFT_LEADER; /* [Candidates 2, §5.2] */
+    return election_is_lost(raft, &self->election) ? RAFT_FOLLOWER : RAFT_CANDIDATE;
+}
+
+enum raft_state candidate_run(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    struct candidate self;
+    begin(server, &self);
+    for (;;) {
+        /* Term and own vote reach the disk here, before they are counted or spoken of. */
+        if (!server_flush(server, NULL))
+            return leave(server, RAFT_STOPPED, "the disk failed");
+        switch (judge(server, &self)) {
+        case RAFT_LEADER:
+            return leave(server, RAFT_LEADER, "a quorum voted for it");
+        case RAFT_FOLLOWER:
+            return leave(server, RAFT_FOLLOWER, "a quorum refused");
+        case RAFT_CANDIDATE:
+        case RAFT_STOPPED:
+            break;
+        }
+        if (!outbox_is_empty(&server->outbox) || raft->metadata_unsaved)
+            continue; /* the pre-vote was won: save and ask for the votes */
+
+        u64 now_ns;
+        u64 parked_ns = server_expire_parked(server, clock_monotonic_ns());
+        bool expired = server_collect(server, u64_min(self.deadline_ns, parked_ns), &now_ns);
+
+        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
+            struct mail *mail = mail_pile_peek(&server->pile);
+            const struct message *message = &mail->as.message;
+            server_open_mail(server, mail);
+            if (mail_is_message(mail)) {
+                switch (check_term(raft, message, false)) {
+                case TERM_NEWER: /* [All Servers 2, §5.1] */
+                    adopt_term(raft, message->term);
+                    return leave(server, RAFT_FOLLOWER, "a newer term has begun");
+                case TERM_STALE:
+                case TERM_IGNORE:
+                    server_refuse(server, message);
+                    continue;
+                case TERM_CURRENT:
+                    break;
+                }
+            }
+            switch (mail->kind) {
+            case MAIL_PRE_VOTE:
+            case MAIL_REQUEST_VOTE:
+                answer_vote(server, message);
+                continue;
+            case MAIL_PRE_VOTE_REPLY:
+            case MAIL_REQUEST_VOTE_REPLY:
+                election_count(raft, &self.election, message);
+                continue;
+            case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
+                return leave(server, RAFT_FOLLOWER, "there is a leader");
+            case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
+                server_refuse(server, message);
+                continue;
+            case MAIL_COMMANDS:
+                take_commands(server, &mail->as.commands);
+                continue;
+            case MAIL_CONNECTED:
+                connected(server, &self, mail->as.peer);
+                continue;
+            case MAIL_CAMPAIGN:
+                server->handed_over = true;
+                server_done_with_mail(server);
+                return leave(server, RAFT_CANDIDATE, "an election was ordered");
+            case MAIL_ELECTION_TIMEOUT:
+                server_done_with_mail(server);
+                return leave(server, RAFT_CANDIDATE, "the election timer was fired");
+            case MAIL_STOP:
+                return leave(server, RAFT_STOPPED, "it was told to");
+            case MAIL_APPEND_ENTRIES_REPLY: /* this server's leadership is over */
+            case MAIL_ENTRIES_READ:         /* the same */
+            case MAIL_FORWARD_REPLY:        /* nobody waits for it any more */
+            case MAIL_TIMEOUT_NOW:          /* it is a candidate already */
+            case MAIL_DISCONNECTED:         /* it has no leader to lose */
+                continue;
+            }
+        }
+
+        if (expired && now_ns >= self.deadline_ns) {
+            if (!server->timers_held) /* [Candidates 4, §5.2] */
+                return leave(server, RAFT_CANDIDATE, "the election timed out");
+            self.deadline_ns = server_election_deadline_ns(server, now_ns);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+/* leader.c - the leader's loop (§5.3, §5.4, §8: "Leaders" under Figure 2's Rules for Servers).
+ *
+ * Entered: from a candidate with a quorum of votes, its own saved.
+ * Left:    as FOLLOWER when a newer term begins, or when a quorum has not answered for an election
+ *          timeout; as STOPPED.
+ * Trusted: this server is the only leader of current_term; its log only grows.
+ * Lives here: next_index and match_index of the peers, and all clients who wait (lead.h). */
+#include "common/clock.h"
+#include "server/per_state/per_state.h"
+
+static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
+                             const char *why)
+{
+    server->raft.leader = SERVER_NONE;
+    server->raft.leader_heard_ns = 0;
+    lead_end(server, lead);
+    if (next != RAFT_STOPPED)
+        server_enter(server, next, why);
+    return next;
+}
+
+static void answer_pre_vote(struct server *server, const struct lead *lead,
+                            const struct message *request, u64 now_ns)
+{
+    struct message reply;
+    const char *why;
+    election_answer_pre_vote(&server->raft, request,
+                             leadership_has_quorum(&server->raft, &lead->leadership, now_ns),
+                             &reply, &why);
+    server_put(server, &reply);
+}
+
+static void take_reply(struct server *server, struct lead *lead, const struct message *reply,
+                       u64 now_ns)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
+    if (progress == NULL)
+        return;
+    bool was_set_back = progress->set_back;
+    replicate_reply(&server->raft, progress, reply, now_ns);
+    if (progress->set_back && !was_set_back)
+        REPORT(
+            server->world.report, REPORT_ERROR, "server",
+            "server %u lacks entries up to %llu that it had acknowledged: its data directory was "
+            "lost or set back to an older copy; it gets no more entries",
+            reply->from, (unsigned long long)progress->match_index);
+}
+
+static void connected(struct server *server, struct lead *lead, server_id peer)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, peer);
+    if (progress != NULL)
+        replicate_connected(&server->raft, progress);
+}
+
+static void take_commands(struct server *server, struct lead *lead, struct command_list *commands,
+                          u64 now_ns)
+{
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL)
+        lead_take(server, lead, command, now_ns);
+}
+
+static u64 wake_ns(const struct server *server, const struct lead *lead)
+{
+    return u64_min(leadership_next_heartbeat_ns(&server->raft, &lead->leadership),
+                   leadership_quorum_until_ns(&server->raft, &lead->leadership));
+}
+
+enum raft_state leader_run(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    struct lead lead;
+    u64 now_ns = clock_monotonic_ns();
+    lead_begin(server, &lead, now_ns);
+    for (;;) {
+        lead_replicate(server, &lead, now_ns);
+        if (!server_flush(server, &lead))
+            return leave(server, &lead, RAFT_STOPPED, "the disk failed");
+
+        bool expired = server_collect(server, wake_ns(server, &lead), &now_ns);
+        lead_begin_pile(server, &lead);
+
+        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
+            struct mail *mail = mail_pile_peek(&server->pile);
+            const struct message *message = &mail->as.message;
+            server_open_mail(server, mail);
+            if (mail_is_message(mail)) {
+                bool has_quorum = leadership_has_quorum(raft, &lead.leadership, now_ns);
+                switch (check_term(raft, message, has_quorum)) {
+                case TERM_NEWER: /* [All Servers 2, §5.1] */
+                    adopt_term(raft, message->term);
+                    return leave(server, &lead, RAFT_FOLLOWER, "a newer term has begun");
+                case TERM_STALE:
+                case TERM_IGNORE:
+                    server_refuse(server, message);
+                    continue;
+                case TERM_CURRENT:
+                    break;
+                }
+            }
+            switch (mail->kind) {
+            case MAIL_PRE_VOTE:
+                answer_pre_vote(server, &lead, message, now_ns);
+                continue;
+            case MAIL_REQUEST_VOTE: /* the vote of this term went to this server itself */
+                server_refuse(server, message);
+                continue;
+            case MAIL_APPEND_ENTRIES:
+                return leave(
+                    server, &lead,
+                    server_stop_because(server, "a second leader of the same term", message->from),
+                    "a second leader of the same term");
+            case MAIL_APPEND_ENTRIES_REPLY:
+                take_reply(server, &lead, message, now_ns);
+                continue;
+            case MAIL_FORWARD:
+                lead_take_forward(server, &lead, message, now_ns);
+                continue;
+            case MAIL_ENTRIES_READ:
+                lead_take_entries(server, &lead, &mail->as.read, now_ns);
+                continue;
+            case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
+                take_commands(server, &lead, &mail->as.commands, now_ns);
+                continue;
+            case MAIL_CONNECTED:
+                connected(server, &lead, mail->as.peer);
+                continue;
+            case MAIL_STOP:
+                return leave(server, &lead, RAFT_STOPPED, "it was told to");
+            case MAIL_PRE_VOTE_REPLY:     /* this server's candidacy is over */
+            case MAIL_REQUEST_VOTE_REPLY: /* the same: a vote more than was needed */
+            case MAIL_FORWARD_REPLY:      /* nobody waits for it any more */
+            case MAIL_TIMEOUT_NOW:        /* it leads already */
+            case MAIL_DISCONNECTED:       /* heartbeats tell whether the peer lives */
+            case MAIL_CAMPAIGN:           /* it leads already */
+            case MAIL_ELECTION_TIMEOUT:   /* a leader has no election timer */
+                continue;
+            }
+        }
+
+        /* Thesis §6.2. What came in while this server was stalled has been read by now. */
+        if (expired && !leadership_has_quorum(raft, &lead.leadership, now_ns))
+            return leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
+    }
+}

@@ -1,0 +1,270 @@
+/* server.c - see server.h: a server is built here, and the rooms are wired together. */
+#include "server/server.h"
+
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "common/memory.h"
+#include "server/per_state/per_state.h"
+
+/* ---- building ---- */
+
+static void apply_options(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    raft->election_timeout_ns_min = server->options.election_timeout_ns_min;
+    raft->election_timeout_ns_max = server->options.election_timeout_ns_max;
+    raft->heartbeat_ns = server->options.heartbeat_ns;
+    raft->message_bytes_max = server->options.message_bytes_max;
+    raft->window_bytes_max = server->options.window_bytes_max;
+    raft->uncommitted_bytes_max = server->options.uncommitted_bytes_max;
+}
+
+/* What storage_open's walk over the log needs. */
+struct recovering {
+    struct server *server;
+    struct storage_recovery recovery; /* complete before the first entry comes */
+    struct error error;               /* the first entry that this version cannot take */
+};
+
+static bool recover_configuration(struct recovering *recovering, const struct entry *entry)
+{
+    struct raft *raft = &recovering->server->raft;
+    if (configuration_decode(entry->payload, entry->payload_size, entry->id.index,
+                             &raft->configuration, &recovering->error) == ERROR_NONE)
+        return true;
+    (void)error_add(&recovering->error, "entry %" PRIu64, entry->id.index);
+    return false;
+}
+
+/* Entries known to be committed go straight into the machine, without a stay in memory; the others
+ * may yet be truncated, and must wait in memory until their commit is known again. */
+static void recover_entry(void *context, const struct entry *entry, const u8 *record, u32 size)
+{
+    struct recovering *recovering = context;
+    struct server *server = recovering->server;
+    struct raft *raft = &server->raft;
+    if (recovering->error.code != ERROR_NONE)
+        return;
+    if (!entry_type_known((u8)entry->type)) {
+        (void)error_set(&recovering->error, ERROR_MISMATCH,
+                        "entry %" PRIu64 " has type %d, which this version does not know: start a "
+                        "newer one",
+                        entry->id.index, (int)entry->type);
+        return;
+    }
+    if (entry->type == ENTRY_CONFIGURATION && !recover_configuration(recovering, entry))
+        return;
+    if (entry->id.index <= recovering->recovery.commit_hint) {
+        log_restore_entry(&raft->log, entry->id);
+        raft->log.last_time_ns = u64_max(raft->log.last_time_ns, entry->time_ns);
+        struct machine_context machine_context = {entry->id, entry->time_ns};
+        if (entry->type == ENTRY_COMMAND)
+            server->machine->ops->apply(server->machine, &machine_context, entry->payload,
+                                        entry->payload_size, NULL);
+        raft->commit_index = entry->id.index;
+        raft->last_applied = entry->id.index;
+        return;
+    }
+    struct block *block = block_create_copy(record, size);
+    log_append_record(&raft->log, block, block->data, size);
+    block_release(block);
+    log_saved(&raft->log, entry->id.index);
+}
+
+static enum error_code recover(struct server *server, struct error *error)
+{
+    struct recovering recovering = {.server = server};
+    struct storage_options options = {.segment_bytes = server->options.segment_bytes};
+    enum error_code code =
+        storage_open(server->world.vfs, &options, server->world.report, recover_entry, &recovering,
+                     &recovering.recovery, &server->storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (recovering.error.code != ERROR_NONE) {
+        *error = recovering.error;
+        return error->code;
+    }
+    server->metadata = recovering.recovery.metadata;
+    server->raft.self = server->metadata.self;
+    server->raft.current_term = server->metadata.current_term;
+    server->raft.voted_for = server->metadata.voted_for;
+    server->committed_seen = server->raft.commit_index;
+    return ERROR_NONE;
+}
+
+enum error_code server_create(const struct server_options *options,
+                              const struct server_world *world, struct machine *machine,
+                              struct server **server, struct error *error)
+{
+    struct server *made = memory_alloc_zero(1, sizeof(*made));
+    made->options = *options;
+    made->world = *world;
+    made->machine = machine;
+    made->state = RAFT_FOLLOWER;
+    raft_init(&made->raft, SERVER_NONE, options->log_memory_bytes_max);
+    apply_options(made);
+    rng_init(&made->rng, options->seed);
+    mailbox_init(&made->mailbox, options->peer_mail_bytes_max, options->client_mail_bytes_max);
+    outbox_init(&made->outbox);
+    buffer_init(&made->answer);
+    events_init(&made->events, world->trace, &made->raft, &made->state);
+    enum error_code code = recover(made, error);
+    fetcher_init(&made->fetcher, made->storage, &made->mailbox.slot, world->report);
+    if (code != ERROR_NONE) {
+        server_destroy(made);
+        return code;
+    }
+    *server = made;
+    return ERROR_NONE;
+}
+
+void server_destroy(struct server *server)
+{
+    mailbox_close(&server->mailbox);
+    fetcher_deinit(&server->fetcher);
+    struct command *command;
+    while ((command = command_list_take(&server->parked)) != NULL)
+        server_fail(server, command, COMMAND_STOPPING);
+    server_flush_answers(server);
+    mail_pile_clear(&server->pile);
+    mailbox_deinit(&server->mailbox);
+    outbox_deinit(&server->outbox);
+    server->machine->ops->destroy(server->machine);
+    raft_deinit(&server->raft);
+    if (server->storage != NULL)
+        storage_close(server->storage);
+    events_deinit(&server->events);
+    buffer_deinit(&server->answer);
+    memory_free(server->save_spans);
+    memory_free(server);
+}
+
+struct mail_slot *server_slot(struct server *server)
+{
+    return &server->mailbox.slot;
+}
+
+/* ---- running ---- */
+
+enum error_code server_run(struct server *server, struct transport *transport, struct error *error)
+{
+    server->transport = transport;
+    events_started(&server->events);
+    per_state_run(server);
+    server_flush_answers(server);
+    mailbox_close(&server->mailbox);
+    *error = server->failure;
+    return error->code;
+}
+
+void server_enter(struct server *server, enum raft_state state, const char *why)
+{
+    enum raft_state from = server->state;
+    server->state = state;
+    if (from != state)
+        server->state_since_ns = clock_monotonic_ns();
+    /* A server alone in its half of a partition campaigns again and again: one line is enough. */
+    enum report_level level = from == state ? REPORT_DEBUG : REPORT_INFO;
+    REPORT(server->world.report, level, "server", "term %" PRIu64 ": %s -> %s: %s",
+           server->raft.current_term, raft_state_word(from), raft_state_word(state), why);
+    events_became(&server->events, why);
+}
+
+bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
+{
+    bool passed = mailbox_collect(&server->mailbox, &server->pile, deadline_ns);
+    *now_ns = clock_monotonic_ns();
+    server->pile_wall_ns = clock_wall_ns();
+    return passed;
+}
+
+void server_open_mail(struct server *server, struct mail *mail)
+{
+    if (mail_is_message(mail) && !mail->opened)
+        events_received(&server->events, &mail->as.message);
+    mail->opened = true;
+}
+
+void server_done_with_mail(struct server *server)
+{
+    mail_destroy(mail_pile_take(&server->pile));
+}
+
+u64 server_election_deadline_ns(struct server *server, u64 now_ns)
+{
+    return now_ns + rng_range(&server->rng, server->raft.election_timeout_ns_min,
+                              server->raft.election_timeout_ns_max);
+}
+
+void server_put(struct server *server, struct message *message)
+{
+    events_sent(&server->events, message);
+    outbox_put(&server->outbox, message);
+}
+
+void server_refuse(struct server *server, const struct message *request)
+{
+    /* A reply of an older term answers a question that nobody asks any more; and TIMEOUT_NOW has no
+     * reply. */
+    if (message_is_reply(request->kind) || request->kind == MESSAGE_TIMEOUT_NOW)
+        return;
+    struct message refusal;
+    raft_refuse(&server->raft, request, &refusal);
+    server_put(server, &refusal);
+}
+
+enum raft_state server_stop_because(struct server *server, const char *what, server_id who)
+{
+    (void)error_set(&server->failure, ERROR_MISMATCH, "server %" PRIu32 ": %s", who, what);
+    REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
+    return RAFT_STOPPED;
+}
+
+/* ---- commands without a leader ---- */
+
+void server_park(struct server *server, struct command *command)
+{
+    command_list_put(&server->parked, command);
+}
+
+u64 server_expire_parked(struct server *server, u64 now_ns)
+{
+    for (;;) {
+        const struct command *oldest = server->parked.first;
+        if (oldest == NULL)
+            return UINT64_MAX;
+        u64 until_ns = oldest->arrived_ns + server->options.leader_wait_ns;
+        if (now_ns < until_ns)
+            return until_ns;
+        server_fail(server, command_list_take(&server->parked), COMMAND_NO_LEADER);
+    }
+}
+
+/* The body is "key\0value\0", put together by the client port. */
+static void change_setting(struct server *server, const struct span *body, struct buffer *answer)
+{
+    struct error error = {0};
+    const char *key = (const char *)body->data;
+    const char *value = key + strlen(key) + 1;
+    enum error_code code =
+        server->world.set != NULL
+            ? server->world.set(server->world.set_context, key, value, &server->options, &error)
+            : error_set(&error, ERROR_CONFIG, "%s: this server takes no settings", key);
+    if (code == ERROR_NONE) {
+        apply_options(server);
+        buffer_append_string(answer, "+OK\r\n");
+    } else {
+        buffer_append_format(answer, "-ERR %s\r\n", error.text);
+    }
+}
+
+void server_answer_local(struct server *server, struct lead *lead, struct command *command)
+{
+    buffer_clear(&server->answer);
+    if (command->class == COMMAND_STATUS)
+        server_describe(server, lead, &server->answer);
+    else
+        change_setting(server, &command->body, &server->answer);
+    server_answer(server, command, server->answer.data, server->answer.size);
+}

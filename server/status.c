@@ -1,0 +1,86 @@
+/* status.c - what a server says of itself: the raft section of INFO, and raftctl's table.
+ *
+ * Lines "key:value", each ended by CRLF. Keys never change their meaning; new ones are added. */
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "server/server.h"
+
+static void describe_members(const struct server *server, struct buffer *to)
+{
+    const struct configuration *configuration = &server->raft.configuration;
+    buffer_append_format(to, "raft_members:%" PRIu32 "\r\n", configuration->count);
+    for (u32 position = 0; position < configuration->count; position++) {
+        const struct member *member = &configuration->members[position];
+        bool voter = configuration_is_voter(configuration, member->id);
+        buffer_append_format(to, "raft_member_%" PRIu32 ":peer=%s,client=%s,voter=%d\r\n",
+                             member->id, member->peer_address, member->client_address, voter);
+    }
+}
+
+static void describe_peers(const struct server *server, const struct lead *lead, struct buffer *to)
+{
+    u64 now_ns = clock_monotonic_ns();
+    const struct raft *raft = &server->raft;
+    for (u32 position = 0; position < lead->leadership.count; position++) {
+        const struct progress *progress = &lead->leadership.peers[position];
+        if (progress->id == raft->self)
+            continue;
+        buffer_append_format(
+            to,
+            "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64 ",trails=%" PRIu64
+            ",in_flight_bytes=%" PRIu64 ",contact_ms=%" PRIu64 ",no_space=%d,set_back=%d\r\n",
+            progress->id, progress->mode == PROGRESS_PROBE ? "probe" : "pipeline",
+            progress->match_index, progress->next_index,
+            raft->log.last_index - progress->match_index, progress->flight_bytes,
+            (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space, progress->set_back);
+    }
+    buffer_append_format(to,
+                         "raft_waiting_writes:%" PRIu32 "\r\nraft_waiting_reads:%" PRIu32
+                         "\r\nraft_uncommitted_bytes:%" PRIu64 "\r\n",
+                         lead->writes.count, lead->reads.count, lead->leadership.uncommitted_bytes);
+}
+
+static void describe_log(const struct server *server, struct buffer *to)
+{
+    const struct raft *raft = &server->raft;
+    struct entry_id last = log_last(&raft->log);
+    buffer_append_format(to,
+                         "raft_commit_index:%" PRIu64 "\r\nraft_last_applied:%" PRIu64
+                         "\r\nraft_last_index:%" PRIu64 "\r\nraft_last_term:%" PRIu64
+                         "\r\nraft_durable_index:%" PRIu64 "\r\nraft_memory_first_index:%" PRIu64
+                         "\r\nraft_memory_bytes:%" PRIu64 "\r\n",
+                         raft->commit_index, raft->last_applied, last.index, last.term,
+                         raft->log.durable_index, raft->log.memory_first, raft->log.memory_bytes);
+    struct storage_status storage;
+    storage_status(server->storage, &storage);
+    buffer_append_format(to,
+                         "raft_log_segments:%" PRIu64 "\r\nraft_log_disk_bytes:%" PRIu64
+                         "\r\nraft_log_room_bytes:%" PRIu64 "\r\nraft_syncs:%" PRIu64
+                         "\r\nraft_sync_us_mean:%" PRIu64 "\r\nraft_sync_us_max:%" PRIu64 "\r\n",
+                         storage.segments, storage.disk_bytes, storage_room(server->storage),
+                         storage.syncs,
+                         storage.syncs > 0 ? storage.sync_ns_total / storage.syncs / NS_PER_US : 0,
+                         storage.sync_ns_max / NS_PER_US);
+}
+
+void server_describe(struct server *server, const struct lead *lead, struct buffer *to)
+{
+    const struct raft *raft = &server->raft;
+    buffer_append_format(
+        to,
+        "raft_cluster_id:%s\r\nraft_id:%" PRIu32 "\r\nraft_design:per-state\r\nraft_state:%s\r\n"
+        "raft_state_seconds:%" PRIu64 "\r\nraft_current_term:%" PRIu64 "\r\nraft_voted_for:%" PRIu32
+        "\r\nraft_leader_id:%" PRIu32 "\r\nraft_elections_begun:%" PRIu64
+        "\r\nraft_directory_id:%016" PRIx64 "\r\nraft_start_count:%" PRIu64
+        "\r\nraft_parked_commands:%" PRIu32 "\r\nraft_machine_digest:%016" PRIx64 "\r\n",
+        server->metadata.cluster_id, raft->self, raft_state_word(server->state),
+        (clock_monotonic_ns() - server->state_since_ns) / NS_PER_S, raft->current_term,
+        raft->voted_for, raft->leader, server->elections, server->metadata.directory_id,
+        server->metadata.start_count, server->parked.count,
+        server->machine->ops->digest(server->machine));
+    describe_log(server, to);
+    describe_members(server, to);
+    if (lead != NULL)
+        describe_peers(server, lead, to);
+}
