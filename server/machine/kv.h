@@ -15,31 +15,31 @@
 
 #include "server/machine/machine.h"
 
-/* X(NAME, class, min arguments, max arguments (-1: any), key step)
+/* X(NAME, name, class, min arguments, max arguments (-1: any), key step)
  * Arguments are counted without the name. Key step: 0 no key, 1 the first argument alone,
  * 2 every other argument (MSET), -1 every argument. */
-#define KV_COMMANDS(X)           \
-    X(GET, READ, 1, 1, 1)        \
-    X(SET, WRITE, 2, -1, 1)      \
-    X(MGET, READ, 1, -1, -1)     \
-    X(MSET, WRITE, 2, -1, 2)     \
-    X(DEL, WRITE, 1, -1, -1)     \
-    X(EXISTS, READ, 1, -1, -1)   \
-    X(INCR, WRITE, 1, 1, 1)      \
-    X(INCRBY, WRITE, 2, 2, 1)    \
-    X(DECR, WRITE, 1, 1, 1)      \
-    X(DECRBY, WRITE, 2, 2, 1)    \
-    X(APPEND, WRITE, 2, 2, 1)    \
-    X(STRLEN, READ, 1, 1, 1)     \
-    X(GETDEL, WRITE, 1, 1, 1)    \
-    X(CAS, WRITE, 3, 3, 1)       \
-    X(DBSIZE, READ, 0, 0, 0)     \
-    X(SCAN, READ, 1, -1, 0)      \
-    X(FLUSHALL, WRITE, 0, 1, 0)
+#define KV_COMMANDS(X)                      \
+    X(GET, "get", READ, 1, 1, 1)            \
+    X(SET, "set", WRITE, 2, -1, 1)          \
+    X(MGET, "mget", READ, 1, -1, -1)        \
+    X(MSET, "mset", WRITE, 2, -1, 2)        \
+    X(DEL, "del", WRITE, 1, -1, -1)         \
+    X(EXISTS, "exists", READ, 1, -1, -1)    \
+    X(INCR, "incr", WRITE, 1, 1, 1)         \
+    X(INCRBY, "incrby", WRITE, 2, 2, 1)     \
+    X(DECR, "decr", WRITE, 1, 1, 1)         \
+    X(DECRBY, "decrby", WRITE, 2, 2, 1)     \
+    X(APPEND, "append", WRITE, 2, 2, 1)     \
+    X(STRLEN, "strlen", READ, 1, 1, 1)      \
+    X(GETDEL, "getdel", WRITE, 1, 1, 1)     \
+    X(CAS, "cas", WRITE, 3, 3, 1)           \
+    X(DBSIZE, "dbsize", READ, 0, 0, 0)      \
+    X(SCAN, "scan", READ, 1, -1, 0)         \
+    X(FLUSHALL, "flushall", WRITE, 0, 1, 0)
 
 enum kv_command {
     KV_NONE = 0,
-#define X(name, class, min, max, keys) KV_##name,
+#define X(NAME, name, class, min, max, keys) KV_##NAME,
     KV_COMMANDS(X)
 #undef X
         KV_COMMAND_END
