@@ -59,7 +59,8 @@ START_TEST(command_create__takes_the_body_and_zeroes_the_rest)
     ck_assert_int_eq(command->class, COMMAND_READ);
     ck_assert_ptr_null(command->next);
     ck_assert(!command->after_write && !command->may_redirect);
-    ck_assert_uint_eq(command->arrived_ns + command->slot + command->wait, 0);
+    ck_assert_uint_eq(
+        command->arrived_ns + command->slot + command->wait_index + command->wait_round, 0);
     ck_assert_ptr_null(command->owner);
 
     command_destroy(command);

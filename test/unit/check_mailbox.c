@@ -42,7 +42,7 @@ static struct mail *client_mail(u64 from, u64 number, u32 payload)
     block_release(block);
     struct command *command = command_create(COMMAND_WRITE, span, &sink);
     command->slot = from;
-    command->wait = number;
+    command->wait_index = number;
     struct mail *mail = mail_create(MAIL_COMMANDS);
     command_list_put(&mail->as.commands, command);
     return mail;
@@ -241,7 +241,7 @@ static void poster_of(struct mail *mail, u64 *from, u64 *number)
 {
     if (mail->kind == MAIL_COMMANDS) {
         *from = mail->as.commands.first->slot;
-        *number = mail->as.commands.first->wait;
+        *number = mail->as.commands.first->wait_index;
     } else {
         *from = mail->as.message.from;
         *number = mail->as.message.call;
