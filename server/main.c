@@ -1,0 +1,355 @@
+/* main.c - raftd: options, signals, and the rooms put together for the real world.
+ *
+ * The server runs on a thread of its own; main waits for a signal, or for the server's end. */
+#include <argp.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/crc32c.h"
+#include "server/machine/kv.h"
+#include "server/settings.h"
+
+const char *argp_program_version = "mailraft 0.1.0";
+
+static const char doc[] =
+    "A replicated, durable, linearizable key-value server: one member of a Raft cluster.\v"
+    "A data directory is made once with --init, and used by one server ever after.\n\n"
+    "Exit status: 0 after SIGTERM or SIGINT; 64 wrong usage; 65 damaged data; 66 a file is "
+    "missing; "
+    "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
+    "--init found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
+    "configuration, or data of another cluster or server.";
+
+enum { OPTION_INIT = 256, OPTION_LOG_LEVEL, OPTION_LOG_FORMAT, OPTION_TRACE, OPTION_DESIGN };
+
+static const struct argp_option argp_options[] = {
+    {"config", 'c', "FILE", 0, "the cluster's configuration (default: cluster.conf)", 0},
+    {"id", 'i', "N", 0, "which of the servers in it this one is", 0},
+    {"data", 'd', "DIR", 0, "the data directory (default: data/N)", 0},
+    {"init", OPTION_INIT, NULL, 0, "make the data directory, which must be empty, and end", 0},
+    {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default)", 0},
+    {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warn, info or debug", 0},
+    {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "logfmt or json", 0},
+    {"verbose", 'v', NULL, 0, "the same as --log-level debug", 0},
+    {"trace", OPTION_TRACE, "FILE", 0, "append the event trace to this file, as JSON lines", 0},
+    {0}};
+
+struct arguments {
+    const char *config;
+    const char *data;
+    const char *trace;
+    const char *log_level;
+    const char *log_format;
+    u64 id;
+    bool init;
+};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case 'c':
+        arguments->config = value;
+        return 0;
+    case 'i':
+        if (!quantity_parse_u64(value, &arguments->id) || arguments->id == 0 ||
+            arguments->id > UINT32_MAX)
+            argp_error(state, "--id %s: expected the number of a server, 1 or more", value);
+        return 0;
+    case 'd':
+        arguments->data = value;
+        return 0;
+    case 'v':
+        arguments->log_level = "debug";
+        return 0;
+    case OPTION_INIT:
+        arguments->init = true;
+        return 0;
+    case OPTION_LOG_LEVEL:
+        arguments->log_level = value;
+        return 0;
+    case OPTION_LOG_FORMAT:
+        arguments->log_format = value;
+        return 0;
+    case OPTION_TRACE:
+        arguments->trace = value;
+        return 0;
+    case OPTION_DESIGN:
+        if (strcmp(value, "per-state") != 0)
+            argp_error(state, "--design %s: expected per-state", value);
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->id == 0)
+            argp_error(state, "--id N is missing: which server of the configuration is this?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* All that a running raftd consists of. */
+struct raftd {
+    struct arguments arguments;
+    char data[4096];
+    struct settings settings;
+    const struct member *self;
+    struct report report;
+    struct trace_file trace;
+    struct vfs *vfs;
+    struct server *server;
+    struct peers *peers;
+    struct clients *clients;
+    struct thread thread;
+    pthread_t main_thread;
+    struct error end; /* why the server stopped */
+};
+
+/* ---- before anything runs ---- */
+
+static enum error_code choose_words(struct raftd *raftd, struct error *error)
+{
+    const struct arguments *arguments = &raftd->arguments;
+    struct settings_values *values = &raftd->settings.values;
+    enum report_level level = (enum report_level)values->log_level;
+    if (arguments->log_level != NULL && !report_level_parse(arguments->log_level, &level))
+        return error_set(error, ERROR_USAGE, "--log-level %s: expected error, warn, info or debug",
+                         arguments->log_level);
+    values->log_level = (u32)level;
+    enum report_format format = (enum report_format)values->log_format;
+    if (arguments->log_format != NULL) {
+        if (strcmp(arguments->log_format, "logfmt") != 0 &&
+            strcmp(arguments->log_format, "json") != 0)
+            return error_set(error, ERROR_USAGE, "--log-format %s: expected logfmt or json",
+                             arguments->log_format);
+        format = strcmp(arguments->log_format, "json") == 0 ? REPORT_JSON : REPORT_LOGFMT;
+    }
+    report_init_stderr(&raftd->report, level, format, (server_id)arguments->id);
+    raftd->settings.report = &raftd->report;
+    return ERROR_NONE;
+}
+
+static enum error_code configure(struct raftd *raftd, struct error *error)
+{
+    const struct arguments *arguments = &raftd->arguments;
+    enum error_code code = settings_load(&raftd->settings, arguments->config, error);
+    if (code != ERROR_NONE)
+        return code;
+    const struct configuration *configuration = &raftd->settings.values.configuration;
+    raftd->self = configuration_member(configuration, (server_id)arguments->id);
+    if (raftd->self == NULL)
+        return error_set(error, ERROR_CONFIG,
+                         "%s: there is no line \"server %" PRIu64 " ...\", and --id says %" PRIu64,
+                         arguments->config, arguments->id, arguments->id);
+    if (arguments->data != NULL)
+        (void)snprintf(raftd->data, sizeof(raftd->data), "%s", arguments->data);
+    else
+        (void)snprintf(raftd->data, sizeof(raftd->data), "data/%" PRIu64, arguments->id);
+    return choose_words(raftd, error);
+}
+
+static u32 seed_crc(const struct configuration *configuration)
+{
+    struct buffer encoded;
+    buffer_init(&encoded);
+    configuration_encode(configuration, &encoded);
+    u32 crc = crc32c(0, encoded.data, encoded.size);
+    buffer_deinit(&encoded);
+    return crc;
+}
+
+/* mkdir -p. */
+static enum error_code make_directories(char *path, struct error *error)
+{
+    for (char *slash = path + 1;; slash++) {
+        if (*slash != '/' && *slash != '\0')
+            continue;
+        char kept = *slash;
+        *slash = '\0';
+        int failed = mkdir(path, 0777) != 0 && errno != EEXIST;
+        *slash = kept;
+        if (failed)
+            return error_set_errno(error, ERROR_IO, errno, "make directory %s", path);
+        if (kept == '\0')
+            return ERROR_NONE;
+    }
+}
+
+static enum error_code init(struct raftd *raftd, struct error *error)
+{
+    const struct settings_values *values = &raftd->settings.values;
+    enum error_code code = make_directories(raftd->data, error);
+    if (code == ERROR_NONE)
+        code = vfs_posix_create(raftd->data, &raftd->vfs, error);
+    if (code != ERROR_NONE)
+        return code;
+    struct metadata identity = {.self = raftd->self->id,
+                                .directory_id = rng_entropy(),
+                                .seed_crc = seed_crc(&values->configuration)};
+    (void)snprintf(identity.cluster_id, sizeof(identity.cluster_id), "%s", values->cluster_id);
+    struct storage_options options = {.segment_bytes = values->segment_bytes};
+    code = storage_init(raftd->vfs, &options, &identity, &values->configuration, error);
+    if (code != ERROR_NONE)
+        return error_add(error, "init %s", raftd->data);
+    printf("raftd: %s is ready for server %" PRIu32 " of cluster %s\n", raftd->data,
+           raftd->self->id, values->cluster_id);
+    return ERROR_NONE;
+}
+
+/* ---- running ---- */
+
+static enum error_code check_identity(const struct raftd *raftd, struct error *error)
+{
+    const struct metadata *found = &raftd->server->metadata;
+    const char *cluster_id = raftd->settings.values.cluster_id;
+    if (strcmp(found->cluster_id, cluster_id) != 0)
+        return error_set(error, ERROR_MISMATCH,
+                         "%s belongs to cluster %s, and %s says %s: use the right directory, or "
+                         "make another with --init",
+                         raftd->data, found->cluster_id, raftd->arguments.config, cluster_id);
+    if (found->self != raftd->self->id)
+        return error_set(error, ERROR_MISMATCH,
+                         "%s belongs to server %" PRIu32 ", and --id says %" PRIu32
+                         ": a server must only ever run on its own directory",
+                         raftd->data, found->self, raftd->self->id);
+    return ERROR_NONE;
+}
+
+static enum error_code open_server(struct raftd *raftd, struct error *error)
+{
+    enum error_code code = vfs_posix_create(raftd->data, &raftd->vfs, error);
+    if (code == ERROR_MISSING)
+        return error_add(error, "no data directory (make it once with --init)");
+    if (code != ERROR_NONE)
+        return code;
+    struct server_world world = {.vfs = raftd->vfs,
+                                 .report = &raftd->report,
+                                 .set = settings_set,
+                                 .set_context = &raftd->settings};
+    if (raftd->arguments.trace != NULL) {
+        code = trace_file_open(&raftd->trace, raftd->arguments.trace, error);
+        if (code != ERROR_NONE)
+            return code;
+        world.trace = &raftd->trace.trace;
+    }
+    struct server_options options;
+    settings_server_options(&raftd->settings, rng_entropy(), &options);
+    code = server_create(&options, &world, kv_create(), &raftd->server, error);
+    if (code != ERROR_NONE)
+        return error_add(error, "open %s", raftd->data);
+    return check_identity(raftd, error);
+}
+
+static enum error_code open_ports(struct raftd *raftd, struct error *error)
+{
+    const struct metadata *metadata = &raftd->server->metadata;
+    struct peers_options peers_options;
+    settings_peers_options(&raftd->settings, &peers_options);
+    struct hello *identity = &peers_options.identity;
+    (void)snprintf(identity->cluster_id, sizeof(identity->cluster_id), "%s", metadata->cluster_id);
+    identity->from = metadata->self;
+    identity->directory_id = metadata->directory_id;
+    identity->start_count = metadata->start_count;
+    identity->seed_crc = metadata->seed_crc;
+    enum error_code code = peers_create(&peers_options, server_slot(raftd->server), &raftd->report,
+                                        &raftd->peers, error);
+    if (code != ERROR_NONE)
+        return code;
+    struct clients_options clients_options;
+    settings_clients_options(&raftd->settings, &clients_options);
+    clients_options.self = raftd->self->id;
+    clients_options.listen_address = raftd->self->client_address;
+    return clients_create(&clients_options, server_slot(raftd->server), &raftd->report,
+                          &raftd->clients, error);
+}
+
+static void run_server(void *argument)
+{
+    struct raftd *raftd = argument;
+    (void)server_run(raftd->server, peers_transport(raftd->peers), &raftd->end);
+    /* Main waits for a signal: this one says that there is nothing left to run. */
+    (void)pthread_kill(raftd->main_thread, SIGUSR1);
+}
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
+}
+
+static enum error_code serve(struct raftd *raftd, struct error *error)
+{
+    enum error_code code = open_server(raftd, error);
+    if (code == ERROR_NONE)
+        code = open_ports(raftd, error);
+    if (code == ERROR_NONE)
+        code = thread_start(&raftd->thread, "server", run_server, raftd, error);
+    if (code != ERROR_NONE)
+        return code;
+    REPORT(&raftd->report, REPORT_INFO, "raftd",
+           "server %" PRIu32 " of cluster %s is up: peers at %s, clients at %s, data in %s",
+           raftd->self->id, raftd->settings.values.cluster_id, raftd->self->peer_address,
+           raftd->self->client_address, raftd->data);
+    sigset_t set;
+    stop_signals(&set);
+    int signal_number = 0;
+    (void)sigwait(&set, &signal_number);
+    if (signal_number != SIGUSR1)
+        REPORT(&raftd->report, REPORT_INFO, "raftd", "stopping because of %s",
+               signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+    clients_stop(raftd->clients);
+    (void)mail_post(server_slot(raftd->server), mail_create(MAIL_STOP));
+    thread_join(&raftd->thread);
+    *error = raftd->end;
+    return error->code;
+}
+
+static void close_all(struct raftd *raftd)
+{
+    if (raftd->peers != NULL)
+        peers_destroy(raftd->peers);
+    if (raftd->server != NULL)
+        server_destroy(raftd->server);
+    if (raftd->clients != NULL)
+        clients_destroy(raftd->clients);
+    if (raftd->trace.trace.write != NULL)
+        trace_file_close(&raftd->trace);
+    if (raftd->vfs != NULL)
+        vfs_posix_destroy(raftd->vfs);
+    settings_deinit(&raftd->settings);
+}
+
+int main(int argc, char **argv)
+{
+    static struct raftd raftd = {.arguments = {.config = "cluster.conf"}};
+    static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
+    argp_err_exit_status = error_exit_code(ERROR_USAGE);
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &raftd.arguments);
+
+    sigset_t set;
+    stop_signals(&set);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+    raftd.main_thread = pthread_self();
+
+    struct error error = {0};
+    settings_init(&raftd.settings);
+    enum error_code code = configure(&raftd, &error);
+    if (code == ERROR_NONE)
+        code = raftd.arguments.init ? init(&raftd, &error) : serve(&raftd, &error);
+    close_all(&raftd);
+    if (code != ERROR_NONE)
+        fprintf(stderr, "raftd: %s\n", error.text);
+    return error_exit_code(code);
+}

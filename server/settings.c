@@ -1,0 +1,261 @@
+/* settings.c - see settings.h. */
+#include "server/settings.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/memory.h"
+
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
+static const char *const format_words[] = {"logfmt", "json", NULL};
+
+#define AT(field) offsetof(struct settings_values, field)
+
+static const struct config_key keys[] = {
+    {"cluster-id", CONFIG_STRING, CONFIG_REQUIRED, AT(cluster_id), 1, CLUSTER_ID_SIZE - 1,
+     "mailraft", NULL, "servers of different clusters refuse each other"},
+    {"server", CONFIG_LINE, CONFIG_REPEATED | CONFIG_REQUIRED, 0, 0, 0, NULL, NULL,
+     "a member: its number, the address for its peers, and client= the address for clients"},
+    {"election-timeout", CONFIG_DURATION_RANGE, CONFIG_RUNTIME, AT(election_timeout),
+     10 * NS_PER_MS, 60 * NS_PER_S, "150ms..300ms", NULL,
+     "without word from the leader for a random time in this range a follower asks for votes"},
+    {"heartbeat", CONFIG_DURATION, CONFIG_RUNTIME, AT(heartbeat), NS_PER_MS, 30 * NS_PER_S, "50ms",
+     NULL, "a leader is heard at least this often"},
+    {"leader-wait", CONFIG_DURATION, CONFIG_RUNTIME, AT(leader_wait), 0, 60 * NS_PER_S, "2s", NULL,
+     "how long a command waits while no leader is known, before it is refused"},
+    {"forward-timeout", CONFIG_DURATION, CONFIG_RUNTIME, AT(forward_timeout), 10 * NS_PER_MS,
+     600 * NS_PER_S, "5s", NULL, "how long a follower waits for the leader's answer to a command"},
+    {"message-bytes", CONFIG_BYTES, CONFIG_RUNTIME, AT(message_bytes), KIB, 32 * MIB, "1MiB", NULL,
+     "log entries in one message to a peer"},
+    {"window-bytes", CONFIG_BYTES, CONFIG_RUNTIME, AT(window_bytes), KIB, 1024 * MIB, "8MiB", NULL,
+     "log entries under way to one peer before it has answered"},
+    {"uncommitted-bytes", CONFIG_BYTES, CONFIG_RUNTIME, AT(uncommitted_bytes), KIB, 1024 * MIB,
+     "64MiB", NULL, "log entries that a leader takes before a quorum has them; then -BUSY"},
+    {"log-memory-bytes", CONFIG_BYTES, 0, AT(log_memory_bytes), 0, 64 * 1024 * MIB, "64MiB", NULL,
+     "newest log entries kept in memory; older ones are read from the disk"},
+    {"segment-bytes", CONFIG_BYTES, 0, AT(segment_bytes), 64 * KIB, 1024 * MIB, "64MiB", NULL,
+     "size of one file of the log, prewritten"},
+    {"peer-mail-bytes", CONFIG_BYTES, 0, AT(peer_mail_bytes), 64 * KIB, 4096 * MIB, "64MiB", NULL,
+     "messages of peers that wait to be read"},
+    {"client-mail-bytes", CONFIG_BYTES, 0, AT(client_mail_bytes), 64 * KIB, 4096 * MIB, "64MiB",
+     NULL, "commands that wait to be read; then -BUSY"},
+    {"peer-queue-bytes", CONFIG_BYTES, 0, AT(peer_queue_bytes), 64 * KIB, 4096 * MIB, "64MiB", NULL,
+     "messages that wait to be sent to one peer; more are dropped and sent again later"},
+    {"reconnect", CONFIG_DURATION_RANGE, 0, AT(reconnect), NS_PER_MS, 60 * NS_PER_S, "5ms..500ms",
+     NULL, "pause before a peer is called again, doubled each time up to the second value"},
+    {"handshake-timeout", CONFIG_DURATION, 0, AT(handshake_timeout), 10 * NS_PER_MS, 60 * NS_PER_S,
+     "2s", NULL, "a peer that has not said who it is by then is hung up on"},
+    {"max-clients", CONFIG_U64, 0, AT(max_clients), 1, 1000000, "20000", NULL,
+     "client connections at a time"},
+    {"max-key-bytes", CONFIG_BYTES, 0, AT(max_key_bytes), 1, 16 * MIB, "64KiB", NULL,
+     "largest key"},
+    {"max-value-bytes", CONFIG_BYTES, 0, AT(max_value_bytes), 1, 32 * MIB, "8MiB", NULL,
+     "largest value, also what APPEND may make"},
+    {"client-input-bytes", CONFIG_BYTES, 0, AT(client_input_bytes), KIB, 1024 * MIB, "16MiB", NULL,
+     "largest command of one client, with all its arguments"},
+    {"client-output-bytes", CONFIG_BYTES, 0, AT(client_output_bytes), KIB, 1024 * MIB, "32MiB",
+     NULL, "answers one client may leave unread before its commands are not read any more"},
+    {"redirect", CONFIG_BOOL, 0, AT(redirect), 0, 0, "no", NULL,
+     "answer -MOVED instead of forwarding to the leader"},
+    {"log-level", CONFIG_WORD, CONFIG_RUNTIME, AT(log_level), 0, 0, "info", level_words,
+     "which lines are printed: error, warn, info or debug"},
+    {"log-format", CONFIG_WORD, 0, AT(log_format), 0, 0, "logfmt", format_words,
+     "how lines are printed: logfmt or json"},
+};
+
+/* `server 1 127.0.0.1:7001 client=127.0.0.1:6001` */
+static enum error_code take_line(void *context, const struct config_key *key,
+                                 const struct config_line *line, struct error *error)
+{
+    (void)key;
+    struct settings_values *values = context;
+    static const char form[] = "expected: server NUMBER HOST:PORT client=HOST:PORT";
+    u64 id;
+    if (line->count != 4 || !quantity_parse_u64(line->words[1], &id) || id == 0 || id > UINT32_MAX)
+        return error_set(error, ERROR_CONFIG, "%s, with a number from 1 up", form);
+    const char *client = config_word_value(line->words[3], "client");
+    if (client == NULL)
+        return error_set(error, ERROR_CONFIG, "\"%s\" is not client=HOST:PORT; %s", line->words[3],
+                         form);
+    const char *addresses[] = {line->words[2], client};
+    for (size_t i = 0; i < ARRAY_LENGTH(addresses); i++) {
+        const char *colon = strrchr(addresses[i], ':');
+        u64 port;
+        if (colon == NULL || colon == addresses[i] || !quantity_parse_u64(colon + 1, &port) ||
+            port == 0 || port > 65535)
+            return error_set(error, ERROR_CONFIG, "\"%s\" is not HOST:PORT with a port of 1..65535",
+                             addresses[i]);
+    }
+    return configuration_add(&values->configuration, (server_id)id, line->words[2], client, error);
+}
+
+static const struct config_table table = {keys, ARRAY_LENGTH(keys), take_line};
+
+void settings_init(struct settings *settings)
+{
+    *settings = (struct settings){0};
+    mutex_init(&settings->lock);
+    config_init(&table, &settings->values);
+}
+
+void settings_deinit(struct settings *settings)
+{
+    config_deinit(&table, &settings->values);
+    mutex_deinit(&settings->lock);
+}
+
+/* ---- values that must fit together ---- */
+
+static enum error_code check(const struct settings_values *values, struct error *error)
+{
+    if (values->heartbeat * 2 > values->election_timeout.low)
+        return error_set(error, ERROR_CONFIG,
+                         "heartbeat must be at most half of the shortest election-timeout, or "
+                         "followers lose patience with a healthy leader");
+    if (values->client_input_bytes < values->max_value_bytes + values->max_key_bytes + KIB)
+        return error_set(error, ERROR_CONFIG,
+                         "client-input-bytes must hold max-value-bytes and max-key-bytes together "
+                         "and 1KiB more, or the largest values could not be sent");
+    u64 record = values->client_input_bytes + 64 * KIB;
+    if (values->segment_bytes < record)
+        return error_set(error, ERROR_CONFIG,
+                         "segment-bytes must exceed client-input-bytes by 64KiB, or the largest "
+                         "command would not fit into a file of the log");
+    if (values->peer_queue_bytes < values->window_bytes + values->message_bytes)
+        return error_set(error, ERROR_CONFIG,
+                         "peer-queue-bytes must be at least window-bytes and message-bytes "
+                         "together, or messages that the window allows would be dropped");
+    for (const char *c = values->cluster_id; *c != '\0'; c++) {
+        if (strchr("._-", *c) == NULL && !(*c >= '0' && *c <= '9') && !(*c >= 'a' && *c <= 'z') &&
+            !(*c >= 'A' && *c <= 'Z'))
+            return error_set(error, ERROR_CONFIG,
+                             "cluster-id may have letters, digits, '.', '_' and '-' only");
+    }
+    return ERROR_NONE;
+}
+
+enum error_code settings_load(struct settings *settings, const char *path, struct error *error)
+{
+    enum error_code code = config_load(&table, &settings->values, path, error);
+    if (code != ERROR_NONE)
+        return code;
+    code = check(&settings->values, error);
+    return code == ERROR_NONE ? code : error_add(error, "%s", path);
+}
+
+/* ---- for the rooms ---- */
+
+void settings_server_options(const struct settings *settings, u64 seed,
+                             struct server_options *options)
+{
+    const struct settings_values *values = &settings->values;
+    *options = (struct server_options){
+        .election_timeout_ns_min = values->election_timeout.low,
+        .election_timeout_ns_max = values->election_timeout.high,
+        .heartbeat_ns = values->heartbeat,
+        .leader_wait_ns = values->leader_wait,
+        .forward_timeout_ns = values->forward_timeout,
+        .message_bytes_max = values->message_bytes,
+        .window_bytes_max = values->window_bytes,
+        .uncommitted_bytes_max = values->uncommitted_bytes,
+        .log_memory_bytes_max = values->log_memory_bytes,
+        .peer_mail_bytes_max = values->peer_mail_bytes,
+        .client_mail_bytes_max = values->client_mail_bytes,
+        .segment_bytes = values->segment_bytes,
+        .seed = seed,
+    };
+}
+
+void settings_peers_options(const struct settings *settings, struct peers_options *options)
+{
+    const struct settings_values *values = &settings->values;
+    *options = (struct peers_options){
+        .configuration = &values->configuration,
+        /* The largest message holds one record, or message-bytes of them. */
+        .frame_bytes_max =
+            u64_max(values->message_bytes, values->client_input_bytes + 64 * KIB) + 64 * KIB,
+        .queue_bytes_max = values->peer_queue_bytes,
+        .reconnect_ns_min = values->reconnect.low,
+        .reconnect_ns_max = values->reconnect.high,
+        .handshake_ns_max = values->handshake_timeout,
+    };
+}
+
+static u32 config_get(void *context, const char *pattern, struct buffer *to)
+{
+    struct settings *settings = context;
+    struct buffer text;
+    buffer_init(&text);
+    u32 count = 0;
+    mutex_lock(&settings->lock);
+    for (size_t i = 0; i < table.count; i++) {
+        const struct config_key *key = &keys[i];
+        if (key->type == CONFIG_LINE || fnmatch(pattern, key->name, 0) != 0)
+            continue;
+        buffer_clear(&text);
+        config_format(key, &settings->values, &text);
+        buffer_append_format(to, "$%zu\r\n%s\r\n$%zu\r\n", strlen(key->name), key->name, text.size);
+        buffer_append(to, text.data, text.size);
+        buffer_append_string(to, "\r\n");
+        count++;
+    }
+    mutex_unlock(&settings->lock);
+    buffer_deinit(&text);
+    return count;
+}
+
+/* Tries the change on a copy of what may change at run time, which is plain numbers. */
+static enum error_code try_set(const struct settings_values *values, const char *key,
+                               const char *value, struct settings_values *changed,
+                               struct error *error)
+{
+    *changed = *values;
+    enum error_code code = config_set(&table, changed, key, value, true, error);
+    return code == ERROR_NONE ? check(changed, error) : code;
+}
+
+static enum error_code config_check(void *context, const char *key, const char *value,
+                                    struct error *error)
+{
+    struct settings *settings = context;
+    struct settings_values changed;
+    mutex_lock(&settings->lock);
+    enum error_code code = try_set(&settings->values, key, value, &changed, error);
+    mutex_unlock(&settings->lock);
+    return code;
+}
+
+enum error_code settings_set(void *context, const char *key, const char *value,
+                             struct server_options *options, struct error *error)
+{
+    struct settings *settings = context;
+    struct settings_values changed;
+    mutex_lock(&settings->lock);
+    enum error_code code = try_set(&settings->values, key, value, &changed, error);
+    if (code == ERROR_NONE) {
+        settings->values = changed;
+        settings_server_options(settings, options->seed, options);
+        if (settings->report != NULL)
+            atomic_store(&settings->report->level, (int)changed.log_level);
+    }
+    mutex_unlock(&settings->lock);
+    return code;
+}
+
+void settings_clients_options(struct settings *settings, struct clients_options *options)
+{
+    const struct settings_values *values = &settings->values;
+    *options = (struct clients_options){
+        .configuration = &values->configuration,
+        .limits = {(u32)values->max_key_bytes, (u32)values->max_value_bytes},
+        .connections_max = (u32)values->max_clients,
+        .input_bytes_max = values->client_input_bytes,
+        .output_bytes_max = values->client_output_bytes,
+        .redirect = values->redirect,
+        .arguments_max = KV_ARGUMENTS_MAX,
+        .config_get = config_get,
+        .config_check = config_check,
+        .config_context = settings,
+    };
+}
