@@ -129,6 +129,9 @@ void cluster_at(struct cluster *cluster, u64 time_ns, void (*action)(void *conte
 /* Steps taken so far: mail, timers, disk completions. */
 u64 cluster_event_count(const struct cluster *cluster);
 
+/* Puts a line into the story, across all columns, and into the trace: what the scenario does now. */
+void cluster_say(struct cluster *cluster, const char *line);
+
 /* ---- failure ---- */
 
 enum { FAILURE_TEXT_SIZE = 1024 };
@@ -256,10 +259,10 @@ enum { CLIENT_TEXT_SIZE = 256, CLIENT_TIMEOUT_MS = 2000 };
 
 struct client_request {
     enum client_op op;
-    server_id via;              /* 0: the leader of that moment; none: the answer is an error */
-    char key[CLIENT_TEXT_SIZE]; /* NUL-terminated */
-    char value[CLIENT_TEXT_SIZE]; /* SET, APPEND: the value; CAS: the new one */
-    char old[CLIENT_TEXT_SIZE];   /* CAS: what is expected */
+    server_id via;     /* 0: the leader of that moment; none: the answer is an error */
+    const char *key;   /* NUL-terminated, as all three; copied when it is sent */
+    const char *value; /* SET, APPEND: the value; CAS: the new one; else NULL */
+    const char *old;   /* CAS: what is expected; else NULL */
 };
 
 enum client_answer_kind {
