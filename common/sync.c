@@ -47,7 +47,7 @@ void mutex_deinit(struct mutex *mutex)
     ASSERT(!failed);
 }
 
-void mutex_lock(struct mutex *mutex)
+SYNC_UNCHECKED void mutex_lock(struct mutex *mutex)
 {
     ASSERT(owner_of(mutex) != self()); /* would wait for itself for ever */
     int failed = pthread_mutex_lock(&mutex->as.posix);
@@ -55,7 +55,7 @@ void mutex_lock(struct mutex *mutex)
     owner_set(mutex, self());
 }
 
-void mutex_unlock(struct mutex *mutex)
+SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
 {
     mutex_assert_held(mutex);
     owner_set(mutex, NULL);

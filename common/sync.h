@@ -23,6 +23,10 @@
 #define ACQUIRES(...) SYNC_ATTRIBUTE(acquire_capability(__VA_ARGS__))
 #define RELEASES(...) SYNC_ATTRIBUTE(release_capability(__VA_ARGS__))
 #define REQUIRES(...) SYNC_ATTRIBUTE(requires_capability(__VA_ARGS__))
+/* Known to be held after the call, because it was checked at run time. */
+#define ASSERTS_HELD(...) SYNC_ATTRIBUTE(assert_capability(__VA_ARGS__))
+/* For the functions that make a mutex what it is. */
+#define SYNC_UNCHECKED SYNC_ATTRIBUTE(no_thread_safety_analysis)
 
 struct SYNC_ATTRIBUTE(capability("mutex")) mutex {
     union {
@@ -52,7 +56,7 @@ void mutex_deinit(struct mutex *mutex);
 void mutex_lock(struct mutex *mutex) ACQUIRES(*mutex);
 void mutex_unlock(struct mutex *mutex) RELEASES(*mutex);
 /* ASSERTs that the calling thread holds the mutex. */
-void mutex_assert_held(struct mutex *mutex) REQUIRES(*mutex);
+void mutex_assert_held(struct mutex *mutex) ASSERTS_HELD(*mutex);
 
 /* Conditions measure time on the monotonic clock of clock.h. */
 void condition_init(struct condition *condition);

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "common/rng.h"
 #include "test/unit/directory.h"
 #include "test/unit/unit.h"
 
@@ -334,6 +335,36 @@ START_TEST(format__is_read_back)
 }
 END_TEST
 
+START_TEST(parse__any_bytes_are_taken_or_refused)
+{
+    /* Pieces of good files in any order: deep into every branch, and never beyond a buffer. */
+    static const char *const pieces[] = {"rooms", "wine", "sign",      "guest",  "breakfast", " ",
+                                         "\n",    "\"",   "'",         "\\",     "\\x",       "41",
+                                         "..",    "1s",   "#",         "red",    "7",         "\t",
+                                         "\r",    "\xff", "last-call", "room=1", "dogs yes\n"};
+    struct rng rng;
+    rng_init(&rng, 11);
+    int taken = 0;
+    for (int i = 0; i < 20000; i++) {
+        struct buffer text;
+        buffer_init(&text);
+        for (u64 n = rng_range(&rng, 0, 8); n > 0; n--)
+            buffer_append_string(&text, pieces[rng_range(&rng, 0, ARRAY_LENGTH(pieces) - 1)]);
+        struct inn inn;
+        struct error error;
+        inn_init(&inn);
+        enum error_code code =
+            config_parse(&table, &inn, "f", (const char *)text.data, text.size, &error);
+        ck_assert(code == ERROR_NONE ||
+                  (code == ERROR_CONFIG && strncmp(error.text, "f:", 2) == 0));
+        taken += code == ERROR_NONE;
+        config_deinit(&table, &inn);
+        buffer_deinit(&text);
+    }
+    ck_assert(taken > 1000 && taken < 19000);
+}
+END_TEST
+
 START_TEST(word_value__name_and_rest)
 {
     ck_assert_str_eq(config_word_value("client=127.0.0.1:6001", "client"), "127.0.0.1:6001");
@@ -361,6 +392,6 @@ END_TEST
 
 UNIT_MAIN("config", init__defaults, parse__all_types, parse__nothing_is_the_defaults,
           parse__each_refusal_says_where_and_what, parse__bounds_of_lines_and_words,
-          parse__required_keys, load__files_and_what_is_none, set__running_and_not,
-          nearest__slips_and_other_words, format__is_read_back, word_value__name_and_rest,
-          split_words__in_place)
+          parse__required_keys, parse__any_bytes_are_taken_or_refused, load__files_and_what_is_none,
+          set__running_and_not, nearest__slips_and_other_words, format__is_read_back,
+          word_value__name_and_rest, split_words__in_place)

@@ -174,6 +174,38 @@ START_TEST(thread_start__named_and_signals_blocked)
 }
 END_TEST
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static void do_nothing(void *argument)
+{
+    (void)argument;
+}
+
+START_TEST(thread_start__says_when_there_can_be_none)
+{
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        /* No room for a stack. Small pieces still come from what the heap has already. */
+        struct rlimit little = {1024 * 1024, 1024 * 1024};
+        setrlimit(RLIMIT_AS, &little);
+        struct thread thread;
+        struct error error;
+        enum error_code code = thread_start(&thread, "late", do_nothing, NULL, &error);
+        bool told = strstr(error.text, "start thread \"late\": ") == error.text;
+        thread_join(&thread); /* a no-op */
+        _exit(code == ERROR_SYSTEM && told && !thread.started ? 0 : 1);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+}
+END_TEST
+#define WITHOUT_SANITIZER_TESTS , thread_start__says_when_there_can_be_none
+#else /* the sanitizers need more room than that themselves */
+#define WITHOUT_SANITIZER_TESTS
+#endif
+
 /* Runs `misuse` in a child, and expects it to abort. */
 static void expect_abort(void (*misuse)(struct shared *shared))
 {
@@ -240,4 +272,5 @@ END_TEST
 
 UNIT_MAIN("sync", mutex_lock__excludes, condition_broadcast__wakes_all,
           condition_wait_until__woken_before_the_deadline, condition_wait_until__deadline_passes,
-          thread_start__named_and_signals_blocked, mutex__misuse_is_caught, clock__never_goes_back)
+          thread_start__named_and_signals_blocked, mutex__misuse_is_caught,
+          clock__never_goes_back WITHOUT_SANITIZER_TESTS)
