@@ -32,6 +32,8 @@ CFLAGS  := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(
 CFLAGS_GENERATED := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(INCLUDES)
 LDFLAGS := $(SANITIZE_$(VARIANT)) -pthread
 LIBS    := -lprotobuf-nanopb
+# Rooms and world need each other: the linker goes around until nothing is missing.
+GROUP    = -Wl,--start-group $(1) -Wl,--end-group
 
 # ---- sources: found, not listed ----
 # The world: the seams that the simulator replaces with its own.
@@ -89,22 +91,22 @@ $(B)/libhistory.a: $(HISTORY)
 	ar rcs $@ $^
 
 $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 LIBS_raftctl := -lhiredis
 $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) $(LIBS_$*) -o $@
+	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
 
 $(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) -o $@
+	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 # ---- tests ----
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 $(B)/test/unit/%: $(B)/test/unit/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) $(CHECK_LIBS) -o $@
+	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
 # Tests of the simulator itself live in its world.
 $(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
-	$(CC) $(LDFLAGS) $^ $(LIBS) $(CHECK_LIBS) -o $@
+	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
 
 .PHONY: unit
 unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests
