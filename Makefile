@@ -44,7 +44,7 @@ SIM_SOURCES   := $(wildcard test/sim/*.c)
 HISTORY_SOURCES := $(wildcard test/history/*.c)
 UNIT_TESTS    := $(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c))
 TOOLS_C       := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
-TOOLS_SCRIPT  := $(filter-out %.c %.h %.md,$(wildcard tools/*))
+INSTALLED_SCRIPTS := raftcluster
 
 PROTO_SOURCES := $(B)/proto/raft.pb.c
 object = $(patsubst %.c,$(B)/%.o,$(1))
@@ -56,9 +56,12 @@ HISTORY  := $(call object,$(HISTORY_SOURCES))
 # Tools that drive the simulator link its world instead of the real one.
 SIM_TOOLS := raftsim
 PLAIN_TOOLS := $(filter-out $(SIM_TOOLS),$(TOOLS_C))
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
 BINARIES := $(B)/raftd $(addprefix $(B)/,$(TOOLS_C))
 
 .PHONY: all help
+.DEFAULT_GOAL := all
 all: $(BINARIES) ## build raftd and the tools (VARIANT=release|asan|tsan|coverage)
 
 help: ## this list
@@ -67,50 +70,93 @@ help: ## this list
 # ---- building ----
 $(B)/proto/raft.pb.c $(B)/proto/raft.pb.h &: proto/raft.proto proto/raft.options
 	@mkdir -p $(B)/proto
-	PATH=/usr/bin:$$PATH protoc --proto_path=proto --nanopb_opt=-Iproto --nanopb_out=$(B)/proto proto/raft.proto
+	@echo "  PROTO $@"
+	$(Q)PATH=/usr/bin:$$PATH protoc --proto_path=proto --nanopb_opt=-Iproto --nanopb_out=$(B)/proto proto/raft.proto
 
 $(B)/proto/%.o: $(B)/proto/%.c
-	$(CC) $(CFLAGS_GENERATED) -MMD -MP -c $< -o $@
+	@echo "  CC    $@"
+	$(Q)$(CC) $(CFLAGS_GENERATED) -MMD -MP -c $< -o $@
 
 $(B)/%.o: %.c | $(B)/proto/raft.pb.h
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo "  CC    $@"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
 # Archives, so that a program links only the rooms it uses.
 $(B)/librooms.a: $(ROOMS)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(B)/libworld.a: $(WORLD)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(B)/libsim.a: $(SIM)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 $(B)/libhistory.a: $(HISTORY)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 LIBS_raftctl := -lhiredis
 $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
 
 $(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
-	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 # ---- tests ----
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 $(B)/test/unit/%: $(B)/test/unit/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
-	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
 # Tests of the simulator itself live in its world.
 $(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
-	$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
 
-.PHONY: unit
-unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests
-	test/run-unit $(B) $(UNIT_TESTS)
+.PHONY: unit process scenarios sim test lint tidy
+unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests of this variant
+	@test/run-unit $(B) $(UNIT_TESTS)
+
+process: all ## whole-process tests: real servers, real clients
+	@test/run-process $(B)
+
+scenarios: all ## play every scenario file
+	@test/run-scenarios $(B)
+
+SEEDS ?= 1..2000
+sim: scenarios ## all scenarios, and a sweep of seeds (SEEDS=1..2000)
+	$(B)/raftsim chaos --servers 5 --seconds 10 --seeds $(SEEDS) -j $(JOBS)
+
+test: ## unit, scenario and whole-process tests
+	@$(MAKE) --no-print-directory unit scenarios process
+
+# ---- lint ----
+C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
+C_SOURCES := $(filter %.c,$(C_FILES))
+SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* tools/* 2>/dev/null)
+lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, sizes of files and functions
+	clang-format --dry-run -Werror $(C_FILES)
+	@for f in $(C_SOURCES); do \
+	    clang -fsyntax-only -Wthread-safety -Wno-unknown-warning-option $(STANDARD) $(INCLUDES) \
+	        -Wall -Wextra -Werror $$f || exit 1; done; echo "clang -Wthread-safety: clean"
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -I. -I$(B)/proto \
+	    --enable=warning,portability --suppress=missingIncludeSystem -j $(JOBS) common server tools
+	shellcheck $(SHELL_FILES)
+	test/lint-tags
+	test/lint-sizes
+
+# ---- installing ----
+.PHONY: install
+install: all ## install raftd, the tools and cluster.conf (PREFIX, DESTDIR)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/mailraft
+	install -m 755 $(BINARIES) $(addprefix tools/,$(INSTALLED_SCRIPTS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 cluster.conf $(DESTDIR)$(PREFIX)/share/mailraft/cluster.conf
 
 .PHONY: clean
 clean: ## remove everything built
