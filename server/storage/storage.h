@@ -51,6 +51,7 @@ struct storage_recovery {
  * entry is the same). Refuses a directory in which anything is. `identity` gives cluster_id, self,
  * directory_id and seed_crc; term becomes 1 and the vote nobody's. Survives a power cut when it
  * returns; cut short, it leaves a directory that storage_open refuses and storage_init takes.
+ * Takes no lock: nobody else may be at work on an empty directory.
  * Errors: ERROR_EXISTS, ERROR_IO, ERROR_NO_SPACE. Blocks. */
 WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_options *options,
                                          const struct metadata *identity,

@@ -1,0 +1,205 @@
+/* metadata.c - identity, term and vote on disk.
+ *
+ * The file `metadata` has 8,192 bytes: two slots, A at offset 0 and B at offset 4,096. A slot,
+ * little-endian:
+ *
+ *   offset size
+ *        0    8  magic "mrMETADT"
+ *        8    4  format version, 1
+ *       12    4  server id
+ *       16    8  version: higher is newer
+ *       24   64  cluster id, NUL-terminated and filled up with NULs
+ *       88    8  directory id
+ *       96    8  start count
+ *      104    8  current term
+ *      112    4  voted for, 0: nobody
+ *      116    4  checksum of the log's first entry's payload
+ *      120    4  zero
+ *      124    4  crc32c of bytes 0 .. 123
+ *      128    -  zeros, without meaning
+ *
+ * A slot is valid if and only if magic, checksum and format version are right, version and server
+ * id are not 0 and the cluster id is one. The metadata are those of the valid slot with the highest
+ * version.
+ *
+ * A change raises the version and writes both slots: one, sync, the other, sync. Only then may
+ * anybody be told. The first to be written is the one that is not relied upon: older, or damaged.
+ * So at any instant the other one is whole and has either what was last promised or something
+ * newer, and after a crash the newest valid slot is the old state or the new.
+ *
+ * Since both slots hold what was promised, damage to either one loses nothing. With both damaged
+ * term and vote are lost, and no guess at them is safe: opening is refused. */
+#include "server/storage/metadata.h"
+
+#include <inttypes.h>
+
+#include "common/crc32c.h"
+#include "server/storage/segment.h"
+
+static const u8 slot_magic[8] = {'m', 'r', 'M', 'E', 'T', 'A', 'D', 'T'};
+
+enum { FORMAT_VERSION = 1, AT_CRC = METADATA_SLOT_SIZE - 4 };
+
+bool metadata_cluster_id_valid(const char *cluster_id)
+{
+    size_t size = 0;
+    for (; size < CLUSTER_ID_SIZE && cluster_id[size] != '\0'; size++) {
+        char c = cluster_id[size];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool digit = c >= '0' && c <= '9';
+        if (!letter && !digit && c != '.' && c != '_' && c != '-')
+            return false;
+    }
+    return size > 0 && size < CLUSTER_ID_SIZE;
+}
+
+void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[METADATA_SLOT_SIZE])
+{
+    memset(to, 0, METADATA_SLOT_SIZE);
+    memcpy(to, slot_magic, sizeof(slot_magic));
+    store_u32(to + 8, FORMAT_VERSION);
+    store_u32(to + 12, metadata->self);
+    store_u64(to + 16, version);
+    memcpy(to + 24, metadata->cluster_id, strnlen(metadata->cluster_id, CLUSTER_ID_SIZE - 1));
+    store_u64(to + 88, metadata->directory_id);
+    store_u64(to + 96, metadata->start_count);
+    store_u64(to + 104, metadata->current_term);
+    store_u32(to + 112, metadata->voted_for);
+    store_u32(to + 116, metadata->seed_crc);
+    store_u32(to + AT_CRC, crc32c(0, to, AT_CRC));
+}
+
+enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, u64 *version,
+                                     const char **why)
+{
+    *metadata = (struct metadata){0};
+    *version = 0;
+    *why = "wrong magic";
+    if (memcmp(data, slot_magic, sizeof(slot_magic)) != 0)
+        return ERROR_CORRUPT;
+    *why = "bad checksum";
+    if (load_u32(data + AT_CRC) != crc32c(0, data, AT_CRC))
+        return ERROR_CORRUPT;
+    *why = "a format version that this program does not know";
+    if (load_u32(data + 8) != FORMAT_VERSION)
+        return ERROR_MISMATCH;
+    metadata->self = load_u32(data + 12);
+    *version = load_u64(data + 16);
+    memcpy(metadata->cluster_id, data + 24, CLUSTER_ID_SIZE);
+    metadata->directory_id = load_u64(data + 88);
+    metadata->start_count = load_u64(data + 96);
+    metadata->current_term = load_u64(data + 104);
+    metadata->voted_for = load_u32(data + 112);
+    metadata->seed_crc = load_u32(data + 116);
+    *why = "a field that is out of bounds";
+    if (*version == 0 || metadata->self == SERVER_NONE ||
+        !metadata_cluster_id_valid(metadata->cluster_id))
+        return ERROR_CORRUPT;
+    *why = NULL;
+    return ERROR_NONE;
+}
+
+static enum error_code write_slot(struct vfs_file *file, int slot, const struct metadata *metadata,
+                                  u64 version, struct error *error)
+{
+    u8 bytes[SECTOR_SIZE] = {0};
+    metadata_slot_encode(metadata, version, bytes);
+    struct iovec piece = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+    enum error_code code = vfs_write_at(file, &piece, 1, (u64)slot * METADATA_SLOT_PLACE, error);
+    if (code == ERROR_NONE)
+        code = vfs_sync(file, error);
+    if (code != ERROR_NONE)
+        error_add(error, "write metadata slot %c", 'A' + slot);
+    return code;
+}
+
+enum error_code metadata_create(struct vfs *vfs, const char *path, const struct metadata *metadata,
+                                struct error *error)
+{
+    struct vfs_file *file = NULL;
+    enum error_code code = vfs_open(vfs, path, VFS_CREATE, &file, error);
+    if (code == ERROR_EXISTS)
+        code = vfs_open(vfs, path, VFS_READ_WRITE, &file, error);
+    if (code == ERROR_NONE)
+        code = vfs_truncate(file, METADATA_FILE_SIZE, error);
+    for (int slot = 0; slot < METADATA_SLOTS && code == ERROR_NONE; slot++)
+        code = write_slot(file, slot, metadata, 1, error);
+    vfs_close(file);
+    return code;
+}
+
+/* Reads both slots and takes the newest; counts the valid ones. */
+static enum error_code read_slots(struct metadata_file *metadata, struct report *report,
+                                  struct error *error)
+{
+    static const char *const refusal =
+        "metadata: slot A (offset 0): %s; slot B (offset %d): %s. Term and vote are lost, and "
+        "this directory must not be used any more: replace the server by one with a new id";
+    const char *why[METADATA_SLOTS] = {NULL, NULL};
+    u64 versions[METADATA_SLOTS] = {0, 0};
+    int newest = -1;
+    for (int slot = 0; slot < METADATA_SLOTS; slot++) {
+        u8 bytes[METADATA_SLOT_SIZE];
+        struct metadata read;
+        size_t got;
+        u64 offset = (u64)slot * METADATA_SLOT_PLACE;
+        enum error_code code =
+            vfs_read_at(metadata->file, bytes, sizeof(bytes), offset, &got, error);
+        if (code != ERROR_NONE)
+            return code;
+        memset(bytes + got, 0, sizeof(bytes) - got);
+        code = metadata_slot_decode(bytes, &read, &versions[slot], &why[slot]);
+        if (code == ERROR_MISMATCH)
+            return error_set(error, code, "metadata: slot %c (offset %" PRIu64 ") has %s",
+                             'A' + slot, offset, why[slot]);
+        if (code != ERROR_NONE)
+            continue;
+        if (newest < 0 || versions[slot] > versions[newest]) {
+            newest = slot;
+            metadata->version = versions[slot];
+            metadata->current = read;
+        }
+    }
+    if (newest < 0)
+        return error_set(error, ERROR_CORRUPT, refusal, why[0], METADATA_SLOT_PLACE, why[1]);
+    metadata->oldest = versions[0] == versions[1] ? 0 : 1 - newest;
+    if (why[1 - newest] != NULL)
+        REPORT(report, REPORT_WARN, "storage",
+               "metadata: slot %c (offset %d) is damaged or was being written during a crash (%s); "
+               "slot %c is whole and is used, and both are written again",
+               'A' + 1 - newest, (1 - newest) * METADATA_SLOT_PLACE, why[1 - newest], 'A' + newest);
+    return ERROR_NONE;
+}
+
+enum error_code metadata_open(struct metadata_file *metadata, struct vfs *vfs,
+                              struct report *report, struct error *error)
+{
+    *metadata = (struct metadata_file){0};
+    enum error_code code = vfs_open(vfs, "metadata", VFS_READ_WRITE, &metadata->file, error);
+    if (code == ERROR_NONE)
+        code = read_slots(metadata, report, error);
+    if (code != ERROR_NONE)
+        metadata_close(metadata);
+    return code;
+}
+
+void metadata_close(struct metadata_file *metadata)
+{
+    vfs_close(metadata->file);
+    metadata->file = NULL;
+}
+
+enum error_code metadata_save(struct metadata_file *metadata, const struct metadata *changed,
+                              struct error *error)
+{
+    u64 version = metadata->version + 1;
+    int first = metadata->oldest;
+    enum error_code code = write_slot(metadata->file, first, changed, version, error);
+    if (code == ERROR_NONE)
+        code = write_slot(metadata->file, 1 - first, changed, version, error);
+    if (code != ERROR_NONE)
+        return code;
+    metadata->current = *changed;
+    metadata->version = version;
+    return ERROR_NONE;
+}

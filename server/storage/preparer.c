@@ -1,0 +1,191 @@
+/* preparer.c - see preparer.h. */
+#include "server/storage/preparer.h"
+
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "common/memory.h"
+
+#define RETRY_NS (1 * NS_PER_S)
+
+void preparer_init(struct preparer *preparer, struct vfs *vfs, struct report *report,
+                   u64 directory_id, u64 segment_bytes, u64 next_id, u64 disk_bytes)
+{
+    *preparer = (struct preparer){.vfs = vfs,
+                                  .report = report,
+                                  .directory_id = directory_id,
+                                  .segment_bytes = segment_bytes,
+                                  .wanted = 1,
+                                  .next_id = next_id,
+                                  .disk_bytes = disk_bytes};
+    mutex_init(&preparer->lock);
+    condition_init(&preparer->changed);
+}
+
+void preparer_deinit(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    preparer->stopping = true;
+    condition_broadcast(&preparer->changed);
+    mutex_unlock(&preparer->lock);
+    thread_join(&preparer->thread);
+    for (size_t i = 0; i < preparer->count; i++)
+        vfs_close(preparer->spares[i].file);
+    memory_free(preparer->spares);
+    condition_deinit(&preparer->changed);
+    mutex_deinit(&preparer->lock);
+}
+
+static void put_locked(struct preparer *preparer, struct vfs_file *file,
+                       const struct segment_info *info)
+{
+    mutex_assert_held(&preparer->lock);
+    if (preparer->count == preparer->capacity) {
+        preparer->capacity = preparer->capacity * 2 + 4;
+        preparer->spares =
+            memory_resize(preparer->spares, preparer->capacity * sizeof(preparer->spares[0]));
+    }
+    preparer->spares[preparer->count++] = (struct spare){.file = file, .info = *info};
+}
+
+void preparer_put(struct preparer *preparer, struct vfs_file *file, const struct segment_info *info)
+{
+    mutex_lock(&preparer->lock);
+    put_locked(preparer, file, info);
+    mutex_unlock(&preparer->lock);
+}
+
+/* ---- the job ---- */
+
+/* Whether an attempt that failed like this may go well later. Anything but a lack of space or
+ * descriptors means that the disk failed. */
+static bool may_pass(enum error_code code)
+{
+    return code == ERROR_NO_SPACE || code == ERROR_SYSTEM;
+}
+
+static void attempt_failed_locked(struct preparer *preparer, const struct error *problem)
+{
+    mutex_assert_held(&preparer->lock);
+    if (preparer->problem.code != problem->code)
+        REPORT(preparer->report, may_pass(problem->code) ? REPORT_WARN : REPORT_ERROR, "storage",
+               "%s; %s", problem->text,
+               may_pass(problem->code) ? "writes are refused when the segments at hand are full, "
+                                         "and go on when there is room"
+                                       : "this is final");
+    preparer->problem = *problem;
+    preparer->retry_ns = may_pass(problem->code) ? clock_monotonic_ns() + RETRY_NS : UINT64_MAX;
+}
+
+/* Makes one segment. The lock is free meanwhile. */
+static void make_one_locked(struct preparer *preparer)
+{
+    struct segment_info info = {.id = preparer->next_id,
+                                .size = preparer->segment_bytes,
+                                .directory_id = preparer->directory_id};
+    mutex_unlock(&preparer->lock);
+    struct error error;
+    struct vfs_file *file = NULL;
+    enum error_code code = segment_make(preparer->vfs, &info, &file, &error);
+    if (code == ERROR_NONE) {
+        code = segment_publish(preparer->vfs, info.id, &error);
+        if (code != ERROR_NONE)
+            vfs_close(file);
+    }
+    mutex_lock(&preparer->lock);
+    if (code != ERROR_NONE) {
+        attempt_failed_locked(preparer, &error);
+    } else {
+        if (preparer->problem.code != ERROR_NONE)
+            REPORT(preparer->report, REPORT_INFO, "storage",
+                   "segment %" PRIu64 " is made: there is room again", info.id);
+        error_clear(&preparer->problem);
+        put_locked(preparer, file, &info);
+        preparer->next_id++;
+        preparer->disk_bytes += info.size;
+    }
+    condition_broadcast(&preparer->changed);
+}
+
+static void preparer_run(void *argument)
+{
+    struct preparer *preparer = argument;
+    mutex_lock(&preparer->lock);
+    while (!preparer->stopping) {
+        if (preparer->count >= preparer->wanted)
+            condition_wait(&preparer->changed, &preparer->lock);
+        else if (preparer->problem.code != ERROR_NONE && clock_monotonic_ns() < preparer->retry_ns)
+            (void)condition_wait_until(&preparer->changed, &preparer->lock, preparer->retry_ns);
+        else
+            make_one_locked(preparer);
+    }
+    mutex_unlock(&preparer->lock);
+}
+
+enum error_code preparer_start(struct preparer *preparer, struct error *error)
+{
+    return thread_start(&preparer->thread, "segments", preparer_run, preparer, error);
+}
+
+/* ---- the server thread ---- */
+
+enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct error *error)
+{
+    if (count > SPARES_WANTED_MAX)
+        return error_set(error, ERROR_NO_SPACE,
+                         "an append that needs %zu new segments is too large", count);
+    enum error_code code = ERROR_NONE;
+    mutex_lock(&preparer->lock);
+    if (count > preparer->wanted) {
+        preparer->wanted = count;
+        condition_broadcast(&preparer->changed);
+    }
+    while (preparer->count < count && preparer->problem.code == ERROR_NONE)
+        condition_wait(&preparer->changed, &preparer->lock);
+    if (preparer->count < count) {
+        *error = preparer->problem;
+        code = error->code;
+    }
+    preparer->wanted = 1;
+    mutex_unlock(&preparer->lock);
+    return code;
+}
+
+struct spare preparer_take(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    ASSERT(preparer->count > 0);
+    struct spare first = preparer->spares[0];
+    preparer->count--;
+    memmove(preparer->spares, preparer->spares + 1, preparer->count * sizeof(first));
+    condition_broadcast(&preparer->changed);
+    mutex_unlock(&preparer->lock);
+    return first;
+}
+
+u64 preparer_spare_size(struct preparer *preparer, size_t position)
+{
+    mutex_lock(&preparer->lock);
+    u64 size =
+        position < preparer->count ? preparer->spares[position].info.size : preparer->segment_bytes;
+    mutex_unlock(&preparer->lock);
+    return size;
+}
+
+u64 preparer_largest(struct preparer *preparer)
+{
+    u64 largest = 0;
+    mutex_lock(&preparer->lock);
+    for (size_t i = 0; i < preparer->count; i++)
+        largest = u64_max(largest, preparer->spares[i].info.size);
+    mutex_unlock(&preparer->lock);
+    return largest;
+}
+
+void preparer_figures(struct preparer *preparer, u64 first_id, u64 *segments, u64 *disk_bytes)
+{
+    mutex_lock(&preparer->lock);
+    *segments = preparer->next_id - first_id;
+    *disk_bytes = preparer->disk_bytes;
+    mutex_unlock(&preparer->lock);
+}

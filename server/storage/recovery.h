@@ -1,0 +1,39 @@
+/* recovery.h - what storage_open learns from the log's files.
+ *
+ * Thread: the server's, before anything else runs. Blocks. */
+#ifndef MAILRAFT_STORAGE_RECOVERY_H
+#define MAILRAFT_STORAGE_RECOVERY_H
+
+#include "common/report.h"
+#include "common/vfs.h"
+#include "server/storage/log_index.h"
+#include "server/storage/segment.h"
+
+/* Where the log ends, and what else was found. */
+struct recovered {
+    u64 first_segment; /* ids of the segments that are there */
+    u64 last_segment;  /* all behind tail.id are empty */
+    u64 disk_bytes;    /* of all segments */
+    struct segment_info tail; /* the segment with the last batch */
+    u64 tail_offset;          /* behind the last batch */
+    u64 last_batch_offset;    /* in the tail segment */
+    struct entry_id last;     /* of the last batch */
+    u64 sequence;             /* of the last batch */
+    u64 commit_hint;          /* highest seen */
+    u64 torn_bytes;           /* cut */
+};
+
+/* The ids of all segments, ascending, without a gap; *ids is the caller's to memory_free. What
+ * else is in the directory is left alone. Errors: ERROR_CORRUPT (a segment is missing),
+ * ERROR_MISSING (no directory `log`), ERROR_IO. */
+WARN_UNUSED enum error_code recovery_list(struct vfs *vfs, u64 **ids, size_t *count,
+                                          struct error *error);
+
+/* Reads and verifies the whole log and fills the index; cuts a torn tail and says so. When it
+ * returns, everything in the index survives a power cut, and all space behind it is zero.
+ * Errors: ERROR_CORRUPT, ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
+WARN_UNUSED enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
+                                         struct log_index *index, struct recovered *recovered,
+                                         struct error *error);
+
+#endif

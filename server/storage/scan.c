@@ -1,0 +1,191 @@
+/* scan.c - see scan.h, and segment.c for what is looked for. */
+#include "server/storage/scan.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { READ_AHEAD = 1 << 20, SEARCH_PIECE = 1 << 16 };
+
+enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequence,
+                          struct error *error)
+{
+    *scan = (struct scan){.next = SEGMENT_HEADER_SIZE, .sequence = sequence};
+    segment_path(id, scan->path);
+    enum error_code code = vfs_open(vfs, scan->path, VFS_READ, &scan->file, error);
+    if (code == ERROR_NONE)
+        code = window_init(&scan->window, scan->file, scan->path, READ_AHEAD, error);
+    if (code != ERROR_NONE)
+        return code;
+    u64 file_size = scan->window.file_size;
+    if (file_size < SEGMENT_HEADER_SIZE)
+        return error_set(error, ERROR_CORRUPT,
+                         "%s: offset 0: the file has %" PRIu64 " bytes, less than a header",
+                         scan->path, file_size);
+    const u8 *header;
+    code = window_get(&scan->window, 0, SEGMENT_HEADER_SIZE, &header, error);
+    if (code != ERROR_NONE)
+        return code;
+    const char *why;
+    code = segment_header_decode(header, &scan->info, &why);
+    if (code != ERROR_NONE)
+        return error_set(error, code, "%s: offset 0: %s", scan->path, why);
+    if (scan->info.id != id)
+        return error_set(error, ERROR_CORRUPT,
+                         "%s: offset 0: the header is that of segment %" PRIu64, scan->path,
+                         scan->info.id);
+    if (scan->info.size != file_size)
+        return error_set(error, ERROR_CORRUPT,
+                         "%s: offset %" PRIu64 ": the file ends here, but its header says %" PRIu64
+                         " bytes",
+                         scan->path, file_size, scan->info.size);
+    return ERROR_NONE;
+}
+
+void scan_close(struct scan *scan)
+{
+    window_deinit(&scan->window);
+    vfs_close(scan->file);
+    scan->file = NULL;
+}
+
+/* Looks at one header's place during a search. */
+static void search_header(struct scan *scan, const u8 *data, u64 at, u64 sequence)
+{
+    struct batch later;
+    if (scan->later_offset != 0 || !batch_magic(data) || !batch_decode(&scan->info, data, &later))
+        return;
+    /* Header and trailer of the batch at `offset` itself are nothing later. */
+    bool own_trailer = at + BATCH_HEADER_SIZE == scan->offset + batch_total_size(later.size);
+    if (at == scan->offset || own_trailer || later.sequence < sequence)
+        return;
+    scan->later_offset = at;
+    scan->later_sequence = later.sequence;
+}
+
+/* Goes from `from` to the segment's end: where is the last byte that is not zero, and where the
+ * first valid header with a number of at least `sequence`? */
+static enum error_code search_rest(struct scan *scan, u64 from, u64 sequence, struct error *error)
+{
+    scan->used_end = 0;
+    scan->later_offset = 0;
+    scan->later_sequence = 0;
+    for (u64 at = from; at < scan->info.size;) {
+        /* A header may straddle the pieces: see a header's size further than this piece. */
+        size_t piece = (size_t)u64_min(SEARCH_PIECE, scan->info.size - at);
+        size_t seen = (size_t)u64_min(SEARCH_PIECE + BATCH_HEADER_SIZE, scan->info.size - at);
+        const u8 *data;
+        enum error_code code = window_get(&scan->window, at, seen, &data, error);
+        if (code != ERROR_NONE)
+            return code;
+        for (size_t i = 0; i < piece; i += 8) {
+            if (i % SECTOR_SIZE == 0) {
+                size_t ahead = piece - i < SECTOR_SIZE ? piece - i : SECTOR_SIZE;
+                if (bytes_are_zero(data + i, ahead)) {
+                    i += ahead - 8;
+                    continue;
+                }
+            }
+            if (load_u64(data + i) == 0)
+                continue;
+            scan->used_end = at + i + 8;
+            if (seen - i >= BATCH_HEADER_SIZE)
+                search_header(scan, data + i, at + i, sequence);
+        }
+        at += piece;
+    }
+    return ERROR_NONE;
+}
+
+/* The bytes at `offset` are no valid batch. Looks at what is behind them, and says what they are;
+ * `torn` is what the rule in segment.c says of them alone. */
+static enum error_code judge(struct scan *scan, bool torn, const char *why, enum scan_found *found,
+                             struct error *error)
+{
+    u64 behind = scan->offset;
+    if (scan->header_valid && !scan->sequence_gap)
+        behind += batch_total_size(scan->batch.size);
+    u64 sequence = scan->header_valid ? scan->batch.sequence : scan->sequence;
+    enum error_code code = search_rest(scan, behind, sequence, error);
+    if (code != ERROR_NONE)
+        return code;
+    scan->used_end = u64_max(scan->used_end, behind);
+    if (scan->later_offset != 0) {
+        *found = SCAN_DAMAGED;
+        snprintf(scan->why, sizeof(scan->why),
+                 "%s, and batch %" PRIu64 " follows at offset %" PRIu64, why, scan->later_sequence,
+                 scan->later_offset);
+        return ERROR_NONE;
+    }
+    *found = torn ? SCAN_TORN : SCAN_DAMAGED;
+    snprintf(scan->why, sizeof(scan->why), "%s", why);
+    return ERROR_NONE;
+}
+
+/* No valid header at `offset`. Zeros to the end are the ordinary end. */
+static enum error_code judge_no_header(struct scan *scan, bool torn, const char *why,
+                                       enum scan_found *found, struct error *error)
+{
+    enum error_code code = judge(scan, torn, why, found, error);
+    if (code == ERROR_NONE && scan->used_end == scan->offset)
+        *found = SCAN_END;
+    return code;
+}
+
+enum error_code scan_next(struct scan *scan, enum scan_found *found, struct error *error)
+{
+    scan->offset = scan->next;
+    scan->data = NULL;
+    scan->header_valid = false;
+    scan->sequence_gap = false;
+    u64 left = scan->info.size - scan->offset;
+    if (left < BATCH_SIZE_MIN)
+        return judge_no_header(scan, true, "bytes where no batch fits", found, error);
+    const u8 *data;
+    enum error_code code = window_get(&scan->window, scan->offset, BATCH_HEADER_SIZE, &data, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (!batch_decode(&scan->info, data, &scan->batch)) {
+        bool torn = batch_header_unfinished(data);
+        const char *why = torn ? "the header was not written wholly" : "the header is not valid";
+        return judge_no_header(scan, torn, why, found, error);
+    }
+    u64 total = batch_total_size(scan->batch.size);
+    if (total > left)
+        return judge(scan, false, "the header states a size beyond the segment", found, error);
+    scan->header_valid = true;
+    if (scan->sequence != 0 && scan->batch.sequence != scan->sequence) {
+        char gap[SCAN_WHY_SIZE / 2];
+        snprintf(gap, sizeof(gap), "batch %" PRIu64 " stands where batch %" PRIu64 " should",
+                 scan->batch.sequence, scan->sequence);
+        scan->sequence_gap = true;
+        return judge(scan, false, gap, found, error);
+    }
+    code = window_get(&scan->window, scan->offset, (size_t)total, &data, error);
+    if (code != ERROR_NONE)
+        return code;
+    const char *why;
+    if (!batch_check(&scan->batch, data, &why))
+        return judge(scan, batch_unfinished(&scan->batch, data, scan->offset), why, found, error);
+    *found = SCAN_BATCH;
+    scan->data = data;
+    scan->next = scan->offset + total;
+    scan->sequence = scan->batch.sequence + 1;
+    return ERROR_NONE;
+}
+
+bool scan_skip(struct scan *scan)
+{
+    if (scan->sequence_gap) {
+        scan->next = scan->offset; /* the batch itself may be whole: take its number as it is */
+        scan->sequence = scan->batch.sequence;
+        return true;
+    }
+    if (scan->header_valid) {
+        scan->next = scan->offset + batch_total_size(scan->batch.size);
+        scan->sequence = scan->batch.sequence + 1;
+        return true;
+    }
+    scan->next = scan->later_offset;
+    scan->sequence = scan->later_sequence;
+    return scan->later_offset != 0;
+}
