@@ -45,7 +45,12 @@ WARN_UNUSED enum error_code clients_create(const struct clients_options *options
                                            struct mail_slot *slot, struct report *report,
                                            struct clients **clients, struct error *error);
 
-/* Stops accepting and reading; answers still go out. Thread: any. */
+/* The TCP port that it listens on: of use when port 0 was asked for. */
+u16 clients_port(const struct clients *clients);
+
+/* Stops accepting and reading; answers still go out. When it returns, nothing is posted to the slot
+ * any more, so that the server may go. Thread: any but the server's and the port's. Blocks until
+ * the port has ended its round. */
 void clients_stop(struct clients *clients);
 
 /* Sends what answers there are as far as the sockets take them, closes, joins the thread. No

@@ -1,0 +1,238 @@
+/* cluster_commands.c - CLUSTER: the servers as a Redis Cluster of one shard, whose master is the
+ * leader. So cluster clients send to the leader, and find it again after it has changed. While no
+ * leader is known this server itself counts as master: it takes any command and forwards it as soon
+ * as there is one. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "server/clients/commands.h"
+
+/* ---- slots ---- */
+
+/* CRC16/XMODEM: polynomial 0x1021, from 0, nothing reflected. crc16("123456789") is 0x31c3. */
+static u16 crc16(const u8 *data, size_t size)
+{
+    u32 crc = 0;
+    for (size_t i = 0; i < size; i++) {
+        crc ^= (u32)data[i] << 8;
+        for (int bit = 0; bit < 8; bit++)
+            crc = (crc & 0x8000U) != 0 ? crc << 1 ^ 0x1021U : crc << 1;
+    }
+    return (u16)crc;
+}
+
+u32 cluster_slot(const u8 *key, size_t size)
+{
+    const u8 *open = size > 0 ? memchr(key, '{', size) : NULL;
+    if (open != NULL) {
+        const u8 *tag = open + 1;
+        const u8 *close = memchr(tag, '}', size - (size_t)(tag - key));
+        if (close != NULL && close != tag)
+            return crc16(tag, (size_t)(close - tag)) % CLUSTER_SLOTS;
+    }
+    return crc16(key, size) % CLUSTER_SLOTS;
+}
+
+/* ---- members ---- */
+
+void address_split(const char *address, char *host, u32 *port)
+{
+    const char *colon = strrchr(address, ':');
+    size_t size = colon == NULL ? strlen(address) : (size_t)(colon - address);
+    *port = colon == NULL ? 0 : (u32)strtoul(colon + 1, NULL, 10);
+    if (size >= 2 && address[0] == '[' && address[size - 1] == ']') {
+        address++;
+        size -= 2;
+    }
+    if (size >= ADDRESS_SIZE)
+        size = ADDRESS_SIZE - 1;
+    memcpy(host, address, size);
+    host[size] = '\0';
+}
+
+/* A node's name: 40 hexadecimal digits, as cluster clients want it. */
+static void write_node_name(server_id id, char *name)
+{
+    (void)snprintf(name, NODE_NAME_SIZE, "%040x", id);
+}
+
+/* The member who counts as master. */
+static server_id find_master(const struct clients *clients, const char *status, size_t size)
+{
+    server_id leader = (server_id)status_number(status, size, "raft_leader");
+    const struct member *member = configuration_member(&clients->configuration, leader);
+    return member != NULL && member->client_address[0] != '\0' ? leader : clients->options.self;
+}
+
+/* The n-th member to show, the master first; NULL behind the last. Members that serve no clients
+ * are left out. */
+static const struct member *member_to_show(const struct clients *clients, server_id master, u32 n)
+{
+    if (n == 0)
+        return configuration_member(&clients->configuration, master);
+    for (u32 i = 0; i < clients->configuration.count; i++) {
+        const struct member *member = &clients->configuration.members[i];
+        if (member->id == master || member->client_address[0] == '\0')
+            continue;
+        if (--n == 0)
+            return member;
+    }
+    return NULL;
+}
+
+static u32 count_to_show(const struct clients *clients, server_id master)
+{
+    u32 count = 0;
+    while (member_to_show(clients, master, count) != NULL)
+        count++;
+    return count;
+}
+
+/* ---- the answers ---- */
+
+static void put_slots(struct clients *clients, server_id master, struct reply *reply)
+{
+    u32 count = count_to_show(clients, master);
+    reply_array(reply, 1);
+    reply_array(reply, 2 + (size_t)count);
+    reply_integer(reply, 0);
+    reply_integer(reply, CLUSTER_SLOTS - 1);
+    for (u32 n = 0; n < count; n++) {
+        const struct member *member = member_to_show(clients, master, n);
+        char host[ADDRESS_SIZE];
+        char name[NODE_NAME_SIZE];
+        u32 port;
+        address_split(member->client_address, host, &port);
+        write_node_name(member->id, name);
+        reply_array(reply, 4);
+        reply_string(reply, host);
+        reply_integer(reply, port);
+        reply_string(reply, name);
+        reply_map(reply, 0); /* other names of the node */
+    }
+}
+
+static void put_shards(struct clients *clients, server_id master, u64 commit, struct reply *reply)
+{
+    u32 count = count_to_show(clients, master);
+    reply_array(reply, 1);
+    reply_map(reply, 2);
+    reply_string(reply, "slots");
+    reply_array(reply, 2);
+    reply_integer(reply, 0);
+    reply_integer(reply, CLUSTER_SLOTS - 1);
+    reply_string(reply, "nodes");
+    reply_array(reply, count);
+    for (u32 n = 0; n < count; n++) {
+        const struct member *member = member_to_show(clients, master, n);
+        char host[ADDRESS_SIZE];
+        char name[NODE_NAME_SIZE];
+        u32 port;
+        address_split(member->client_address, host, &port);
+        write_node_name(member->id, name);
+        reply_map(reply, 7);
+        reply_string(reply, "id");
+        reply_string(reply, name);
+        reply_string(reply, "port");
+        reply_integer(reply, port);
+        reply_string(reply, "ip");
+        reply_string(reply, host);
+        reply_string(reply, "endpoint");
+        reply_string(reply, host);
+        reply_string(reply, "role");
+        reply_string(reply, n == 0 ? "master" : "replica");
+        reply_string(reply, "replication-offset");
+        reply_integer(reply, (i64)commit);
+        reply_string(reply, "health");
+        reply_string(reply, "online");
+    }
+}
+
+static void put_nodes(struct clients *clients, server_id master, u64 term, struct reply *reply)
+{
+    struct buffer text;
+    char master_name[NODE_NAME_SIZE];
+    buffer_init(&text);
+    write_node_name(master, master_name);
+    u32 count = count_to_show(clients, master);
+    for (u32 n = 0; n < count; n++) {
+        const struct member *member = member_to_show(clients, master, n);
+        char host[ADDRESS_SIZE];
+        char name[NODE_NAME_SIZE];
+        u32 port;
+        u32 peer_port;
+        address_split(member->peer_address, host, &peer_port);
+        address_split(member->client_address, host, &port);
+        write_node_name(member->id, name);
+        buffer_append_format(&text, "%s %s:%u@%u %s%s %s 0 0 %llu connected%s\n", name, host, port,
+                             peer_port, member->id == clients->options.self ? "myself," : "",
+                             n == 0 ? "master" : "slave", n == 0 ? "-" : master_name,
+                             (unsigned long long)term, n == 0 ? " 0-16383" : "");
+    }
+    reply_bulk(reply, text.data, text.size);
+    buffer_deinit(&text);
+}
+
+static void put_cluster_info(struct clients *clients, const char *status, size_t size,
+                             struct reply *reply)
+{
+    unsigned long long term = status_number(status, size, "raft_term");
+    bool has_leader = status_number(status, size, "raft_leader") != SERVER_NONE;
+    reply_format(reply,
+                 "cluster_enabled:1\r\n"
+                 "cluster_state:%s\r\n"
+                 "cluster_slots_assigned:16384\r\n"
+                 "cluster_slots_ok:%d\r\n"
+                 "cluster_slots_pfail:0\r\n"
+                 "cluster_slots_fail:%d\r\n"
+                 "cluster_known_nodes:%u\r\n"
+                 "cluster_size:1\r\n"
+                 "cluster_current_epoch:%llu\r\n"
+                 "cluster_my_epoch:%llu\r\n",
+                 has_leader ? "ok" : "fail", has_leader ? CLUSTER_SLOTS : 0,
+                 has_leader ? 0 : CLUSTER_SLOTS, clients->configuration.count, term, term);
+}
+
+void cluster_shape(struct clients *clients, enum status_shape shape, const char *status,
+                   size_t size, struct reply *reply)
+{
+    server_id master = find_master(clients, status, size);
+    if (shape == SHAPE_CLUSTER_SLOTS)
+        put_slots(clients, master, reply);
+    else if (shape == SHAPE_CLUSTER_SHARDS)
+        put_shards(clients, master, status_number(status, size, "raft_commit"), reply);
+    else if (shape == SHAPE_CLUSTER_NODES)
+        put_nodes(clients, master, status_number(status, size, "raft_term"), reply);
+    else
+        put_cluster_info(clients, status, size, reply);
+}
+
+/* ---- the command ---- */
+
+static void want_status(struct call *call, enum status_shape shape)
+{
+    call->outcome = CALL_STATUS;
+    call->shape = shape;
+}
+
+void command_run_cluster(struct call *call)
+{
+    const struct kv_argument *sub = &call->arguments[1];
+    char name[NODE_NAME_SIZE];
+    if (argument_is(sub, "slots") && call->count == 2) {
+        want_status(call, SHAPE_CLUSTER_SLOTS);
+    } else if (argument_is(sub, "shards") && call->count == 2) {
+        want_status(call, SHAPE_CLUSTER_SHARDS);
+    } else if (argument_is(sub, "nodes") && call->count == 2) {
+        want_status(call, SHAPE_CLUSTER_NODES);
+    } else if (argument_is(sub, "info") && call->count == 2) {
+        want_status(call, SHAPE_CLUSTER_INFO);
+    } else if (argument_is(sub, "myid") && call->count == 2) {
+        write_node_name(call->clients->options.self, name);
+        reply_string(&call->reply, name);
+    } else if (argument_is(sub, "keyslot") && call->count == 3) {
+        reply_integer(&call->reply, cluster_slot(call->arguments[2].data, call->arguments[2].size));
+    } else {
+        call_unknown_subcommand(call);
+    }
+}

@@ -1,0 +1,179 @@
+/* connection.h - one client: its places for answers, and the bytes on their way to it.
+ *
+ * Two threads meet here. The port reads, parses and gives each command a *place*, numbered from 0
+ * up; the server thread answers places in any order. Answers leave in the order of the places: an
+ * answer whose turn it is goes straight to the output, another waits in its place.
+ *
+ * An idle connection holds this struct and nothing else: input, output, parser and the ring of
+ * places beyond the built-in ones exist only while they hold something.
+ *
+ * Lifetime: counted. The port has a reference until it closes the connection; so has each command
+ * under way and each list that the connection is in. Answers to a closed connection are dropped.
+ *
+ * Waiting: when a command may not be taken yet (see connection_may_take), the connection notes why,
+ * and the port stops parsing it. Whoever makes the reason go away under the lock asks for the port
+ * in the same breath; so no wake-up is lost. */
+#ifndef MAILRAFT_CLIENTS_CONNECTION_H
+#define MAILRAFT_CLIENTS_CONNECTION_H
+
+#include <stdatomic.h>
+
+#include "common/bytes.h"
+#include "common/sync.h"
+#include "server/clients/resp_parser.h"
+#include "server/mail/command.h"
+
+enum {
+    PLACES_BUILT_IN = 2,  /* places that need no allocation */
+    PLACES_MAX = 1024,    /* commands of one connection under way; a power of two */
+    INLINE_SEND_MAX = 64 * 1024, /* the server thread sends at most this much of one connection */
+    /* A guess of an answer's size while none was seen: how deep the first pipeline may be. */
+    ANSWER_GUESS = 64 * 1024
+};
+
+enum place_state {
+    PLACE_WAITING, /* not answered */
+    PLACE_TEXT,    /* the server's status has come; the port has to make an answer of it */
+    PLACE_ANSWERED
+};
+
+struct place {
+    u8 *bytes; /* the answer, or the status text; NULL when size is 0 */
+    size_t size;
+    u8 state;    /* enum place_state */
+    u8 shape;    /* enum status_shape: what becomes of a status text; 0: a plain answer */
+    bool muted;  /* the client does not want to hear this answer */
+    u32 details; /* of the shape: sections of INFO */
+};
+
+/* What has to be true before the next command may be taken. */
+enum connection_wait {
+    WAIT_NOTHING,
+    WAIT_READS,  /* reads answered: a write must not overtake them */
+    WAIT_ALL,    /* everything answered: the command changes how answers look */
+    WAIT_PLACES, /* places free again */
+    WAIT_OUTPUT  /* the client has read some of its answers */
+};
+
+/* What kind of command wants to be taken. */
+enum connection_take { TAKE_LOCAL, TAKE_ALONE, TAKE_READ, TAKE_WRITE, TAKE_STATUS };
+
+/* What the caller has to do for the connection after letting go of its lock. */
+enum connection_notice {
+    NOTICE_NONE = 0,
+    NOTICE_DIRTY = 1, /* put it into the list of those to be sent to */
+    NOTICE_PORT = 2   /* hand it to the port */
+};
+
+struct connection {
+    _Atomic u32 references;
+    int fd; /* closed by the port, under the lock */
+    u64 id;
+
+    /* ---- the port's alone ---- */
+    struct connection *next; /* in the port's list of all */
+    struct connection *previous;
+    struct buffer input;        /* unparsed bytes from input_start on */
+    size_t input_start;         /* a prefix already parsed */
+    struct resp_parser *parser; /* of a command begun and not complete; NULL: none */
+    char *name;                 /* NULL: none; also the two below */
+    char *library_name;
+    char *library_version;
+    const char *last_command;
+    u64 created_ns;
+    u64 active_ns; /* of the last command */
+    u32 interest;  /* what epoll watches */
+    bool redirect; /* answer -MOVED instead of forwarding */
+    bool end_of_input;
+    bool quiet;      /* CLIENT REPLY OFF */
+    bool quiet_next; /* CLIENT REPLY SKIP: the next command */
+    bool quiet_this; /* ... which is this one */
+    bool no_evict;
+    bool no_touch;
+
+    struct mutex lock;
+    /* ---- Guarded by lock ---- */
+    struct buffer output;
+    size_t output_sent; /* a prefix already sent */
+    struct place built_in[PLACES_BUILT_IN];
+    struct place *places; /* ring, by number modulo capacity: built_in, or allocated */
+    u32 capacity;         /* a power of two */
+    u64 first;            /* number of the oldest place not yet in the output */
+    u64 end;              /* number of the next place to be given */
+    u32 reads;            /* unanswered */
+    u32 writes;
+    u32 texts;          /* places in PLACE_TEXT */
+    u64 stored_bytes;   /* answers in places */
+    u64 answer_typical; /* bytes: rises at once, falls slowly */
+    u8 wait;            /* enum connection_wait */
+    u8 protocol;        /* 2 or 3 */
+    bool port_sends;    /* the server thread keeps its hands off the socket */
+    bool closing;       /* to be closed when all answers are out */
+    bool broken;        /* the socket failed, or an answer had to be dropped */
+    bool closed;
+    bool in_dirty; /* is in that list, which holds a reference */
+    bool in_port;
+    struct connection *dirty_next; /* Guarded by the lists' lock, as port_next. */
+    struct connection *port_next;
+};
+
+/* With one reference, the port's. */
+struct connection *connection_create(int fd, u64 id, u64 now_ns);
+void connection_hold(struct connection *connection);
+void connection_release(struct connection *connection);
+
+/* Whether a command of that kind may be taken now; if not, the reason is noted, and the port gets
+ * the connection back when it has gone. `output_max`: bound of unsent answers. Thread: port. */
+bool connection_may_take(struct connection *connection, enum connection_take take, u64 output_max);
+
+/* Gives the next place to a command that goes to the server. Returns its number; `*after_write`:
+ * whether writes of this connection are unanswered. Thread: port. */
+u64 connection_give_place(struct connection *connection, enum command_class class, u8 shape,
+                          u32 details, bool *after_write);
+
+/* From the next answer on. Nothing of the connection may be under way. Thread: port. */
+void connection_set_protocol(struct connection *connection, u8 protocol);
+
+/* An answer of the port's own, behind all places given so far. Thread: port. */
+void connection_answer_local(struct connection *connection, const u8 *bytes, size_t size);
+
+/* The server's answer to a place: a RESP3 value, or for a shape a status text (unless it begins
+ * with '-'). Returns enum connection_notice. Thread: any. */
+u32 connection_answer_place(struct connection *connection, u64 number, enum command_class class,
+                            const u8 *bytes, size_t size, u64 output_max);
+
+/* The first place with a status text: false when there is none. The text is the caller's.
+ * Thread: port. */
+bool connection_take_text(struct connection *connection, u64 *number, struct place *place);
+/* The answer that the port has made of it, already in the client's protocol. */
+void connection_put_shaped(struct connection *connection, u64 number, const u8 *bytes, size_t size);
+
+enum connection_sent {
+    SENT_ALL,     /* nothing is left, or somebody else sends it */
+    SENT_PARTLY,  /* the port has to wait for room in the socket */
+    SENT_NOT_MORE /* the connection is broken */
+};
+
+/* Sends what is in order, without blocking, in the server thread. Returns enum connection_notice.
+ */
+u32 connection_flush(struct connection *connection, u64 output_max, u64 *sent_bytes);
+/* The same in the port, with no limit but the socket's. */
+enum connection_sent connection_flush_port(struct connection *connection, u64 *sent_bytes);
+
+/* Whether the wait is over; if so, none is noted any more. Thread: port. */
+bool connection_may_go_on(struct connection *connection, u64 output_max);
+
+/* The port has taken it out of its list: whoever needs the port from now on asks again. */
+void connection_note_taken(struct connection *connection);
+
+/* Whether a command in the input waits. Thread: port. */
+bool connection_is_waiting(struct connection *connection);
+
+/* To be closed as soon as all answers are out. Thread: port. */
+void connection_close_when_done(struct connection *connection);
+bool connection_is_done(struct connection *connection);
+
+/* Closes the socket, drops all answers. Thread: port. */
+void connection_close(struct connection *connection);
+
+#endif

@@ -1,0 +1,262 @@
+/* local_commands.c - commands about the connection or the server that need nobody but the port. */
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/memory.h"
+#include "server/clients/commands.h"
+
+enum { SETTING_TEXT_MAX = 1024 };
+
+void command_run_ok(struct call *call)
+{
+    reply_simple(&call->reply, "OK");
+}
+
+void command_run_ping(struct call *call)
+{
+    if (call->count > 2)
+        call_wrong_arity(call, "ping");
+    else if (call->count == 2)
+        reply_bulk(&call->reply, call->arguments[1].data, call->arguments[1].size);
+    else
+        reply_simple(&call->reply, "PONG");
+}
+
+void command_run_echo(struct call *call)
+{
+    reply_bulk(&call->reply, call->arguments[1].data, call->arguments[1].size);
+}
+
+void command_run_time(struct call *call)
+{
+    u64 now_ns = clock_wall_ns();
+    reply_array(&call->reply, 2);
+    reply_format(&call->reply, "%llu", (unsigned long long)(now_ns / NS_PER_S));
+    reply_format(&call->reply, "%llu", (unsigned long long)(now_ns % NS_PER_S / NS_PER_US));
+}
+
+void command_run_select(struct call *call)
+{
+    u64 number;
+    if (!argument_number(&call->arguments[1], &number))
+        reply_error(&call->reply, "ERR value is not an integer or out of range");
+    else if (number != 0)
+        reply_error(&call->reply, "ERR DB index is out of range");
+    else
+        reply_simple(&call->reply, "OK");
+}
+
+void command_run_quit(struct call *call)
+{
+    reply_simple(&call->reply, "OK");
+    call->outcome = CALL_LAST;
+}
+
+void command_run_http(struct call *call)
+{
+    REPORT(call->clients->report, REPORT_WARN, "clients",
+           "client %llu speaks HTTP, perhaps made to by a web page: connection closed",
+           (unsigned long long)call->connection->id);
+    call->outcome = CALL_DROP;
+}
+
+/* ---- who the client is, and how it wants its answers ---- */
+
+/* There is one user, "default", without a password; what Redis answers then. */
+static bool authenticate(struct call *call, const struct kv_argument *user)
+{
+    if (argument_is(user, "default"))
+        return true;
+    reply_error(&call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
+    return false;
+}
+
+void command_run_auth(struct call *call)
+{
+    if (call->count > 3)
+        reply_error(&call->reply, "ERR syntax error");
+    else if (call->count == 2)
+        reply_error(&call->reply,
+                    "ERR AUTH <password> called without any password configured for the default "
+                    "user. Are you sure your configuration is correct?");
+    else if (authenticate(call, &call->arguments[1]))
+        reply_simple(&call->reply, "OK");
+}
+
+static void put_hello(struct call *call)
+{
+    struct reply *reply = &call->reply;
+    reply_map(reply, 7);
+    reply_string(reply, "server");
+    reply_string(reply, "redis");
+    reply_string(reply, "version");
+    reply_string(reply, REDIS_VERSION);
+    reply_string(reply, "proto");
+    reply_integer(reply, reply->protocol);
+    reply_string(reply, "id");
+    reply_integer(reply, (i64)call->connection->id);
+    reply_string(reply, "mode");
+    reply_string(reply, "cluster");
+    reply_string(reply, "role");
+    reply_string(reply, "master");
+    reply_string(reply, "modules");
+    reply_array(reply, 0);
+}
+
+/* HELLO [2|3 [AUTH user password] [SETNAME name]]. Nothing is changed unless all of it is good. */
+void command_run_hello(struct call *call)
+{
+    u64 version = call->connection->protocol;
+    if (call->count > 1 && !argument_number(&call->arguments[1], &version)) {
+        reply_error(&call->reply, "ERR Protocol version is not an integer or out of range");
+        return;
+    }
+    if (version != 2 && version != 3) {
+        reply_error(&call->reply, "NOPROTO unsupported protocol version");
+        return;
+    }
+    const struct kv_argument *name = NULL;
+    for (u32 i = 2; i < call->count; i++) {
+        const struct kv_argument *option = &call->arguments[i];
+        u32 left = call->count - 1 - i;
+        if (argument_is(option, "auth") && left >= 2) {
+            if (!authenticate(call, option + 1))
+                return;
+            i += 2;
+        } else if (argument_is(option, "setname") && left >= 1) {
+            name = option + 1;
+            i++;
+        } else {
+            char word[64];
+            (void)argument_text(option, word, sizeof(word));
+            reply_error(&call->reply, "ERR Syntax error in HELLO option '%s'", word);
+            return;
+        }
+    }
+    if (name != NULL && !connection_set_name(call, name))
+        return;
+    connection_set_protocol(call->connection, (u8)version);
+    call->reply.protocol = (u8)version;
+    put_hello(call);
+}
+
+void command_run_reset(struct call *call)
+{
+    struct connection *connection = call->connection;
+    memory_free(connection->name);
+    connection->name = NULL;
+    connection->redirect = false;
+    connection->quiet = false;
+    connection->no_evict = false;
+    connection->no_touch = false;
+    connection_set_protocol(connection, 2);
+    reply_simple(&call->reply, "RESET");
+}
+
+void command_run_redirect(struct call *call)
+{
+    bool on = argument_is(&call->arguments[1], "on");
+    if (!on && !argument_is(&call->arguments[1], "off")) {
+        reply_error(&call->reply, "ERR syntax error: RAFT.REDIRECT on|off");
+        return;
+    }
+    call->connection->redirect = on;
+    reply_simple(&call->reply, "OK");
+}
+
+void command_run_status(struct call *call)
+{
+    call->outcome = CALL_STATUS;
+    call->shape = SHAPE_TEXT;
+}
+
+/* ---- CONFIG ---- */
+
+/* Parameters of Redis that tools ask for before they begin, and what is true of us. */
+static const char *const redis_parameters[][2] = {
+    {"save", ""},
+    {"appendonly", "yes"},
+    {"appendfsync", "always"},
+    {"databases", "1"},
+};
+
+static void config_get(struct call *call)
+{
+    struct clients_options *options = &call->clients->options;
+    struct buffer pairs;
+    buffer_init(&pairs);
+    struct reply to = {&pairs, call->reply.protocol};
+    u32 count = 0;
+    for (u32 i = 2; i < call->count; i++) {
+        char pattern[SETTING_TEXT_MAX];
+        if (!argument_text(&call->arguments[i], pattern, sizeof(pattern)))
+            continue;
+        count += options->config_get(options->config_context, pattern, &pairs);
+        for (size_t k = 0; k < ARRAY_LENGTH(redis_parameters); k++) {
+            if (!argument_is(&call->arguments[i], redis_parameters[k][0]))
+                continue;
+            reply_string(&to, redis_parameters[k][0]);
+            reply_string(&to, redis_parameters[k][1]);
+            count++;
+        }
+    }
+    reply_map(&call->reply, count);
+    buffer_append(call->reply.to, pairs.data, pairs.size);
+    buffer_deinit(&pairs);
+}
+
+/* One parameter at a time: two could not be set as one step. */
+static void config_set(struct call *call)
+{
+    struct clients_options *options = &call->clients->options;
+    char key[SETTING_TEXT_MAX];
+    char value[SETTING_TEXT_MAX];
+    struct error error;
+    if (call->count != 4) {
+        reply_error(&call->reply, "ERR CONFIG SET takes one parameter and its value");
+        return;
+    }
+    if (!argument_text(&call->arguments[2], key, sizeof(key)) ||
+        !argument_text(&call->arguments[3], value, sizeof(value))) {
+        reply_error(&call->reply, "ERR CONFIG SET failed - a parameter or value is too long or "
+                                  "holds a zero byte");
+        return;
+    }
+    error_clear(&error);
+    if (options->config_check(options->config_context, key, value, &error) != ERROR_NONE) {
+        reply_error(&call->reply, "ERR CONFIG SET failed (possibly related to argument '%s') - %s",
+                    key, error.text);
+        return;
+    }
+    size_t key_size = strlen(key) + 1;
+    size_t size = key_size + strlen(value) + 1;
+    struct block *block = block_create((u32)size);
+    memcpy(block->data, key, key_size);
+    memcpy(block->data + key_size, value, size - key_size);
+    call->setting = span_of(block, block->data, (u32)size);
+    block_release(block);
+    call->outcome = CALL_SETTING;
+}
+
+static void config_reset_statistics(struct call *call)
+{
+    u64 now_ns = call->clients->now_ns;
+    call->clients->counters = (struct clients_counters){.rate_from_ns = now_ns};
+    atomic_store_explicit(&call->clients->output_bytes, 0, memory_order_relaxed);
+    reply_simple(&call->reply, "OK");
+}
+
+void command_run_config(struct call *call)
+{
+    const struct kv_argument *sub = &call->arguments[1];
+    if (argument_is(sub, "get") && call->count >= 3)
+        config_get(call);
+    else if (argument_is(sub, "set") && call->count >= 4)
+        config_set(call);
+    else if (argument_is(sub, "resetstat") && call->count == 2)
+        config_reset_statistics(call);
+    else if (argument_is(sub, "rewrite") && call->count == 2)
+        reply_error(&call->reply, "ERR CONFIG REWRITE is not supported: edit cluster.conf");
+    else
+        call_unknown_subcommand(call);
+}

@@ -1,0 +1,101 @@
+/* port.h - the port's insides, shared by the files of this room and by nobody else.
+ *
+ * clients.c opens and ends the port and is the command sink; port.c is its thread: epoll, reading,
+ * parsing, closing; dispatch.c decides what becomes of a command. */
+#ifndef MAILRAFT_CLIENTS_PORT_H
+#define MAILRAFT_CLIENTS_PORT_H
+
+#include "common/sync.h"
+#include "server/clients/clients.h"
+#include "server/clients/connection.h"
+
+enum {
+    SCRATCH_SIZE = 64 * 1024, /* a read of a connection that holds no input */
+    BODIES_SIZE = 64 * 1024,  /* a block that bodies of small commands share */
+    POST_BYTES = 1024 * 1024, /* commands of one letter: posted early beyond it */
+    POST_COUNT = 4096
+};
+
+struct clients_counters {
+    u64 accepted;
+    u64 rejected;
+    u64 commands;
+    u64 protocol_errors;
+    u64 input_bytes;
+    u64 rate;         /* commands a second, over the last full second that had any event */
+    u64 rate_from_ns; /* where the measured second began, and how many commands there were then */
+    u64 rate_commands;
+};
+
+struct clients {
+    struct command_sink sink;
+    struct clients_options options;
+    struct configuration configuration; /* options.configuration points here */
+    struct resp_limits limits;
+    struct mail_slot *slot;
+    struct report *report;
+    struct thread thread;
+    u64 started_ns;
+    u16 port; /* that it listens on */
+    int epoll_fd;
+    int wake_fd;
+    _Atomic u64 output_bytes;
+
+    struct mutex lock; /* never taken with a connection's lock held, nor the other way round */
+    struct condition quiet;          /* input_stopped has become true */
+    struct connection *dirty_first;  /* Guarded by lock, as all in this group. To be sent to. */
+    struct connection *port_first;   /* that want the port */
+    bool stop_asked;                 /* no more input */
+    bool end_asked;                  /* close everything, end the thread */
+    bool input_stopped;              /* nothing is posted any more */
+
+    /* ---- the port's thread alone ---- */
+    int listen_fd;
+    int spare_fd; /* given up to accept and refuse one more when descriptors are out */
+    bool listening; /* epoll watches listen_fd */
+    bool stopping;
+    struct connection *connections;
+    u32 connection_count;
+    struct connection *buried; /* closed in this round; events may still name them */
+    u64 last_id;
+    u64 now_ns; /* of this round */
+    u64 complained_ns; /* when the lack of descriptors was last reported; 0: never */
+    u8 *scratch;
+    struct resp_parser *parser; /* for connections that have no command begun */
+    struct buffer reply;
+    struct block *bodies;
+    u32 bodies_used;
+    struct command_list commands; /* of this round */
+    struct clients_counters counters;
+};
+
+/* The thread. */
+void port_run(void *clients);
+
+/* Closes at the end of the round's work on it, without another answer. Thread: port. */
+void port_close(struct clients *clients, struct connection *connection);
+
+/* Puts the connection into the list that the notice names. Thread: any. */
+void clients_notice(struct clients *clients, struct connection *connection, u32 notice);
+
+/* Sends what was answered since the last call. Thread: any. */
+void clients_flush(struct clients *clients);
+
+/* Posts the commands gathered in this round, or answers them when there is no room. Thread: port.
+ */
+void dispatch_post(struct clients *clients);
+
+enum dispatched {
+    DISPATCH_DONE,
+    DISPATCH_WAIT, /* the command must stay in the input; its connection notes what it waits for */
+    DISPATCH_END   /* nothing more is read of this connection */
+};
+
+/* Carries out one parsed command, or sends it on its way to the server. Thread: port. */
+enum dispatched dispatch_command(struct clients *clients, struct connection *connection,
+                                 const struct kv_argument *arguments, u32 count);
+
+/* Makes answers of the status texts that have come for the connection. Thread: port. */
+void dispatch_texts(struct clients *clients, struct connection *connection);
+
+#endif
