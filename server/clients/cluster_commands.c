@@ -59,7 +59,7 @@ static void write_node_name(server_id id, char *name)
 /* The member who counts as master. */
 static server_id find_master(const struct clients *clients, const char *status, size_t size)
 {
-    server_id leader = (server_id)status_number(status, size, "raft_leader");
+    server_id leader = (server_id)status_number(status, size, "raft_leader_id");
     const struct member *member = configuration_member(&clients->configuration, leader);
     return member != NULL && member->client_address[0] != '\0' ? leader : clients->options.self;
 }
@@ -176,8 +176,8 @@ static void put_nodes(struct clients *clients, server_id master, u64 term, struc
 static void put_cluster_info(struct clients *clients, const char *status, size_t size,
                              struct reply *reply)
 {
-    unsigned long long term = status_number(status, size, "raft_term");
-    bool has_leader = status_number(status, size, "raft_leader") != SERVER_NONE;
+    unsigned long long term = status_number(status, size, "raft_current_term");
+    bool has_leader = status_number(status, size, "raft_leader_id") != SERVER_NONE;
     reply_format(reply,
                  "cluster_enabled:1\r\n"
                  "cluster_state:%s\r\n"
@@ -200,9 +200,9 @@ void cluster_shape(struct clients *clients, enum status_shape shape, const char 
     if (shape == SHAPE_CLUSTER_SLOTS)
         put_slots(clients, master, reply);
     else if (shape == SHAPE_CLUSTER_SHARDS)
-        put_shards(clients, master, status_number(status, size, "raft_commit"), reply);
+        put_shards(clients, master, status_number(status, size, "raft_commit_index"), reply);
     else if (shape == SHAPE_CLUSTER_NODES)
-        put_nodes(clients, master, status_number(status, size, "raft_term"), reply);
+        put_nodes(clients, master, status_number(status, size, "raft_current_term"), reply);
     else
         put_cluster_info(clients, status, size, reply);
 }

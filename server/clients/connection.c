@@ -382,7 +382,7 @@ static enum connection_sent send_locked(struct connection *connection, u64 *sent
                             output->size - connection->output_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
             continue;
-        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        if (sent < 0 && errno == EAGAIN) {
             connection->port_sends = true;
             if (connection->output_sent > OUTPUT_KEPT &&
                 connection->output_sent >= output->size / 2) {

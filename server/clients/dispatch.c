@@ -94,7 +94,7 @@ static enum dispatched dispatch_machine(struct clients *clients, struct connecti
     size_t size = kv_command_size(arguments, count);
     struct span body = take_body_room(clients, size);
     u8 *to = body.block->data + (body.data - body.block->data);
-    kv_command_encode(info->command, arguments, count, to);
+    kv_command_encode(&clients->options.limits, info->command, arguments, count, to);
     send_to_server(clients, connection, info->writes ? COMMAND_WRITE : COMMAND_READ, body,
                    SHAPE_NONE, 0);
     return DISPATCH_DONE;

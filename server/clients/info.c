@@ -252,7 +252,7 @@ static void write_replication(struct clients *clients, const char *status, size_
                                                               : 0);
         return;
     }
-    server_id leader = (server_id)status_number(status, size, "raft_leader");
+    server_id leader = (server_id)status_number(status, size, "raft_leader_id");
     const struct member *member = configuration_member(&clients->configuration, leader);
     char host[ADDRESS_SIZE] = "?";
     u32 port = 0;
@@ -293,7 +293,7 @@ static void write_keyspace(struct clients *clients, const char *status, size_t s
                            struct buffer *to)
 {
     (void)clients;
-    u64 keys = status_number(status, size, "raft_keys");
+    u64 keys = status_number(status, size, "machine_keys");
     if (keys > 0)
         buffer_append_format(to, "db0:keys=%llu,expires=0,avg_ttl=0\r\n", (unsigned long long)keys);
 }

@@ -189,7 +189,7 @@ static enum got receive(struct clients *clients, struct connection *connection, 
         clients->counters.input_bytes += (u64)got;
         return GOT_BYTES;
     }
-    return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) ? GOT_NOTHING : GOT_END;
+    return got < 0 && errno == EAGAIN ? GOT_NOTHING : GOT_END;
 }
 
 /* The client will send no more; it may still wait for its answers. */
@@ -330,7 +330,7 @@ static void accept_some(struct clients *clients)
             admit(clients, fd);
         else if (errno == EMFILE || errno == ENFILE)
             refuse_without_descriptor(clients);
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (errno == EAGAIN)
             return;
     }
 }
