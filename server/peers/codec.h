@@ -41,8 +41,9 @@ enum {
     FRAME_VERSION = 1,
     FRAME_HEADER_MAX =
         512, /* bytes of a message without its payload, as this version writes them */
-    HELLO_FRAME_MAX = FRAME_PREFIX_SIZE + FRAME_HEADER_MAX, /* of a frame of type 2 or 3 */
-    HELLO_REFUSAL_SIZE = 160,                               /* with its NUL */
+    FRAME_HEAD_SIZE_MAX = FRAME_PREFIX_SIZE + FRAME_HEADER_MAX, /* all that precedes a payload */
+    HELLO_FRAME_MAX = FRAME_HEAD_SIZE_MAX, /* the whole of a frame of type 2 or 3 */
+    HELLO_REFUSAL_SIZE = 160,              /* with its NUL */
     PROTOCOL_VERSION_MIN = 1,
     PROTOCOL_VERSION_MAX = 1
 };
@@ -52,7 +53,7 @@ enum {
 
 /* The head of a frame: all that precedes the payload. */
 struct frame_head {
-    u8 bytes[FRAME_PREFIX_SIZE + FRAME_HEADER_MAX];
+    u8 bytes[FRAME_HEAD_SIZE_MAX];
     u32 size;
 };
 

@@ -8,10 +8,15 @@
  * posts mail) and a writer (connects with back-off, shakes hands, sends what the server thread
  * could not send at once). peers_transport()'s send tries the socket itself without blocking, and
  * leaves the rest to the writer's bounded queue; when that is full, or there is no connection, the
- * message is dropped: Raft tolerates loss.
+ * message is dropped: Raft tolerates loss. A reader whose mail finds no room waits, and lets TCP
+ * hold the peer back.
  *
- * Mail posted: messages; MAIL_CONNECTED when our connection to a peer is new; MAIL_DISCONNECTED
- * when the connection from a peer has ended. */
+ * Mail posted: messages, in the order in which they were sent; MAIL_CONNECTED when our connection
+ * to a peer is new; MAIL_DISCONNECTED when the connection from a peer has ended. A newer connection
+ * from a peer takes the older one's place, and that is no end unless the peer was started anew.
+ *
+ * Nobody who is not a member of this cluster is listened to: what each refusal is for stands in
+ * handshake.c, and each is said once, on both sides, until it changes. */
 #ifndef MAILRAFT_PEERS_PEERS_H
 #define MAILRAFT_PEERS_PEERS_H
 
@@ -24,13 +29,13 @@
 struct peers;
 
 struct peers_options {
-    struct hello identity; /* cluster_id, from, directory_id, start_count, seed_crc */
+    struct hello identity; /* cluster_id, from, directory_id, start_count (1 and up), seed_crc */
     const struct configuration *configuration; /* addresses; copied */
-    u64 frame_bytes_max;
-    u64 queue_bytes_max;    /* of each writer */
-    u64 reconnect_ns_min;   /* back-off doubles between these two */
+    u64 frame_bytes_max;  /* payload and FRAME_HEAD_SIZE_MAX; the same on all servers */
+    u64 queue_bytes_max;  /* of each writer; one frame always fits into an empty queue */
+    u64 reconnect_ns_min; /* back-off doubles between these two */
     u64 reconnect_ns_max;
-    u64 handshake_ns_max;   /* an unfinished handshake is closed after this */
+    u64 handshake_ns_max; /* an unfinished handshake is closed after this */
 };
 
 /* Listens on the own peer address and starts the threads. `slot` must outlive the peers. Errors:
@@ -40,7 +45,9 @@ WARN_UNUSED enum error_code peers_create(const struct peers_options *options,
                                          struct mail_slot *slot, struct report *report,
                                          struct peers **peers, struct error *error);
 
-/* Closes all connections and joins all threads. Blocks. */
+/* Closes all connections and joins all threads. A reader that waits for room in the slot must be
+ * let go first (mailbox_close). Blocks, for a moment; for longer only while a name is being
+ * resolved. */
 void peers_destroy(struct peers *peers);
 
 /* The transport for the server. Borrowed; lives as long as the peers. */
@@ -48,7 +55,7 @@ struct transport *peers_transport(struct peers *peers);
 
 struct peer_status {
     server_id id;
-    bool connected_to;   /* our connection to it stands, hands shaken */
+    bool connected_to; /* our connection to it stands, hands shaken */
     bool connected_from;
     u64 messages_sent;
     u64 messages_dropped;

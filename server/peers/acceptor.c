@@ -1,0 +1,188 @@
+/* acceptor.c - one thread: takes connections in, and lets nobody through who is not a member.
+ *
+ * A connection is *pending* until its hello is complete. All of them are waited for in one poll,
+ * and each has until a deadline, so that who says nothing, or says it slowly, costs a place in a
+ * small table for a while, and nobody else anything. When the table is full the oldest one goes. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "server/peers/peer.h"
+
+/* Lines about strangers are cheap to cause: no more than one in this time. */
+static const u64 STRANGER_INTERVAL_NS = NS_PER_S;
+/* How long no connection is taken when the process has run out of descriptors. */
+static const u64 ACCEPT_PAUSE_NS = 100 * NS_PER_MS;
+
+/* Says something about a connection from nobody we know, unless it was said just before. */
+static void say_stranger(struct peers *peers, const char *name, const char *what)
+{
+    struct error line;
+    (void)error_set(&line, ERROR_MISMATCH, "closed a connection from %s: %s", name, what);
+    if (!said_anew(&peers->stranger, line.text))
+        return;
+    u64 now_ns = clock_monotonic_ns();
+    if (peers->stranger_ns != 0 && now_ns - peers->stranger_ns < STRANGER_INTERVAL_NS) {
+        peers->strangers_unsaid++;
+        return;
+    }
+    peers->stranger_ns = now_ns;
+    if (peers->strangers_unsaid > 0)
+        REPORT(peers->report, REPORT_WARN, "peers", "%s (and %" PRIu32 " others in the meantime)",
+               line.text, peers->strangers_unsaid);
+    else
+        REPORT(peers->report, REPORT_WARN, "peers", "%s", line.text);
+    peers->strangers_unsaid = 0;
+}
+
+static void refuse_pending(struct peers *peers, struct pending *pending, const char *why)
+{
+    socket_close(&pending->socket);
+    say_stranger(peers, pending->name, why);
+}
+
+/* The peer is alive: no reason to wait before connecting to it; and when it was started anew, our
+ * connection is to a process that is no more, even if that is not known here yet. */
+static void nudge_writer(struct peer *peer, const struct hello *hello)
+{
+    mutex_lock(&peer->lock);
+    bool connected = peer->outgoing >= 0 && peer->outgoing_start >= hello->start_count;
+    if (!connected)
+        peer->outgoing_broken = true;
+    mutex_unlock(&peer->lock);
+    if (!connected)
+        wake_post(peer->wake);
+}
+
+/* Says that a hello was refused. One that claims to be from a member is that member's trouble. */
+static void say_refused(struct peers *peers, const struct pending *pending,
+                        const struct hello *hello, const char *why)
+{
+    struct peer *claimed = peers_find(peers, hello->from);
+    if (claimed == NULL)
+        say_stranger(peers, pending->name, why);
+    else if (said_anew(&claimed->refused, why))
+        REPORT(peers->report, REPORT_WARN, "peers",
+               "refused a connection from server %" PRIu32 " at %s: %s", hello->from, pending->name,
+               why);
+}
+
+/* Its hello is complete: answers it, and hands the connection on or closes it. */
+static void judge_pending(struct peers *peers, struct pending *pending, const struct hello *hello)
+{
+    struct hello answer;
+    struct peer *peer = handshake_judge(peers, hello, &answer);
+    struct error error;
+    enum error_code code = greeting_send(pending->socket, true, &answer, &error);
+    if (peer == NULL || code != ERROR_NONE) {
+        socket_close(&pending->socket);
+        say_refused(peers, pending, hello, peer == NULL ? answer.refusal : error.text);
+        return;
+    }
+    peer->refused.text[0] = '\0';
+    socket_tune(pending->socket, true);
+    REPORT(peers->report, REPORT_INFO, "peers", "connection from server %" PRIu32 " at %s",
+           peer->id, pending->name);
+    handshake_remember(peer, hello);
+    reader_give(peer, pending->socket, hello->start_count);
+    pending->socket = -1;
+    nudge_writer(peer, hello);
+}
+
+static void read_pending(struct peers *peers, struct pending *pending)
+{
+    struct hello hello;
+    struct error error;
+    enum error_code code =
+        greeting_receive(&pending->greeting, pending->socket, false, &hello, &error);
+    if (code == ERROR_BUSY)
+        return;
+    if (code == ERROR_NONE)
+        judge_pending(peers, pending, &hello);
+    else
+        refuse_pending(peers, pending, error.text);
+}
+
+/* A free place; when there is none, the one that has been pending for longest. */
+static struct pending *find_place(struct peers *peers)
+{
+    struct pending *oldest = &peers->pending[0];
+    for (u32 i = 0; i < PENDING_MAX; i++) {
+        struct pending *pending = &peers->pending[i];
+        if (pending->socket < 0)
+            return pending;
+        if (pending->since_ns < oldest->since_ns)
+            oldest = pending;
+    }
+    refuse_pending(peers, oldest, "too many connections that do not say who they are");
+    return oldest;
+}
+
+static void take_connection(struct peers *peers)
+{
+    int socket = accept4(peers->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (socket >= 0) {
+        struct pending *pending = find_place(peers);
+        pending->socket = socket;
+        socket_name(socket, pending->name);
+        pending->since_ns = clock_monotonic_ns();
+        pending->greeting.have = 0;
+        return;
+    }
+    int failure = errno;
+    if (failure != EMFILE && failure != ENFILE && failure != ENOBUFS && failure != ENOMEM)
+        return; /* that one connection failed before it was taken */
+    peers->accept_after_ns = clock_monotonic_ns() + ACCEPT_PAUSE_NS;
+    struct error error;
+    (void)error_set_errno(&error, ERROR_SYSTEM, failure, "accept a connection");
+    if (said_anew(&peers->stranger, error.text))
+        REPORT(peers->report, REPORT_ERROR, "peers", "%s", error.text);
+}
+
+/* Closes those whose time is up. Returns when the next one's will be. */
+static u64 expire_pending(struct peers *peers)
+{
+    u64 now_ns = clock_monotonic_ns();
+    u64 next_ns = peers->accept_after_ns > now_ns ? peers->accept_after_ns : UINT64_MAX;
+    for (u32 i = 0; i < PENDING_MAX; i++) {
+        struct pending *pending = &peers->pending[i];
+        if (pending->socket < 0)
+            continue;
+        u64 deadline_ns = pending->since_ns + peers->options.handshake_ns_max;
+        if (deadline_ns <= now_ns)
+            refuse_pending(peers, pending, "no complete hello in time");
+        else
+            next_ns = u64_min(next_ns, deadline_ns);
+    }
+    return next_ns;
+}
+
+void acceptor_run(void *argument)
+{
+    struct peers *peers = argument;
+    while (!peers_stopping(peers)) {
+        u64 deadline_ns = expire_pending(peers);
+        bool may_accept = clock_monotonic_ns() >= peers->accept_after_ns;
+        struct pollfd polled[PENDING_MAX + 2];
+        for (u32 i = 0; i < PENDING_MAX; i++)
+            polled[i] = (struct pollfd){.fd = peers->pending[i].socket, .events = POLLIN};
+        polled[PENDING_MAX] = (struct pollfd){.fd = peers->wake, .events = POLLIN};
+        polled[PENDING_MAX + 1] =
+            (struct pollfd){.fd = may_accept ? peers->listener : -1, .events = POLLIN};
+        struct timespec rest;
+        if (ppoll(polled, PENDING_MAX + 2, socket_rest(deadline_ns, &rest), NULL) <= 0)
+            continue;
+        for (u32 i = 0; i < PENDING_MAX; i++) {
+            if (polled[i].revents != 0)
+                read_pending(peers, &peers->pending[i]);
+        }
+        if (polled[PENDING_MAX].revents != 0)
+            wake_empty(peers->wake);
+        if (polled[PENDING_MAX + 1].revents != 0)
+            take_connection(peers);
+    }
+    for (u32 i = 0; i < PENDING_MAX; i++)
+        socket_close(&peers->pending[i].socket);
+}

@@ -1,0 +1,162 @@
+/* peer.h - private to the peers room: one peer, and the threads around it.
+ *
+ *   acceptor (one)       acceptor.c   takes connections, judges hellos, hands them to the readers
+ *   reader   (one each)  reader.c     frames to mail
+ *   writer   (one each)  writer.c     connects, shakes hands, sends what send.c had to leave
+ *   server's thread      send.c       sends at once, or queues
+ *
+ * Each peer has one lock, a leaf. Sockets are closed only by the thread that works on them, under
+ * the lock, so that whoever holds it may use or shut down what it finds. */
+#ifndef MAILRAFT_PEERS_PEER_H
+#define MAILRAFT_PEERS_PEER_H
+
+#include <stdatomic.h>
+
+#include "common/sync.h"
+#include "server/peers/peers.h"
+#include "server/peers/socket.h"
+
+enum {
+    /* Connections that have not said who they are. More are not worth a file descriptor each: an
+     * honest one is known one round trip after it was taken. */
+    PENDING_MAX = 16,
+    SAID_SIZE = 256
+};
+
+/* The last line of its sort, so that it is said again only when it has changed. */
+struct said {
+    char text[SAID_SIZE];
+};
+
+/* Whether the text is new; remembers it. */
+bool said_anew(struct said *said, const char *text);
+
+/* A frame that could not be sent at once. */
+struct frame_out {
+    struct frame_out *next;
+    u32 size; /* of the whole frame */
+    u32 sent; /* bytes of it that the socket has taken */
+    u32 span_count;
+    struct frame_head head;
+    struct span spans[]; /* hold references */
+};
+
+struct peer {
+    struct peers *peers;
+    server_id id;
+    char address[ADDRESS_SIZE];
+    int wake; /* eventfd: the writer is to look around */
+    struct thread writer;
+    struct thread reader;
+    struct said refused; /* The acceptor's. */
+    struct mutex lock;
+    struct condition arrived; /* incoming_next has been set, or all is to stop */
+
+    /* Guarded by lock, as all below. Our connection to it, hands shaken; -1: none. */
+    int outgoing;
+    u64 outgoing_start;   /* the start counter shown on it */
+    bool outgoing_broken; /* nothing more can be sent on it; the writer will close it */
+    struct frame_out *queue_first;
+    struct frame_out *queue_last;
+    u64 queue_bytes;
+    bool large_said; /* that a message was too large for a frame */
+
+    int incoming;       /* its connection to us, which the reader reads; -1: none */
+    int incoming_next;  /* takes the place of `incoming`; -1: none */
+    u64 incoming_start; /* start counters shown on these */
+    u64 incoming_next_start;
+
+    u64 directory_id; /* as last shown by it; start_count 0: it never showed any */
+    u64 start_count;
+
+    u64 messages_sent;
+    u64 messages_dropped;
+    u64 bytes_sent;
+    _Atomic u64 bytes_received; /* not guarded: the reader's */
+};
+
+/* The first frame of the other side, as it comes in. */
+struct greeting {
+    u8 bytes[HELLO_FRAME_MAX];
+    u32 have;
+};
+
+/* A connection that has not said who it is. */
+struct pending {
+    int socket; /* -1: free */
+    char name[SOCKET_NAME_SIZE];
+    u64 since_ns;
+    struct greeting greeting;
+};
+
+struct peers {
+    struct transport transport;
+    struct peers_options options; /* its pointer to a configuration is not used */
+    struct mail_slot *slot;
+    struct report *report;
+    _Atomic bool stopping;
+    int listener;
+    int wake; /* eventfd: the acceptor is to look around */
+    struct thread acceptor;
+    struct pending pending[PENDING_MAX]; /* The acceptor's, as all below. */
+    struct said stranger;
+    u64 stranger_ns; /* when something was said about a stranger */
+    u32 strangers_unsaid;
+    u64 accept_after_ns; /* no connection is taken before: descriptors had run out */
+    u32 count;
+    struct peer peer[]; /* all members but this server */
+};
+
+/* The peer of that id, or NULL. */
+struct peer *peers_find(struct peers *peers, server_id id);
+
+static inline bool peers_stopping(struct peers *peers)
+{
+    return atomic_load_explicit(&peers->stopping, memory_order_acquire);
+}
+
+/* The threads. `argument` is the peers or the peer. */
+void acceptor_run(void *argument);
+void reader_run(void *argument);
+void writer_run(void *argument);
+
+/* Hands a connection whose hello was accepted to the peer's reader. Thread: the acceptor. */
+void reader_give(struct peer *peer, int socket, u64 start_count);
+
+/* transport_ops.send for this peer. Thread: the server's. */
+bool peer_send(struct peer *peer, struct message *message);
+
+enum push {
+    PUSH_EMPTY,   /* nothing is left to be sent */
+    PUSH_MORE,    /* call again */
+    PUSH_BLOCKED, /* the socket takes no more now */
+    PUSH_BROKEN   /* the connection is done for */
+};
+/* Sends one frame of the queue, or a part of it. Thread: the writer. */
+enum push peer_push(struct peer *peer);
+
+/* Drops what is queued. Locks: the peer's is held. */
+void peer_queue_clear_locked(struct peer *peer);
+
+/* Reads more of the other side's first frame. ERROR_NONE: it is complete; ERROR_BUSY: not yet.
+ * Errors: ERROR_UNAVAILABLE (the connection ended), ERROR_FORMAT. */
+WARN_UNUSED enum error_code greeting_receive(struct greeting *greeting, int socket, bool answer,
+                                             struct hello *hello, struct error *error);
+
+/* Sends a first frame; it fits into the empty buffer of a new socket. */
+WARN_UNUSED enum error_code greeting_send(int socket, bool answer, const struct hello *hello,
+                                          struct error *error);
+
+/* Judges a hello and fills in the answer. Returns the peer that it is from, or NULL when it is
+ * refused; answer->refusal says why. */
+struct peer *handshake_judge(struct peers *peers, const struct hello *hello, struct hello *answer);
+
+/* Judges the answer to our hello. Errors: ERROR_MISMATCH, saying why this connection is no use. */
+WARN_UNUSED enum error_code handshake_judge_answer(struct peer *peer, const struct hello *answer,
+                                                   struct error *error);
+
+/* Compares what the peer shows of itself with what it showed before, and warns when it has another
+ * data directory or one that was set back. */
+void handshake_remember(struct peer *peer, const struct hello *hello);
+
+#endif

@@ -1,0 +1,168 @@
+/* peers.c - the beginning and end of it all; see peers.h, and peer.h for who does what. */
+#include "server/peers/peers.h"
+
+#include <sys/socket.h>
+
+#include "common/memory.h"
+#include "server/peers/peer.h"
+
+static bool transport_send(struct transport *transport, struct message *message)
+{
+    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
+    struct peer *peer = peers_find(peers, message->to);
+    if (peer != NULL)
+        return peer_send(peer, message);
+    message_release(message);
+    return false;
+}
+
+static const struct transport_ops TRANSPORT_OPS = {.send = transport_send};
+
+struct peer *peers_find(struct peers *peers, server_id id)
+{
+    for (u32 i = 0; i < peers->count; i++) {
+        if (peers->peer[i].id == id)
+            return &peers->peer[i];
+    }
+    return NULL;
+}
+
+static void peer_init(struct peer *peer, struct peers *peers, const struct member *member)
+{
+    peer->peers = peers;
+    peer->id = member->id;
+    memcpy(peer->address, member->peer_address, ADDRESS_SIZE);
+    peer->wake = -1;
+    peer->outgoing = -1;
+    peer->incoming = -1;
+    peer->incoming_next = -1;
+    mutex_init(&peer->lock);
+    condition_init(&peer->arrived);
+}
+
+static enum error_code peer_start(struct peer *peer, struct error *error)
+{
+    enum error_code code = thread_start(&peer->reader, "peer-reader", reader_run, peer, error);
+    if (code == ERROR_NONE)
+        code = thread_start(&peer->writer, "peer-writer", writer_run, peer, error);
+    return code;
+}
+
+/* Ends its threads; the acceptor has ended before, so no connection is handed over any more. */
+static void peer_stop(struct peer *peer)
+{
+    mutex_lock(&peer->lock);
+    if (peer->incoming >= 0)
+        (void)shutdown(peer->incoming, SHUT_RDWR);
+    condition_broadcast(&peer->arrived);
+    mutex_unlock(&peer->lock);
+    if (peer->wake >= 0)
+        wake_post(peer->wake);
+}
+
+static void peer_deinit(struct peer *peer)
+{
+    thread_join(&peer->reader);
+    thread_join(&peer->writer);
+    ASSERT(peer->queue_first == NULL && peer->outgoing < 0 && peer->incoming < 0);
+    socket_close(&peer->incoming_next);
+    socket_close(&peer->wake);
+    condition_deinit(&peer->arrived);
+    mutex_deinit(&peer->lock);
+}
+
+static struct peers *peers_alloc(const struct peers_options *options, struct mail_slot *slot,
+                                 struct report *report)
+{
+    const struct configuration *members = options->configuration;
+    struct peers *peers =
+        memory_alloc_zero(1, sizeof(*peers) + members->count * sizeof(peers->peer[0]));
+    peers->transport.ops = &TRANSPORT_OPS;
+    peers->options = *options;
+    peers->options.configuration = NULL;
+    peers->options.identity.to = SERVER_NONE;
+    peers->options.identity.version_min = PROTOCOL_VERSION_MIN;
+    peers->options.identity.version_max = PROTOCOL_VERSION_MAX;
+    peers->options.identity.version = 0;
+    peers->options.identity.refusal[0] = '\0';
+    peers->slot = slot;
+    peers->report = report;
+    peers->listener = -1;
+    peers->wake = -1;
+    for (u32 i = 0; i < PENDING_MAX; i++)
+        peers->pending[i].socket = -1;
+    for (u32 i = 0; i < members->count; i++) {
+        if (members->members[i].id != options->identity.from)
+            peer_init(&peers->peer[peers->count++], peers, &members->members[i]);
+    }
+    return peers;
+}
+
+enum error_code peers_create(const struct peers_options *options, struct mail_slot *slot,
+                             struct report *report, struct peers **result, struct error *error)
+{
+    const struct member *self =
+        configuration_member(options->configuration, options->identity.from);
+    if (self == NULL)
+        return error_set(error, ERROR_CONFIG, "server %u is no member of its configuration",
+                         options->identity.from);
+    ASSERT(options->frame_bytes_max > FRAME_HEAD_SIZE_MAX);
+    struct peers *peers = peers_alloc(options, slot, report);
+    enum error_code code = socket_listen(self->peer_address, &peers->listener, error);
+    if (code == ERROR_NONE)
+        code = wake_create(&peers->wake, error);
+    for (u32 i = 0; i < peers->count && code == ERROR_NONE; i++)
+        code = wake_create(&peers->peer[i].wake, error);
+    for (u32 i = 0; i < peers->count && code == ERROR_NONE; i++)
+        code = peer_start(&peers->peer[i], error);
+    /* Last, since it reaches for all of them. */
+    if (code == ERROR_NONE)
+        code = thread_start(&peers->acceptor, "peer-acceptor", acceptor_run, peers, error);
+    if (code != ERROR_NONE) {
+        peers_destroy(peers);
+        return error_add(error, "peers");
+    }
+    *result = peers;
+    return ERROR_NONE;
+}
+
+void peers_destroy(struct peers *peers)
+{
+    atomic_store_explicit(&peers->stopping, true, memory_order_release);
+    if (peers->wake >= 0)
+        wake_post(peers->wake);
+    thread_join(&peers->acceptor);
+    for (u32 i = 0; i < peers->count; i++)
+        peer_stop(&peers->peer[i]);
+    for (u32 i = 0; i < peers->count; i++)
+        peer_deinit(&peers->peer[i]);
+    socket_close(&peers->listener);
+    socket_close(&peers->wake);
+    memory_free(peers);
+}
+
+struct transport *peers_transport(struct peers *peers)
+{
+    return &peers->transport;
+}
+
+u32 peers_status(struct peers *peers, struct peer_status *status, u32 capacity)
+{
+    u32 count = peers->count < capacity ? peers->count : capacity;
+    for (u32 i = 0; i < count; i++) {
+        struct peer *peer = &peers->peer[i];
+        mutex_lock(&peer->lock);
+        status[i] = (struct peer_status){
+            .id = peer->id,
+            .connected_to = peer->outgoing >= 0 && !peer->outgoing_broken,
+            .connected_from = peer->incoming >= 0,
+            .messages_sent = peer->messages_sent,
+            .messages_dropped = peer->messages_dropped,
+            .bytes_sent = peer->bytes_sent,
+            .bytes_received = atomic_load_explicit(&peer->bytes_received, memory_order_relaxed),
+            .queue_bytes = peer->queue_bytes,
+        };
+        mutex_unlock(&peer->lock);
+    }
+    return count;
+}

@@ -1,0 +1,213 @@
+/* reader.c - one thread a peer: frames from its connection, as mail.
+ *
+ * The thread outlives connections: the acceptor hands it one after the other. So mail of an older
+ * connection is always posted before that of a newer one.
+ *
+ * Small frames are gathered in one buffer, many to a read, and a payload among them is copied into
+ * a block of exactly its size: entries stay in the log's memory for long, and must not hold on to
+ * a buffer full of other things. A large frame is read into a block of its own, which its payload
+ * then shares. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/socket.h>
+
+#include "common/memory.h"
+#include "server/peers/peer.h"
+
+enum {
+    READ_BUFFER_SIZE = 64 * 1024,
+    /* A frame from this size on that has not come in whole gets a block of its own. */
+    FRAME_LARGE = 16 * 1024
+};
+
+struct reader {
+    struct peer *peer;
+    int socket;
+    struct said ended;
+    u32 at;   /* bytes of the buffer that are dealt with */
+    u32 have; /* bytes in the buffer */
+    u8 buffer[READ_BUFFER_SIZE];
+};
+
+/* Reads between 1 and `room` bytes. Errors: ERROR_UNAVAILABLE, the connection has ended. Blocks. */
+static enum error_code receive(struct reader *reader, u8 *to, u32 room, int flags, u32 *got,
+                               struct error *error)
+{
+    ssize_t count;
+    do {
+        count = recv(reader->socket, to, room, flags);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0)
+        return error_set_errno(error, ERROR_UNAVAILABLE, errno, "read");
+    if (count == 0)
+        return error_set(error, ERROR_UNAVAILABLE, "closed by the other side");
+    atomic_fetch_add_explicit(&reader->peer->bytes_received, (u64)count, memory_order_relaxed);
+    *got = (u32)count;
+    return ERROR_NONE;
+}
+
+/* Decodes a frame and posts it: from `block` when there is one, else from `bytes`. */
+static enum error_code deliver(struct reader *reader, struct block *block, const u8 *bytes,
+                               u32 size, struct error *error)
+{
+    struct peers *peers = reader->peer->peers;
+    /* What kind of mail it is is known only once it is decoded. */
+    struct mail *mail = mail_create(MAIL_TIMEOUT_NOW);
+    struct message *message = &mail->as.message;
+    enum error_code code = block != NULL ? message_decode(block, size, message, error)
+                                         : message_decode_copy(bytes, size, message, error);
+    mail->kind = (enum mail_kind)message->kind;
+    if (code == ERROR_NONE &&
+        (message->from != reader->peer->id || message->to != peers->options.identity.from))
+        code =
+            error_set(error, ERROR_FORMAT, "%s message from server %" PRIu32 " to server %" PRIu32,
+                      message_kind_word(message->kind), message->from, message->to);
+    if (code != ERROR_NONE) {
+        message_release(message);
+        mail->kind = MAIL_TIMEOUT_NOW;
+        mail_destroy(mail);
+        return code;
+    }
+    if (!mail_post(peers->slot, mail))
+        return error_set(error, ERROR_BUSY, "this server takes no more mail");
+    return ERROR_NONE;
+}
+
+/* The frame at the end of the buffer has not come in whole: reads the rest of it into a block. */
+static enum error_code read_large(struct reader *reader, u32 size, struct error *error)
+{
+    struct block *block = block_create(size);
+    u32 have = reader->have - reader->at;
+    memcpy(block->data, reader->buffer + reader->at, have);
+    reader->at = reader->have = 0;
+    enum error_code code = ERROR_NONE;
+    while (code == ERROR_NONE && have < size) {
+        u32 got = 0;
+        code = receive(reader, block->data + have, size - have, MSG_WAITALL, &got, error);
+        have += got;
+    }
+    if (code == ERROR_NONE)
+        code = deliver(reader, block, NULL, size, error);
+    block_release(block);
+    return code;
+}
+
+/* Deals with all frames that are whole. What is left is the beginning of one. */
+static enum error_code read_frames(struct reader *reader, struct error *error)
+{
+    while (reader->have - reader->at >= FRAME_PREFIX_SIZE) {
+        const u8 *frame = reader->buffer + reader->at;
+        u32 size;
+        enum frame_type type;
+        enum error_code code =
+            frame_size(frame, reader->peer->peers->options.frame_bytes_max, &size, &type, error);
+        if (code == ERROR_NONE && type != FRAME_MESSAGE)
+            code = error_set(error, ERROR_FORMAT, "a second hello");
+        if (code != ERROR_NONE)
+            return code;
+        if (size <= reader->have - reader->at) {
+            code = deliver(reader, NULL, frame, size, error);
+            reader->at += size;
+        } else if (size >= FRAME_LARGE) {
+            code = read_large(reader, size, error);
+        } else {
+            break;
+        }
+        if (code != ERROR_NONE)
+            return code;
+    }
+    return ERROR_NONE;
+}
+
+/* Reads a connection to its end, and says why it ended. */
+static void read_connection(struct reader *reader, struct error *error)
+{
+    reader->at = reader->have = 0;
+    for (;;) {
+        u32 got;
+        if (receive(reader, reader->buffer + reader->have, READ_BUFFER_SIZE - reader->have, 0, &got,
+                    error) != ERROR_NONE)
+            return;
+        reader->have += got;
+        if (read_frames(reader, error) != ERROR_NONE)
+            return;
+        /* The beginning of a frame that is left is a small one's: it has room once at the front. */
+        u32 left = reader->have - reader->at;
+        if (left > 0 && reader->at > 0)
+            memmove(reader->buffer, reader->buffer + reader->at, left);
+        reader->have = left;
+        reader->at = 0;
+    }
+}
+
+/* Waits for a connection. Returns false when all is to stop. */
+static bool next_connection(struct reader *reader)
+{
+    struct peer *peer = reader->peer;
+    mutex_lock(&peer->lock);
+    while (peer->incoming_next < 0 && !peers_stopping(peer->peers))
+        condition_wait(&peer->arrived, &peer->lock);
+    bool go_on = !peers_stopping(peer->peers);
+    if (go_on) {
+        peer->incoming = peer->incoming_next;
+        peer->incoming_start = peer->incoming_next_start;
+        peer->incoming_next = -1;
+        reader->socket = peer->incoming;
+    }
+    mutex_unlock(&peer->lock);
+    return go_on;
+}
+
+/* Closes the connection. When the peer has no other, or was started anew, its end is mail. */
+static void end_connection(struct reader *reader, const struct error *why)
+{
+    struct peer *peer = reader->peer;
+    struct peers *peers = peer->peers;
+    mutex_lock(&peer->lock);
+    socket_close(&peer->incoming);
+    bool replaced = peer->incoming_next >= 0 && peer->incoming_next_start == peer->incoming_start;
+    mutex_unlock(&peer->lock);
+    if (peers_stopping(peers))
+        return;
+    if (why->code == ERROR_FORMAT) {
+        if (said_anew(&reader->ended, why->text))
+            REPORT(peers->report, REPORT_WARN, "peers",
+                   "closed the connection from server %" PRIu32 ": it sent a %s", peer->id,
+                   why->text);
+    } else {
+        REPORT(peers->report, REPORT_INFO, "peers",
+               "the connection from server %" PRIu32 " has ended: %s", peer->id,
+               replaced ? "a newer one took its place" : why->text);
+    }
+    if (!replaced) {
+        struct mail *mail = mail_create(MAIL_DISCONNECTED);
+        mail->as.peer = peer->id;
+        (void)mail_post(peers->slot, mail);
+    }
+}
+
+void reader_run(void *argument)
+{
+    struct reader *reader = memory_alloc(sizeof(*reader));
+    reader->peer = argument;
+    reader->ended.text[0] = '\0';
+    while (next_connection(reader)) {
+        struct error why;
+        read_connection(reader, &why);
+        end_connection(reader, &why);
+    }
+    memory_free(reader);
+}
+
+void reader_give(struct peer *peer, int socket, u64 start_count)
+{
+    mutex_lock(&peer->lock);
+    /* One that was never read from is not missed: nobody has heard the peer on it. */
+    socket_close(&peer->incoming_next);
+    peer->incoming_next = socket;
+    peer->incoming_next_start = start_count;
+    if (peer->incoming >= 0)
+        (void)shutdown(peer->incoming, SHUT_RDWR);
+    condition_signal(&peer->arrived);
+    mutex_unlock(&peer->lock);
+}

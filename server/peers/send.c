@@ -1,0 +1,183 @@
+/* send.c - the server thread's way to a peer, and the queue behind it.
+ *
+ * A message goes to the socket at once, straight from the spans it is in: one system call, nothing
+ * copied, nobody woken. Only what the socket will not take is queued (the spans, not their bytes)
+ * for the writer. While anything is queued everything else queues up behind it, so the order in
+ * which messages are sent is the order in which they arrive. A frame of which a part went out is
+ * completed before anything else, or the connection is closed. */
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/socket.h>
+
+#include "common/memory.h"
+#include "server/peers/peer.h"
+
+/* Fills `pieces` with what is left of a frame of which `sent` bytes have gone. Returns how many. */
+static u32 frame_pieces(const struct frame_head *head, const struct span *spans, u32 span_count,
+                        u32 sent, struct iovec *pieces)
+{
+    u32 count = 0;
+    u32 skip = sent;
+    for (u32 i = 0; i <= span_count; i++) {
+        const u8 *data = i == 0 ? head->bytes : spans[i - 1].data;
+        u32 size = i == 0 ? head->size : spans[i - 1].size;
+        if (skip >= size) {
+            skip -= size;
+            continue;
+        }
+        /* sendmsg only reads what it is given, but its type does not say so. */
+        pieces[count++] =
+            (struct iovec){.iov_base = (void *)(uintptr_t)(data + skip), .iov_len = size - skip};
+        skip = 0;
+    }
+    return count;
+}
+
+/* Sends what it can of a frame. Returns the bytes taken, 0 when the socket is full, or -1 when the
+ * connection is broken. */
+static i64 frame_transmit(int socket, const struct frame_head *head, const struct span *spans,
+                          u32 span_count, u32 sent)
+{
+    struct iovec pieces[1 + MESSAGE_SPANS_MAX];
+    struct msghdr msg = {.msg_iov = pieces};
+    msg.msg_iovlen = frame_pieces(head, spans, span_count, sent, pieces);
+    ssize_t taken;
+    do {
+        taken = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (taken < 0 && errno == EINTR);
+    if (taken >= 0)
+        return taken;
+    return errno == EAGAIN || errno == ENOBUFS ? 0 : -1;
+}
+
+static u64 frame_out_weight(const struct frame_out *frame)
+{
+    return frame->size + sizeof(*frame) + frame->span_count * sizeof(frame->spans[0]);
+}
+
+/* Puts a frame under the queue, with the message's spans. */
+static void queue_put_locked(struct peer *peer, struct message *message,
+                             const struct frame_head *head, u32 size, u32 sent)
+{
+    struct frame_out *frame =
+        memory_alloc(sizeof(*frame) + message->span_count * sizeof(frame->spans[0]));
+    frame->next = NULL;
+    frame->size = size;
+    frame->sent = sent;
+    frame->span_count = message->span_count;
+    frame->head.size = head->size;
+    memcpy(frame->head.bytes, head->bytes, head->size);
+    memcpy(frame->spans, message->spans, message->span_count * sizeof(frame->spans[0]));
+    message->span_count = 0; /* the references have moved */
+    if (peer->queue_last == NULL)
+        peer->queue_first = frame;
+    else
+        peer->queue_last->next = frame;
+    peer->queue_last = frame;
+    peer->queue_bytes += frame_out_weight(frame);
+}
+
+static void queue_drop_first_locked(struct peer *peer)
+{
+    struct frame_out *frame = peer->queue_first;
+    peer->queue_first = frame->next;
+    if (peer->queue_first == NULL)
+        peer->queue_last = NULL;
+    peer->queue_bytes -= frame_out_weight(frame);
+    for (u32 i = 0; i < frame->span_count; i++)
+        span_release(&frame->spans[i]);
+    memory_free(frame);
+}
+
+void peer_queue_clear_locked(struct peer *peer)
+{
+    mutex_assert_held(&peer->lock);
+    while (peer->queue_first != NULL) {
+        peer->messages_dropped++;
+        queue_drop_first_locked(peer);
+    }
+    ASSERT(peer->queue_bytes == 0);
+}
+
+/* Sends or queues a message on a connection that stands. Returns false when it does neither. */
+static bool send_locked(struct peer *peer, struct message *message, u64 payload_size, bool *wake)
+{
+    bool idle = peer->queue_first == NULL;
+    if (!idle && peer->queue_bytes + payload_size + sizeof(struct frame_out) >
+                     peer->peers->options.queue_bytes_max)
+        return false;
+    struct frame_head head;
+    message_encode(message, &head);
+    u32 whole = head.size + (u32)payload_size;
+    i64 sent = 0;
+    if (idle) {
+        sent = frame_transmit(peer->outgoing, &head, message->spans, message->span_count, 0);
+        if (sent < 0) {
+            peer->outgoing_broken = true;
+            *wake = true;
+            return false;
+        }
+        peer->bytes_sent += (u64)sent;
+    }
+    if ((u32)sent < whole) {
+        queue_put_locked(peer, message, &head, whole, (u32)sent);
+        *wake = idle;
+    } else {
+        peer->messages_sent++;
+    }
+    return true;
+}
+
+bool peer_send(struct peer *peer, struct message *message)
+{
+    u64 payload_size = message_payload_size(message);
+    bool fits = payload_size <= peer->peers->options.frame_bytes_max - FRAME_HEAD_SIZE_MAX;
+    bool wake = false;
+    bool accepted = false;
+    mutex_lock(&peer->lock);
+    if (fits && peer->outgoing >= 0 && !peer->outgoing_broken)
+        accepted = send_locked(peer, message, payload_size, &wake);
+    if (!accepted)
+        peer->messages_dropped++;
+    bool complain = !fits && !peer->large_said;
+    peer->large_said = peer->large_said || !fits;
+    mutex_unlock(&peer->lock);
+    if (wake)
+        wake_post(peer->wake);
+    if (complain)
+        REPORT(peer->peers->report, REPORT_ERROR, "peers",
+               "dropped a message with %" PRIu64 " bytes to server %" PRIu32
+               ": larger than a frame may be",
+               payload_size, peer->id);
+    message_release(message);
+    return accepted;
+}
+
+enum push peer_push(struct peer *peer)
+{
+    enum push result = PUSH_EMPTY;
+    mutex_lock(&peer->lock);
+    struct frame_out *frame = peer->queue_first;
+    if (peer->outgoing_broken) {
+        result = PUSH_BROKEN;
+    } else if (frame != NULL) {
+        i64 sent = frame_transmit(peer->outgoing, &frame->head, frame->spans, frame->span_count,
+                                  frame->sent);
+        if (sent > 0) {
+            frame->sent += (u32)sent;
+            peer->bytes_sent += (u64)sent;
+        }
+        if (frame->sent == frame->size) {
+            peer->messages_sent++;
+            queue_drop_first_locked(peer);
+        }
+        if (sent < 0)
+            result = PUSH_BROKEN;
+        else if (sent == 0)
+            result = PUSH_BLOCKED;
+        else
+            result = peer->queue_first != NULL ? PUSH_MORE : PUSH_EMPTY;
+    }
+    mutex_unlock(&peer->lock);
+    return result;
+}

@@ -1,0 +1,157 @@
+/* writer.c - one thread a peer: our connection to it.
+ *
+ *   connect, shake hands --> open for sending --> pump until it breaks --> wait --> again
+ *          |                                                                 ^
+ *          +----------------- failed: wait twice as long as before ----------+
+ *
+ * While the connection stands the thread sleeps in poll: it is woken when the server's thread has
+ * queued what the socket would not take, and sees at once when the connection ends. A peer that
+ * connects to us is alive, so that cuts the waiting short. */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "common/clock.h"
+#include "server/peers/peer.h"
+
+/* Exchanges hellos on a new socket. Errors: ERROR_BUSY (woken: look around), ERROR_UNAVAILABLE,
+ * ERROR_FORMAT, ERROR_MISMATCH. Blocks. */
+static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_ns, u64 *start_count,
+                                   struct error *error)
+{
+    struct hello hello = peer->peers->options.identity;
+    hello.to = peer->id;
+    enum error_code code = greeting_send(socket, false, &hello, error);
+    struct greeting greeting = {.have = 0};
+    struct hello answer = {.from = SERVER_NONE};
+    if (code == ERROR_NONE)
+        code = ERROR_BUSY;
+    while (code == ERROR_BUSY) {
+        switch (socket_wait(socket, POLLIN, peer->wake, deadline_ns)) {
+        case SOCKET_READY:
+            code = greeting_receive(&greeting, socket, true, &answer, error);
+            break;
+        case SOCKET_WOKEN:
+            if (peers_stopping(peer->peers))
+                return error_set(error, ERROR_BUSY, "stopping");
+            break;
+        case SOCKET_EXPIRED:
+            return error_set(error, ERROR_UNAVAILABLE, "no answer to our hello");
+        }
+    }
+    if (code == ERROR_NONE)
+        code = handshake_judge_answer(peer, &answer, error);
+    if (code == ERROR_NONE)
+        handshake_remember(peer, &answer);
+    *start_count = answer.start_count;
+    return code;
+}
+
+/* Connects and shakes hands. Blocks. */
+static enum error_code open_connection(struct peer *peer, int *socket, u64 *start_count,
+                                       struct error *error)
+{
+    u64 deadline_ns = clock_monotonic_ns() + peer->peers->options.handshake_ns_max;
+    enum error_code code = socket_connect(peer->address, peer->wake, deadline_ns, socket, error);
+    if (code != ERROR_NONE)
+        return code;
+    socket_tune(*socket, false);
+    code = shake_hands(peer, *socket, deadline_ns, start_count, error);
+    if (code != ERROR_NONE)
+        socket_close(socket);
+    return code;
+}
+
+/* From now on the server's thread sends on it. */
+static void publish(struct peer *peer, int socket, u64 start_count)
+{
+    struct peers *peers = peer->peers;
+    mutex_lock(&peer->lock);
+    peer->outgoing = socket;
+    peer->outgoing_start = start_count;
+    peer->outgoing_broken = false;
+    mutex_unlock(&peer->lock);
+    REPORT(peers->report, REPORT_INFO, "peers", "connected to server %" PRIu32 " at %s", peer->id,
+           peer->address);
+    struct mail *mail = mail_create(MAIL_CONNECTED);
+    mail->as.peer = peer->id;
+    (void)mail_post(peers->slot, mail);
+}
+
+/* Sends what is queued until the connection breaks or all is to stop. Blocks. */
+static void pump(struct peer *peer, int socket)
+{
+    while (!peers_stopping(peer->peers)) {
+        enum push push = peer_push(peer);
+        if (push == PUSH_BROKEN)
+            return;
+        if (push == PUSH_MORE)
+            continue;
+        /* The other side says nothing on this connection: anything to read is its end. */
+        short events = (short)(POLLIN | POLLRDHUP | (push == PUSH_BLOCKED ? POLLOUT : 0));
+        if (socket_wait(socket, events, peer->wake, UINT64_MAX) != SOCKET_READY)
+            continue;
+        u8 byte;
+        ssize_t got = recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
+        if (got >= 0 || (errno != EAGAIN && errno != EINTR))
+            return;
+    }
+}
+
+static void retract(struct peer *peer, int socket)
+{
+    struct peers *peers = peer->peers;
+    const char *fate = socket_fate(socket);
+    mutex_lock(&peer->lock);
+    peer_queue_clear_locked(peer);
+    socket_close(&peer->outgoing);
+    mutex_unlock(&peer->lock);
+    if (!peers_stopping(peers))
+        REPORT(peers->report, REPORT_INFO, "peers",
+               "the connection to server %" PRIu32 " has ended: %s", peer->id, fate);
+}
+
+/* Says why there is no connection, when that is news. */
+static void complain(struct peer *peer, struct said *said, const struct error *error)
+{
+    if (!said_anew(said, error->text))
+        return;
+    REPORT(peer->peers->report, REPORT_WARN, "peers",
+           "no connection to server %" PRIu32 " at %s, going on trying: %s", peer->id,
+           peer->address, error->text);
+}
+
+void writer_run(void *argument)
+{
+    struct peer *peer = argument;
+    const struct peers_options *options = &peer->peers->options;
+    u64 wait_ns = options->reconnect_ns_min;
+    struct said said = {.text = ""};
+    while (!peers_stopping(peer->peers)) {
+        int socket;
+        u64 start_count = 0;
+        struct error error;
+        enum error_code code = open_connection(peer, &socket, &start_count, &error);
+        if (code == ERROR_BUSY)
+            continue;
+        u64 since_ns = clock_monotonic_ns();
+        if (code == ERROR_NONE) {
+            said.text[0] = '\0';
+            publish(peer, socket, start_count);
+            pump(peer, socket);
+            retract(peer, socket);
+        } else {
+            complain(peer, &said, &error);
+        }
+        if (peers_stopping(peer->peers))
+            return;
+        /* A connection that did not last is as bad as none. */
+        if (clock_monotonic_ns() - since_ns > options->reconnect_ns_max)
+            wait_ns = options->reconnect_ns_min;
+        if (socket_wait(-1, 0, peer->wake, clock_monotonic_ns() + wait_ns) == SOCKET_WOKEN)
+            wait_ns = options->reconnect_ns_min;
+        else
+            wait_ns = u64_min(wait_ns * 2, options->reconnect_ns_max);
+    }
+}
