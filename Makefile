@@ -101,6 +101,7 @@ $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 LIBS_raftctl := -lhiredis
+LIBS_raftcheck := $(B)/librooms.a -ljansson
 $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@

@@ -1,0 +1,667 @@
+/* check_linearizability.c - tests of the linearizability checker.
+ *
+ * Histories are written a line an operation, short enough to be judged by eye. A second checker,
+ * which tries every order and knows no shortcut, must agree on thousands of small random ones. */
+#include "test/history/linearizability.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/memory.h"
+#include "common/rng.h"
+#include "test/unit/unit.h"
+
+/* ---- histories by hand ---- */
+
+static const struct linearizability_limits unlimited;
+
+static const struct text *text_of(struct history *history, const char *word)
+{
+    return strcmp(word, "-") == 0 ? NULL : history_text(history, word, strlen(word));
+}
+
+static enum operation_kind kind_of(const char *word)
+{
+    for (int kind = 0; kind < OPERATION_KIND_COUNT; kind++)
+        if (strcmp(word, operation_kind_word((enum operation_kind)kind)) == 0)
+            return (enum operation_kind)kind;
+    ck_abort_msg("no operation: %s", word);
+}
+
+/* Adds "KEY T0 T1 OP ARGUMENTS... ANSWER": "x 10 20 put a", "x 10 20 get a" (- is absent),
+ * "x 1 2 cas a b yes", "x 1 2 incr 1 5", "x 1 2 append a 3" (- not told), "x 1 2 del yes".
+ * A T1 of ? makes it unknown, ! failed; then answers are left out. The client is T0. */
+static void add(struct history *history, const char *line)
+{
+    char words[7][32];
+    memset(words, 0, sizeof(words));
+    int count = sscanf(line, "%31s %31s %31s %31s %31s %31s %31s", words[0], words[1], words[2],
+                       words[3], words[4], words[5], words[6]);
+    struct operation operation = {.kind = kind_of(words[3]), .status = OPERATION_OK};
+    operation.key = text_of(history, words[0]);
+    operation.t0 = strtoull(words[1], NULL, 10);
+    operation.client = operation.t0;
+    if (words[2][0] == '?')
+        operation.status = OPERATION_UNKNOWN;
+    else if (words[2][0] == '!')
+        operation.status = OPERATION_FAIL;
+    else
+        operation.t1 = strtoull(words[2], NULL, 10);
+    const char *answer = count > 4 ? words[count - 1] : "";
+    operation.ok = operation.found = strcmp(answer, "yes") == 0;
+    operation.number = strtoll(answer, NULL, 10);
+    operation.number_known = answer[0] != '-';
+    if (operation.kind == OPERATION_GET) {
+        operation.out = text_of(history, answer);
+        operation.found = operation.out != NULL;
+    } else if (operation.kind == OPERATION_CAS) {
+        operation.expected = text_of(history, words[4]);
+        operation.value = text_of(history, words[5]);
+    } else if (operation.kind == OPERATION_INCR) {
+        operation.delta = strtoll(words[4], NULL, 10);
+    } else if (operation.kind != OPERATION_DEL) {
+        operation.value = text_of(history, words[4]);
+    }
+    history_add(history, &operation);
+}
+
+static void add_lines(struct history *history, const char *lines)
+{
+    while (*lines != '\0') {
+        char line[128];
+        size_t size = strcspn(lines, ";");
+        ck_assert_uint_lt(size, sizeof(line));
+        memcpy(line, lines, size);
+        line[size] = '\0';
+        add(history, line);
+        lines += size + (lines[size] == ';');
+    }
+}
+
+static enum verdict judge(const char *lines)
+{
+    struct history history;
+    struct linearizability_result result;
+    history_init(&history);
+    add_lines(&history, lines);
+    linearizability_check(&history, &unlimited, &result);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+    return result.verdict;
+}
+
+#define GOOD(lines) ck_assert_int_eq(judge(lines), LINEARIZABLE)
+#define BAD(lines)  ck_assert_int_eq(judge(lines), NOT_LINEARIZABLE)
+
+START_TEST(linearizability_check__nothing_and_reads_of_nothing)
+{
+    GOOD("");
+    GOOD("x 1 2 get -");
+    BAD("x 1 2 get a");
+}
+END_TEST
+
+START_TEST(linearizability_check__a_read_sees_the_last_write)
+{
+    GOOD("x 1 2 put a;x 3 4 put b;x 5 6 get b");
+    BAD("x 1 2 put a;x 3 4 put b;x 5 6 get a");
+    BAD("x 1 2 put a;x 3 4 get -");
+}
+END_TEST
+
+START_TEST(linearizability_check__concurrent_operations_take_either_order)
+{
+    GOOD("x 1 9 put a;x 2 8 put b;x 10 11 get a");
+    GOOD("x 1 9 put a;x 2 8 put b;x 10 11 get b");
+    GOOD("x 1 9 put a;x 2 3 get -;x 4 5 get a");
+    BAD("x 1 9 put a;x 2 3 get a;x 4 5 get -");
+}
+END_TEST
+
+START_TEST(linearizability_check__what_one_client_saw_no_other_may_unsee)
+{
+    BAD("x 1 2 put a;x 3 20 put b;x 4 5 get b;x 6 7 get a");
+    GOOD("x 1 2 put a;x 3 20 put b;x 4 6 get b;x 5 7 get a");
+    BAD("x 1 20 put a;x 2 20 put b;x 3 4 get a;x 5 6 get b;x 7 8 get a");
+}
+END_TEST
+
+/* An answer and an invocation in the same instant are concurrent. */
+START_TEST(linearizability_check__equal_times_are_concurrent)
+{
+    GOOD("x 1 5 put a;x 5 9 get -");
+    GOOD("x 1 5 put a;x 5 9 get a");
+    BAD("x 1 5 put a;x 6 9 get -");
+    GOOD("x 5 5 get a;x 5 5 put a");
+    GOOD("x 5 5 get -;x 5 5 put a");
+}
+END_TEST
+
+START_TEST(linearizability_check__an_unknown_write_may_take_effect_late_once_or_never)
+{
+    GOOD("x 1 ? put a;x 2 3 get -;x 4 5 get -");
+    GOOD("x 1 ? put a;x 2 3 put b;x 4 5 get b;x 6 7 put c;x 8 9 get a;x 10 11 get a");
+    BAD("x 1 ? put a;x 2 3 get a;x 4 5 put b;x 6 7 get a");
+    GOOD("x 1 ? put a;x 1 ? put a;x 2 3 get a;x 4 5 put b;x 6 7 get a");
+    BAD("x 2 3 get a;x 4 ? put a");
+    GOOD("x 2 4 get a;x 4 ? put a");
+}
+END_TEST
+
+START_TEST(linearizability_check__an_unknown_operation_of_each_kind)
+{
+    BAD("x 1 2 put a;x 3 4 get -");
+    GOOD("x 1 2 put a;x 1 ? del;x 3 4 get -");
+    BAD("x 1 2 put a;x 1 ? del;x 3 4 get -;x 5 6 put b;x 7 8 get -");
+    GOOD("x 1 2 put a;x 1 ? cas a b;x 3 4 get a;x 5 6 get b");
+    BAD("x 1 2 put a;x 1 ? cas c b;x 5 6 get b");
+    GOOD("x 1 2 put a;x 1 ? append b;x 3 4 get a;x 5 6 get ab");
+    BAD("x 1 2 put a;x 1 ? append b;x 5 6 get abb");
+    GOOD("x 1 2 put 7;x 1 ? incr 1;x 3 4 get 7;x 5 6 get 8");
+    BAD("x 1 2 put 7;x 1 ? incr 1;x 5 6 get 9");
+    GOOD("x 1 2 put a;x 1 ? incr 1;x 5 6 get a");
+    GOOD("x 1 ? get;x 1 2 put a");
+}
+END_TEST
+
+START_TEST(linearizability_check__unknown_ones_build_on_each_other)
+{
+    GOOD("x 1 ? put a;x 1 ? append b;x 1 ? cas ab 7;x 1 ? incr 2;x 5 6 get 9");
+    BAD("x 1 ? put a;x 1 ? append b;x 1 ? cas ab 7;x 5 6 get 9");
+    BAD("x 1 ? put a;x 7 ? append b;x 1 ? cas ab 7;x 1 ? incr 2;x 5 6 get 9");
+}
+END_TEST
+
+START_TEST(linearizability_check__a_failed_write_is_never_seen)
+{
+    BAD("x 1 ! put a;x 3 4 get a");
+    GOOD("x 1 ! put a;x 3 4 get -");
+    BAD("x 1 2 put a;x 3 ! append b;x 5 6 get ab");
+}
+END_TEST
+
+START_TEST(linearizability_check__cas_loses_no_update)
+{
+    GOOD("x 1 2 put a;x 3 9 cas a b yes;x 3 9 cas a c no;x 10 11 get b");
+    BAD("x 1 2 put a;x 3 9 cas a b yes;x 3 9 cas a c yes;x 10 11 get b");
+    BAD("x 1 2 put a;x 3 4 cas a b no");
+    BAD("x 1 2 put a;x 3 4 cas b c yes");
+    GOOD("x 1 2 cas - a yes;x 3 4 get a");
+    BAD("x 1 2 cas - a yes;x 3 4 cas - b yes");
+    BAD("x 1 2 put a;x 3 4 cas a b yes;x 5 6 get a");
+}
+END_TEST
+
+START_TEST(linearizability_check__incr_counts_each_once)
+{
+    GOOD("x 1 9 incr 1 2;x 1 9 incr 1 1;x 10 11 get 2");
+    BAD("x 1 9 incr 1 1;x 1 9 incr 1 1");
+    BAD("x 1 2 incr 1 1;x 3 4 incr 1 3");
+    GOOD("x 1 2 incr 1 1;x 1 ? incr 1;x 3 4 incr 1 3");
+    BAD("x 1 2 incr 1 2;x 3 4 incr 1 1");
+    GOOD("x 1 2 put -5;x 3 4 incr 5 0;x 5 6 get 0");
+    BAD("x 1 2 put a;x 3 4 incr 1 1");
+    BAD("x 1 2 put 07;x 3 4 incr 1 8");
+    GOOD("x 1 2 put 9223372036854775807;x 3 ? incr 1;x 5 6 get 9223372036854775807");
+    BAD("x 1 2 put 9223372036854775807;x 3 ? incr 1;x 5 6 get -9223372036854775808");
+}
+END_TEST
+
+START_TEST(linearizability_check__append_keeps_order_and_length)
+{
+    GOOD("x 1 2 append a 1;x 3 4 append b 2;x 5 6 get ab");
+    BAD("x 1 2 append a 1;x 3 4 append b 2;x 5 6 get ba");
+    GOOD("x 1 4 append a -;x 1 4 append b -;x 5 6 get ba");
+    BAD("x 1 4 append a 1;x 1 4 append b 2;x 5 6 get ba");
+    BAD("x 1 2 append a 1;x 3 4 append b 1");
+    GOOD("x 1 2 put 1;x 3 4 append 2 2;x 5 6 incr 1 13");
+}
+END_TEST
+
+START_TEST(linearizability_check__long_values_are_compared_whole)
+{
+    GOOD("x 1 2 append abcdefghijklmnop 16;x 3 4 append qrstuvwxyzabcde 31;"
+         "x 5 6 get abcdefghijklmnopqrstuvwxyzabcde");
+    BAD("x 1 2 append abcdefghijklmnop 16;x 3 4 append qrstuvwxyzabcde 31;"
+        "x 5 6 get abcdefghijklmnopqrstuvwxyzabced");
+}
+END_TEST
+
+START_TEST(linearizability_check__del_says_what_was_there)
+{
+    GOOD("x 1 2 put a;x 3 4 del yes;x 5 6 del no;x 7 8 get -");
+    BAD("x 1 2 put a;x 3 4 del no");
+    BAD("x 1 2 del yes");
+    BAD("x 1 2 put a;x 3 9 del yes;x 3 9 del yes");
+    GOOD("x 1 2 put a;x 3 4 del yes;x 5 6 append b 1;x 7 8 del yes;x 9 10 incr 1 1");
+}
+END_TEST
+
+/* A write of unknown outcome whose value nobody reads, but whose presence somebody noticed. */
+START_TEST(linearizability_check__unread_writes_still_count)
+{
+    GOOD("x 1 ? put a;x 2 3 del yes");
+    BAD("x 2 3 del yes;x 4 ? put a");
+    GOOD("x 1 2 put a;x 1 ? put b;x 3 4 cas a c no");
+    BAD("x 1 2 put a;x 3 4 cas a c no;x 5 ? put b");
+    GOOD("x 1 ? put ab;x 3 4 append c 3");
+    GOOD("x 1 ? put 6;x 1 ? incr 1;x 5 6 get 7");
+    GOOD("x 1 ? put 0;x 2 3 put a;x 4 5 incr 4 4");
+    GOOD("x 1 2 put a;x 3 ? put a;x 3 4 put b;x 5 6 cas b c no;x 7 8 get a");
+    BAD("x 1 2 put a;x 3 4 put z;x 5 6 get a");
+    GOOD("x 1 2 put a;x 3 7 put z;x 5 6 get a");
+}
+END_TEST
+
+START_TEST(linearizability_check__keys_are_judged_apart)
+{
+    GOOD("x 1 2 put a;y 3 4 get -;y 5 6 put b;x 7 8 get a");
+    BAD("x 1 2 put a;y 3 4 get -;y 5 6 put b;x 7 8 get a;y 9 10 get a");
+}
+END_TEST
+
+/* ---- what is shown ---- */
+
+START_TEST(linearizability_check__shows_the_smallest_part)
+{
+    struct history history;
+    struct linearizability_result result;
+    history_init(&history);
+    for (u64 t = 0; t < 200; t += 4) {
+        char line[64];
+        snprintf(line, sizeof(line), "x %ju %ju put v%ju", (uintmax_t)t, (uintmax_t)t + 1,
+                 (uintmax_t)t);
+        add(&history, line);
+        snprintf(line, sizeof(line), "x %ju %ju get v%ju", (uintmax_t)t + 2, (uintmax_t)t + 3,
+                 (uintmax_t)t);
+        add(&history, line);
+    }
+    add_lines(&history, "x 200 201 put old;x 202 203 put new;x 204 205 get old;x 206 207 get w");
+    linearizability_check(&history, &unlimited, &result);
+    ck_assert_int_eq(result.verdict, NOT_LINEARIZABLE);
+    ck_assert_ptr_eq(result.key, history_text(&history, "x", 1));
+    buffer_append(&result.text, "", 1);
+    const char *text = (const char *)result.text.data;
+    ck_assert_msg(strstr(text, "3 of its 104 operations") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "put \"old\"\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "put \"new\"\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "get: \"old\"\n") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "v196") == NULL, "%s", text);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+END_TEST
+
+/* ---- limits ---- */
+
+static bool always(void *context)
+{
+    (*(int *)context)++;
+    return true;
+}
+
+/* Many concurrent appends of unknown length, and a read that fits none of their orders: there is
+ * no way but to try them. */
+static void add_hard(struct history *history)
+{
+    for (int i = 0; i < 20; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "x %d 100 append %c -", i, 'a' + i);
+        add(history, line);
+    }
+    add(history, "x 200 201 get abcdefghijklmnopqrts");
+    add(history, "x 50 51 get zz");
+    add(history, "x 1 ? put z;");
+    add(history, "x 1 ? append z");
+    add(history, "y 1 2 get -");
+}
+
+START_TEST(linearizability_check__gives_up_at_each_limit)
+{
+    struct history history;
+    struct linearizability_result result;
+    int asked = 0;
+    struct linearizability_limits limits[] = {
+        {.steps_max = 1000}, {.memory_max = 256 * KIB}, {.stop = always, .context = &asked}};
+    const char *names[] = {"steps", "memory", "time"};
+    history_init(&history);
+    add_hard(&history);
+    for (size_t i = 0; i < ARRAY_LENGTH(limits); i++) {
+        linearizability_check(&history, &limits[i], &result);
+        ck_assert_int_eq(result.verdict, GAVE_UP);
+        ck_assert_str_eq(result.limit, names[i]);
+        ck_assert_uint_eq(result.keys, 2);
+        ck_assert_uint_eq(result.keys_given_up, 1);
+        linearizability_result_deinit(&result);
+    }
+    ck_assert_int_gt(asked, 0);
+    add(&history, "z 1 2 get a");
+    linearizability_check(&history, &limits[0], &result);
+    ck_assert_int_eq(result.verdict, NOT_LINEARIZABLE);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+END_TEST
+
+/* ---- against a checker that tries every order ---- */
+
+enum { MODEL_SIZE = 64 };
+
+/* The value of one key, the plain way. */
+struct model {
+    bool present;
+    char bytes[MODEL_SIZE];
+};
+
+static void model_set(struct model *model, const struct text *text)
+{
+    model->present = true;
+    memset(model->bytes, 0, sizeof(model->bytes));
+    memcpy(model->bytes, text->data, text->size);
+}
+
+static bool model_equal(const struct model *model, const struct text *text)
+{
+    if (text == NULL || !model->present)
+        return (text == NULL) == !model->present;
+    return strlen(model->bytes) == text->size && memcmp(model->bytes, text->data, text->size) == 0;
+}
+
+static bool model_is_integer(const struct model *model)
+{
+    char printed[MODEL_SIZE];
+    snprintf(printed, sizeof(printed), "%lld", strtoll(model->bytes, NULL, 10));
+    return strcmp(printed, model->bytes) == 0;
+}
+
+/* Carries the operation out and fills in its answers; false when it is an error. */
+static bool model_apply(struct model *model, struct operation *operation)
+{
+    switch (operation->kind) {
+    case OPERATION_GET:
+        operation->found = model->present;
+        return true;
+    case OPERATION_PUT:
+        model_set(model, operation->value);
+        return true;
+    case OPERATION_APPEND:
+        model->present = true;
+        strncat(model->bytes, (const char *)operation->value->data, operation->value->size);
+        operation->number = (i64)strlen(model->bytes);
+        return true;
+    case OPERATION_CAS:
+        operation->ok = model_equal(model, operation->expected);
+        if (operation->ok)
+            model_set(model, operation->value);
+        return true;
+    case OPERATION_DEL:
+        operation->found = model->present;
+        memset(model, 0, sizeof(*model));
+        return true;
+    case OPERATION_INCR:
+        if (model->present && !model_is_integer(model))
+            return false;
+        operation->number = strtoll(model->bytes, NULL, 10) + operation->delta;
+        model->present = true;
+        snprintf(model->bytes, sizeof(model->bytes), "%lld", (long long)operation->number);
+        return true;
+    case OPERATION_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* Whether what the model answered is what the client was told. */
+static bool answers_agree(const struct operation *told, const struct operation *model,
+                          const struct model *before, bool done)
+{
+    switch (told->kind) {
+    case OPERATION_GET:
+        return model_equal(before, told->out);
+    case OPERATION_APPEND:
+        return !told->number_known || told->number == model->number;
+    case OPERATION_CAS:
+        return told->ok == model->ok;
+    case OPERATION_DEL:
+        return told->found == model->found;
+    case OPERATION_INCR:
+        return done && told->number == model->number;
+    case OPERATION_PUT:
+        return true;
+    case OPERATION_KIND_COUNT:
+        break;
+    }
+    return false;
+}
+
+/* Whether some order of the operations not in `used` explains their answers from here. */
+static bool every_order(const struct history *history, u32 used, const struct model *model)
+{
+    bool left = false;
+    for (size_t i = 0; i < history->count; i++)
+        left |= !(used >> i & 1) && history->operations[i].status == OPERATION_OK;
+    if (!left)
+        return true;
+    for (size_t i = 0; i < history->count; i++) {
+        const struct operation *operation = &history->operations[i];
+        bool waits = (used >> i & 1) || operation->status == OPERATION_FAIL;
+        for (size_t j = 0; j < history->count && !waits; j++)
+            waits = !(used >> j & 1) && history->operations[j].status == OPERATION_OK &&
+                    history->operations[j].t1 < operation->t0;
+        if (waits)
+            continue;
+        struct model after = *model;
+        struct operation answered = *operation;
+        bool done = model_apply(&after, &answered);
+        if (operation->status == OPERATION_OK && !answers_agree(operation, &answered, model, done))
+            continue;
+        if (every_order(history, used | 1U << i, &after))
+            return true;
+    }
+    return false;
+}
+
+/* ---- random histories ---- */
+
+struct workload {
+    u64 seed;
+    u64 operations;
+    u64 clients;
+    u64 kinds;  /* mask of operation kinds */
+    u64 values; /* how many different ones are written; 0: each is new */
+    u64 unknown_percent;
+    u64 fail_percent;
+    u64 keys;
+};
+
+static const struct text *random_value(struct history *history, struct rng *rng,
+                                       const struct workload *workload, u64 serial)
+{
+    char word[32];
+    int size = snprintf(
+        word, sizeof(word), "%ju",
+        (uintmax_t)(workload->values == 0 ? serial + 1 : rng_range(rng, 0, workload->values)));
+    return history_text(history, word, (size_t)size);
+}
+
+static struct operation random_operation(struct history *history, struct rng *rng,
+                                         const struct workload *workload, u64 serial,
+                                         const struct model *model)
+{
+    struct operation operation = {.status = OPERATION_OK, .delta = 1};
+    do {
+        operation.kind = (enum operation_kind)rng_range(rng, 0, OPERATION_KIND_COUNT - 1);
+    } while (!(workload->kinds >> operation.kind & 1));
+    bool writes = operation.kind == OPERATION_PUT || operation.kind == OPERATION_APPEND ||
+                  operation.kind == OPERATION_CAS;
+    if (writes)
+        operation.value = random_value(history, rng, workload, serial);
+    if (operation.kind == OPERATION_CAS && rng_chance(rng, 3, 4))
+        operation.expected = rng_chance(rng, 1, 2) && model->present
+                                 ? history_text(history, model->bytes, strlen(model->bytes))
+                                 : random_value(history, rng, workload, serial);
+    operation.number_known = rng_chance(rng, 3, 4);
+    return operation;
+}
+
+/* Fills a linearizable history: each operation takes effect somewhere in its time, on a model. At
+ * any time each client has one operation under way. */
+static void random_history(struct history *history, const struct workload *workload)
+{
+    struct rng rng;
+    rng_init(&rng, workload->seed);
+    struct model *models = memory_alloc_zero(workload->keys, sizeof(*models));
+    u64 *busy_until = memory_alloc_zero(workload->clients, sizeof(*busy_until));
+    for (u64 i = 0; i < workload->operations; i++) {
+        u64 effect = i * 10;
+        u64 client = rng_range(&rng, 0, workload->clients - 1);
+        u64 key = rng_range(&rng, 0, workload->keys - 1);
+        struct model *model = &models[key];
+        char name[32];
+        struct operation operation = random_operation(history, &rng, workload, i, model);
+        u64 span = 10 * workload->clients;
+        u64 earliest = u64_max(busy_until[client], effect > span ? effect - span : 0);
+        if (earliest > effect)
+            continue;
+        snprintf(name, sizeof(name), "k%ju", (uintmax_t)key);
+        operation.key = history_text(history, name, strlen(name));
+        operation.client = client;
+        operation.t0 = rng_range(&rng, earliest, effect);
+        operation.t1 = rng_range(&rng, effect, effect + span);
+        busy_until[client] = operation.t1 + 1;
+        bool fails = rng_chance(&rng, workload->fail_percent, 100);
+        bool unknown = rng_chance(&rng, workload->unknown_percent, 100);
+        if (operation.kind == OPERATION_GET && model->present)
+            operation.out = history_text(history, model->bytes, strlen(model->bytes));
+        if (strlen(model->bytes) > MODEL_SIZE - 16 && operation.kind == OPERATION_APPEND)
+            fails = true;
+        if (!fails && !(unknown && rng_chance(&rng, 1, 2)) && !model_apply(model, &operation))
+            fails = true;
+        operation.status = fails ? OPERATION_FAIL : unknown ? OPERATION_UNKNOWN : OPERATION_OK;
+        history_add(history, &operation);
+    }
+    memory_free(models);
+    memory_free(busy_until);
+}
+
+/* Spoils one answer, time or outcome; what comes of it may or may not be linearizable. */
+static void mutate(struct history *history, struct rng *rng)
+{
+    if (history->count == 0)
+        return;
+    struct operation *operation = history_at(history, rng_range(rng, 0, history->count - 1));
+    const struct operation *other = history_at(history, rng_range(rng, 0, history->count - 1));
+    switch (rng_range(rng, 0, 4)) {
+    case 0:
+        operation->number += rng_chance(rng, 1, 2) ? 1 : -1;
+        operation->ok = !operation->ok;
+        if (operation->kind == OPERATION_DEL)
+            operation->found = !operation->found;
+        break;
+    case 1:
+        if (operation->kind == OPERATION_GET)
+            operation->out = other->kind == OPERATION_GET ? other->out : other->value;
+        operation->found = operation->out != NULL || operation->kind == OPERATION_DEL;
+        break;
+    case 2:
+        operation->t0 = operation->t1 = rng_range(rng, operation->t0, operation->t1);
+        break;
+    case 3:
+        operation->status = operation->status == OPERATION_OK ? OPERATION_FAIL : OPERATION_UNKNOWN;
+        break;
+    default:
+        operation->t0 += 30;
+        operation->t1 = operation->t0 + 10;
+        break;
+    }
+}
+
+static const u64 all_kinds = (1U << OPERATION_KIND_COUNT) - 1;
+static const u64 register_kinds = 1U << OPERATION_GET | 1U << OPERATION_PUT;
+
+/* Counts the verdicts, so that the test shows that both occur. */
+static void agree(u64 seed, u64 counts[2])
+{
+    struct rng rng;
+    rng_init(&rng, seed);
+    struct workload workload = {
+        .seed = seed,
+        .operations = rng_range(&rng, 1, 8),
+        .clients = rng_range(&rng, 1, 6),
+        .kinds = rng_chance(&rng, 1, 3) ? register_kinds : rng_range(&rng, 1, all_kinds),
+        .values = rng_range(&rng, 0, 3),
+        .unknown_percent = rng_range(&rng, 0, 1) * rng_range(&rng, 0, 60),
+        .fail_percent = 5,
+        .keys = 1,
+    };
+    struct history history;
+    struct linearizability_result result;
+    struct model model = {.present = false};
+    history_init(&history);
+    random_history(&history, &workload);
+    bool mutated = rng_chance(&rng, 3, 4);
+    for (u64 times = mutated ? rng_range(&rng, 1, 3) : 0; times > 0; times--)
+        mutate(&history, &rng);
+    bool good = every_order(&history, 0, &model);
+    linearizability_check(&history, &unlimited, &result);
+    ck_assert_msg(good || mutated, "seed %ju: the model made a bad history", (uintmax_t)seed);
+    ck_assert_msg((result.verdict == LINEARIZABLE) == good, "seed %ju: %d", (uintmax_t)seed, good);
+    counts[good]++;
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+
+START_TEST(linearizability_check__agrees_with_every_order_tried)
+{
+    u64 counts[2] = {0, 0};
+    const char *seeds = getenv("HISTORY_SEEDS");
+    u64 end = seeds == NULL ? 20000 : strtoull(seeds, NULL, 10);
+    for (u64 seed = 1; seed <= end; seed++)
+        agree(seed, counts);
+    ck_assert_uint_gt(counts[0], end / 20);
+    ck_assert_uint_gt(counts[1], end / 20);
+}
+END_TEST
+
+START_TEST(linearizability_check__passes_what_a_model_did)
+{
+    for (u64 seed = 1; seed <= 40; seed++) {
+        struct workload workload = {.seed = seed,
+                                    .operations = 2000,
+                                    .clients = 2 + seed % 8,
+                                    .kinds = seed % 2 == 0 ? all_kinds : register_kinds,
+                                    .values = seed % 3 * 4,
+                                    .unknown_percent = seed % 4,
+                                    .fail_percent = 2,
+                                    .keys = 1 + seed % 5};
+        struct history history;
+        struct linearizability_result result;
+        history_init(&history);
+        random_history(&history, &workload);
+        linearizability_check(&history, &unlimited, &result);
+        ck_assert_msg(result.verdict == LINEARIZABLE, "seed %ju", (uintmax_t)seed);
+        linearizability_result_deinit(&result);
+        history_deinit(&history);
+    }
+}
+END_TEST
+
+UNIT_MAIN("linearizability", linearizability_check__nothing_and_reads_of_nothing,
+          linearizability_check__a_read_sees_the_last_write,
+          linearizability_check__concurrent_operations_take_either_order,
+          linearizability_check__what_one_client_saw_no_other_may_unsee,
+          linearizability_check__equal_times_are_concurrent,
+          linearizability_check__an_unknown_write_may_take_effect_late_once_or_never,
+          linearizability_check__an_unknown_operation_of_each_kind,
+          linearizability_check__unknown_ones_build_on_each_other,
+          linearizability_check__a_failed_write_is_never_seen,
+          linearizability_check__cas_loses_no_update, linearizability_check__incr_counts_each_once,
+          linearizability_check__append_keeps_order_and_length,
+          linearizability_check__long_values_are_compared_whole,
+          linearizability_check__del_says_what_was_there,
+          linearizability_check__unread_writes_still_count,
+          linearizability_check__keys_are_judged_apart,
+          linearizability_check__shows_the_smallest_part,
+          linearizability_check__gives_up_at_each_limit,
+          linearizability_check__agrees_with_every_order_tried,
+          linearizability_check__passes_what_a_model_did)
