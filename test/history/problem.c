@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "common/memory.h"
+#include "test/history/twins.h"
 
 /* Pairs of an append and a value that are compared at most, to know who may produce what. */
 enum { APPEND_PAIRS_MAX = 20 * 1000 * 1000 };
@@ -330,8 +331,9 @@ static void readers_push(struct problem *problem, u32 number)
 
 static void lists_fill(struct problem *problem)
 {
-    struct links *all[] = {&problem->answered,         &problem->reads,   &problem->changes,
-                           &problem->changes_answered, &problem->unknown, &problem->readers};
+    struct links *all[] = {
+        &problem->answered, &problem->reads,   &problem->changes, &problem->changes_answered,
+        &problem->unknown,  &problem->readers, &problem->twins};
     for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
         links_init(problem, all[i]);
     struct order *order = memory_alloc(((size_t)problem->count + 1) * sizeof(*order));
@@ -355,6 +357,23 @@ static void lists_fill(struct problem *problem)
             readers_push(problem, number);
     }
     memory_free(order);
+}
+
+static void twins_fill(struct problem *problem)
+{
+    u32 *classes = twins_find(problem);
+    u32 *last = memory_alloc(((size_t)problem->count + 1) * sizeof(*last));
+    memset(last, 0xff, ((size_t)problem->count + 1) * sizeof(*last));
+    for (u32 i = 0; i < problem->count; i++) {
+        u32 elder = last[classes[i]];
+        problem->twins.prev[i] = elder;
+        problem->twins.next[i] = ITEM_NONE;
+        if (elder != ITEM_NONE)
+            problem->twins.next[elder] = i;
+        last[classes[i]] = i;
+    }
+    memory_free(last);
+    memory_free(classes);
 }
 
 /* ---- who may produce what ---- */
@@ -448,6 +467,7 @@ void problem_init(struct problem *problem, const struct operation *operations, s
     problem->last_reader = memory_alloc(problem->known_values * sizeof(u32));
     memset(problem->last_reader, 0xff, problem->known_values * sizeof(u32));
     lists_fill(problem);
+    twins_fill(problem);
     produces_fill(problem);
     problem->memory += problem->count * sizeof(struct item) +
                        problem->produces_capacity * sizeof(u32) +
@@ -462,6 +482,7 @@ void problem_deinit(struct problem *problem)
     links_deinit(&problem->changes_answered);
     links_deinit(&problem->unknown);
     links_deinit(&problem->readers);
+    links_deinit(&problem->twins);
     memory_free(problem->producers);
     memory_free(problem->last_reader);
     memory_free(problem->produces);
@@ -495,9 +516,34 @@ static void readers_restore(struct problem *problem, u32 number, u32 value)
         problem->last_reader[value] = number;
 }
 
+static void twins_remove(struct links *twins, u32 number)
+{
+    if (twins->prev[number] != ITEM_NONE)
+        twins->next[twins->prev[number]] = twins->next[number];
+    if (twins->next[number] != ITEM_NONE)
+        twins->prev[twins->next[number]] = twins->prev[number];
+}
+
+static void twins_restore(struct links *twins, u32 number)
+{
+    if (twins->prev[number] != ITEM_NONE)
+        twins->next[twins->prev[number]] = number;
+    if (twins->next[number] != ITEM_NONE)
+        twins->prev[twins->next[number]] = number;
+}
+
+bool problem_has_elder_twin(const struct problem *problem, u32 item, u64 until)
+{
+    u32 elder = problem->twins.prev[item];
+    while (elder != ITEM_NONE && problem->items[elder].t0 > until)
+        elder = problem->twins.prev[elder];
+    return elder != ITEM_NONE;
+}
+
 void problem_lift(struct problem *problem, u32 number)
 {
     const struct item *item = &problem->items[number];
+    twins_remove(&problem->twins, number);
     if (item->unknown) {
         links_remove(&problem->unknown, number);
         problem->unknown_incrs -= item->kind == OPERATION_INCR;
@@ -529,6 +575,7 @@ void problem_unlift(struct problem *problem, u32 number)
         if (!item->reads)
             links_restore(&problem->changes_answered, number);
     }
+    twins_restore(&problem->twins, number);
 }
 
 bool problem_is_last_chance(const struct problem *problem, u32 value)

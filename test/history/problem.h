@@ -76,6 +76,8 @@ struct problem {
     u32 *producers;
     u32 *last_reader; /* the item with the highest t0 that needs the value; ITEM_NONE: none */
     struct links readers; /* per value: next is towards higher t0; ITEM_NONE ends it */
+    /* Twins (twins.h) not yet lifted, by rising number, that is by t1; ITEM_NONE ends it. */
+    struct links twins;
     u32 *produces;
     size_t produces_count;
     size_t produces_capacity;
@@ -96,6 +98,9 @@ bool problem_step(struct problem *problem, u32 item, u32 state, u32 *after);
 /* Takes the item off all lists and counts, and back. Undo in reverse order. */
 void problem_lift(struct problem *problem, u32 item);
 void problem_unlift(struct problem *problem, u32 item);
+
+/* Whether a twin of the item, invoked by `until`, is left and has its end before the item's. */
+bool problem_has_elder_twin(const struct problem *problem, u32 item, u64 until);
 
 /* Whether items left still need this value, though nothing left can produce it. */
 bool problem_is_last_chance(const struct problem *problem, u32 value);

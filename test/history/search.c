@@ -21,7 +21,11 @@
  * 4. Last chances. When operations that need the value v are left, but none that can produce it,
  *    then nothing may replace v before all of them took effect. So a situation is left at once
  *    when v is gone, or when something that must change v was answered before the last operation
- *    that needs v was invoked. Producers are never counted too low. */
+ *    that needs v was invoked. Producers are never counted too low.
+ * 5. Twins (twins.h). Of several candidates that are twins, only the one whose end comes first is
+ *    tried. If there is an order in which another comes now, exchange the two (or, if the first
+ *    is of unknown outcome and never comes, let it come in the other's place): the first is a
+ *    candidate now, and the other, which may end later, still comes in time. */
 #include "test/history/search.h"
 
 #include <string.h>
@@ -216,7 +220,7 @@ static u32 list_next(struct search *search, struct frame *frame, const struct li
     if (helpers && !frame->stuck)
         return ITEM_NONE;
     for (; item != list->head && problem->items[item].t0 <= until; item = list->next[item]) {
-        if (item == front)
+        if (item == front || problem_has_elder_twin(problem, item, until))
             continue;
         if (!frame->stuck || is_helper(search, item, frame->state) == helpers) {
             frame->cursor = item;

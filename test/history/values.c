@@ -186,15 +186,6 @@ u32 values_append(struct values *values, u32 left, u32 right)
     return values_intern(values, &value);
 }
 
-/* The bytes of a value that is short or that the history names. */
-static const u8 *value_data(const struct value *value)
-{
-    if (value->size <= VALUE_BYTES_KEPT)
-        return value->bytes;
-    ASSERT(value->text != NULL);
-    return value->text->data;
-}
-
 bool values_ends_with(const struct values *values, u32 value, u32 end)
 {
     const struct value *whole = &values->table[value];

@@ -57,4 +57,13 @@ static inline const struct value *values_get(const struct values *values, u32 nu
     return &values->table[number];
 }
 
+/* The bytes of a value that is short (VALUE_BYTES_KEPT) or that the history names. */
+static inline const u8 *value_data(const struct value *value)
+{
+    if (value->size <= VALUE_BYTES_KEPT)
+        return value->bytes;
+    ASSERT(value->text != NULL);
+    return value->text->data;
+}
+
 #endif
