@@ -135,7 +135,9 @@ sim: scenarios ## all scenarios, and a sweep of seeds (SEEDS=1..2000)
 	$(B)/raftsim chaos --servers 5 --seconds 10 --seeds $(SEEDS) -j $(JOBS)
 
 test: ## unit, scenario and whole-process tests
-	@$(MAKE) --no-print-directory unit scenarios process
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory scenarios
+	@$(MAKE) --no-print-directory process
 
 # ---- lint ----
 C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)

@@ -141,6 +141,16 @@ static bool take_entries(struct server *server, struct follower *self,
     return true;
 }
 
+/* A leader that has stepped down says so when it is asked; until it is heard again, commands wait
+ * instead of going to and fro. */
+static void take_forward_reply(struct server *server, struct follower *self,
+                               const struct message *reply)
+{
+    if (reply->as.forward_reply.result == FORWARD_NOT_LEADER && reply->from == server->raft.leader)
+        server->raft.leader = SERVER_NONE;
+    forwarding_replied(&self->forwarding, reply, &self->outcome);
+}
+
 /* The connection from a server has ended; if it was the leader's, see first_deadline_ns. */
 static void disconnected(struct server *server, struct follower *self, server_id peer, u64 now_ns)
 {
@@ -200,7 +210,7 @@ enum raft_state follower_run(struct server *server)
                 server_refuse(server, message);
                 continue;
             case MAIL_FORWARD_REPLY:
-                forwarding_replied(&self.forwarding, message, &self.outcome);
+                take_forward_reply(server, &self, message);
                 continue;
             case MAIL_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
                 if (message->from != raft->leader)
