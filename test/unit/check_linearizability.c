@@ -245,6 +245,7 @@ START_TEST(linearizability_check__unread_writes_still_count)
     GOOD("x 1 2 put a;x 1 ? put b;x 3 4 cas a c no");
     BAD("x 1 2 put a;x 3 4 cas a c no;x 5 ? put b");
     GOOD("x 1 ? put ab;x 3 4 append c 3");
+    GOOD("x 1 ? put v;x 1 ? cas v b;x 5 6 get b");
     GOOD("x 1 ? put 6;x 1 ? incr 1;x 5 6 get 7");
     GOOD("x 1 ? put 0;x 2 3 put a;x 4 5 incr 4 4");
     GOOD("x 1 2 put a;x 3 ? put a;x 3 4 put b;x 5 6 cas b c no;x 7 8 get a");
