@@ -74,7 +74,7 @@
  *   times       = time [ ".." time ] ;
  *   percent     = decimal "%" ;
  *   decimal     = number [ "." number ] ;
- *   terms       = quoted ;                   (a number for each entry, parted by blanks)
+ *   terms       = quoted , { quoted } ;      (a number for each entry, parted by blanks)
  *   text        = quoted | word ;
  *   name        = word ;
  *   quoted      = '"' , { any sign } , '"' , [ "*" number ] ;

@@ -439,6 +439,8 @@ bool take_links(struct line_reader *reader, struct link_list *links)
 
 /* ---- messages and logs ---- */
 
+static const char terms_expected[] = "terms that do not fall, the first of them 1: \"1 1 2 3\"";
+
 bool take_message_kind(struct line_reader *reader, message_set *set)
 {
     static const struct {
@@ -465,26 +467,36 @@ bool take_message_kind(struct line_reader *reader, message_set *set)
                      "vote, pre-vote, append or snapshot, each also with -reply, or any");
 }
 
-bool take_terms(struct line_reader *reader, u64 **terms, u32 *count)
+/* Reads the terms of one text; the first complaint of an entry stops it. */
+static bool read_terms(struct line_reader *reader, const char *text, u64 *terms, u32 *count)
 {
-    static const char *const expected = "terms that do not fall, the first of them 1: \"1 1 2 3\"";
-    const char *text = "";
-    if (!take_quoted(reader, expected, &text))
-        return false;
-    *terms = scenario_alloc(reader->scenario, strlen(text) + 1, sizeof(u64));
-    *count = 0;
-    for (u64 last = 1;;) {
+    for (;;) {
         while (is_blank(*text))
             text++;
         if (*text == '\0')
             return true;
         u64 term;
+        u64 last = *count == 0 ? 1 : terms[*count - 1];
         bool number = read_digits(&text, &term);
         if (!number || (*text != '\0' && !is_blank(*text)) || term < last ||
             (*count == 0 && term != 1))
             return line_fail(reader, "the log is wrong at its entry %u, expected %s", *count + 1,
-                             expected);
-        (*terms)[(*count)++] = term;
-        last = term;
+                             terms_expected);
+        terms[(*count)++] = term;
     }
+}
+
+bool take_terms(struct line_reader *reader, u64 **terms, u32 *count)
+{
+    size_t size = 0;
+    for (u32 i = reader->at; i < reader->count && reader->words[i].quoted; i++)
+        size += strlen(reader->words[i].text);
+    *terms = scenario_alloc(reader->scenario, size + 1, sizeof(u64));
+    *count = 0;
+    do {
+        const char *text = "";
+        if (!take_quoted(reader, terms_expected, &text) || !read_terms(reader, text, *terms, count))
+            return false;
+    } while (reader->at < reader->count && reader->words[reader->at].quoted);
+    return true;
 }

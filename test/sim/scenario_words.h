@@ -69,7 +69,7 @@ WARN_UNUSED bool take_links(struct line_reader *reader, struct link_list *links)
 /* SERVERS -> SERVERS, and nothing less. */
 WARN_UNUSED bool take_directed_links(struct line_reader *reader, struct link_list *links);
 WARN_UNUSED bool take_message_kind(struct line_reader *reader, message_set *set);
-/* "1 1 2 3" in quotes: terms that do not fall. */
+/* "1 1 2 3" in quotes, or several of them: terms that do not fall. */
 WARN_UNUSED bool take_terms(struct line_reader *reader, u64 **terms, u32 *count);
 /* Complains about words that are left. */
 WARN_UNUSED bool take_end(struct line_reader *reader);

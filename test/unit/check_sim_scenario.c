@@ -77,6 +77,7 @@ START_TEST(head__takes_every_setting)
                                             "option segment-bytes 64KiB\n"
                                             "option x \"a b\"\n"
                                             "log 2 \"1 1 4\"\n"
+                                            "log 3 \"1\" \"2 \"*50 \"4\"\n"
                                             "term 7 6\n");
     ck_assert_uint_eq(scenario->servers, 5);
     ck_assert_uint_eq(scenario->spares, 2);
@@ -96,6 +97,9 @@ START_TEST(head__takes_every_setting)
     ck_assert_uint_eq(scenario->starts[1].term_count, 3);
     ck_assert_uint_eq(scenario->starts[1].terms[0], 1);
     ck_assert_uint_eq(scenario->starts[1].terms[2], 4);
+    ck_assert_uint_eq(scenario->starts[2].term_count, 52);
+    ck_assert_uint_eq(scenario->starts[2].terms[50], 2);
+    ck_assert_uint_eq(scenario->starts[2].terms[51], 4);
     ck_assert_uint_eq(scenario->starts[6].current_term, 6);
     scenario_destroy(scenario);
 }
