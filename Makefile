@@ -101,7 +101,7 @@ $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 LIBS_raftctl := -lhiredis
-LIBS_raftcheck := $(B)/librooms.a -ljansson
+LIBS_raftcheck := -ljansson
 $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
@@ -114,7 +114,8 @@ $(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B
 CHECK_LIBS := $(shell pkg-config --libs check 2>/dev/null)
 $(B)/test/unit/%: $(B)/test/unit/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
 	@echo "  LINK  $@"
-	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) $(CHECK_LIBS) -o $@
+LIBS_check_history_json := -ljansson
 # Tests of the simulator itself live in its world.
 $(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
 	@echo "  LINK  $@"
