@@ -29,8 +29,8 @@ struct member {
 };
 
 struct configuration {
-    u64 index;       /* of its entry; 0: none yet, and then nobody may campaign */
-    u32 count;       /* members, 0 .. SERVERS_MAX */
+    u64 index; /* of its entry; 0: none yet, and then nobody may campaign */
+    u32 count; /* members, 0 .. SERVERS_MAX */
     struct member members[SERVERS_MAX]; /* ascending by id */
     member_set voters;
     member_set voters_old; /* the set being left; 0: no change is going on */

@@ -19,8 +19,7 @@ enum {
 /* Whether the cluster id has 1 to 63 letters, digits, '.', '_' or '-'. */
 bool metadata_cluster_id_valid(const char *cluster_id);
 
-void metadata_slot_encode(const struct metadata *metadata, u64 version,
-                          u8 to[METADATA_SLOT_SIZE]);
+void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[METADATA_SLOT_SIZE]);
 /* `*why` is a static clause on failure. Errors: ERROR_CORRUPT, ERROR_MISMATCH (another version of
  * the format). */
 WARN_UNUSED enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata,

@@ -37,7 +37,7 @@ void preparer_deinit(struct preparer *preparer)
 }
 
 static void put_locked(struct preparer *preparer, struct vfs_file *file,
-                       const struct segment_info *info)
+                       const struct segment_info *info) REQUIRES(preparer->lock)
 {
     mutex_assert_held(&preparer->lock);
     if (preparer->count == preparer->capacity) {
@@ -65,6 +65,7 @@ static bool may_pass(enum error_code code)
 }
 
 static void attempt_failed_locked(struct preparer *preparer, const struct error *problem)
+    REQUIRES(preparer->lock)
 {
     mutex_assert_held(&preparer->lock);
     if (preparer->problem.code != problem->code)
@@ -78,7 +79,7 @@ static void attempt_failed_locked(struct preparer *preparer, const struct error 
 }
 
 /* Makes one segment. The lock is free meanwhile. */
-static void make_one_locked(struct preparer *preparer)
+static void make_one_locked(struct preparer *preparer) REQUIRES(preparer->lock)
 {
     struct segment_info info = {.id = preparer->next_id,
                                 .size = preparer->segment_bytes,

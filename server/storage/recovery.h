@@ -11,9 +11,9 @@
 
 /* Where the log ends, and what else was found. */
 struct recovered {
-    u64 first_segment; /* ids of the segments that are there */
-    u64 last_segment;  /* all behind tail.id are empty */
-    u64 disk_bytes;    /* of all segments */
+    u64 first_segment;        /* ids of the segments that are there */
+    u64 last_segment;         /* all behind tail.id are empty */
+    u64 disk_bytes;           /* of all segments */
     struct segment_info tail; /* the segment with the last batch */
     u64 tail_offset;          /* behind the last batch */
     u64 last_batch_offset;    /* in the tail segment */

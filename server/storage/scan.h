@@ -30,13 +30,13 @@ struct scan {
 
     /* What scan_next found. */
     u64 offset;
-    struct batch batch;   /* BATCH */
-    const u8 *data;       /* BATCH: header, records, trailer; borrowed until the next call */
-    bool header_valid;    /* TORN, DAMAGED: `batch` is what the header says */
+    struct batch batch; /* BATCH */
+    const u8 *data;     /* BATCH: header, records, trailer; borrowed until the next call */
+    bool header_valid;  /* TORN, DAMAGED: `batch` is what the header says */
     bool sequence_gap;
-    u64 used_end;         /* TORN, DAMAGED: behind the segment's last byte that is not zero */
-    u64 later_offset;     /* TORN, DAMAGED: of the next valid header with a higher sequence
-                             number behind it, 0: none */
+    u64 used_end;     /* TORN, DAMAGED: behind the segment's last byte that is not zero */
+    u64 later_offset; /* TORN, DAMAGED: of the next valid header with a higher sequence
+                         number behind it, 0: none */
     u64 later_sequence;
     char why[SCAN_WHY_SIZE]; /* TORN, DAMAGED */
 };

@@ -15,8 +15,8 @@ enum {
     BATCH_HEADER_SIZE = 64,
     BATCH_OVERHEAD = 2 * BATCH_HEADER_SIZE, /* beside records and their padding */
     BATCH_SIZE_MIN = BATCH_OVERHEAD + RECORD_HEADER_SIZE,
-    SECTOR_SIZE = 512,       /* no disk writes part of this many bytes */
-    SEGMENT_PATH_SIZE = 64,  /* "log/00000000000000000001.seg" with its NUL, and to spare */
+    SECTOR_SIZE = 512,         /* no disk writes part of this many bytes */
+    SEGMENT_PATH_SIZE = 64,    /* "log/00000000000000000001.seg" with its NUL, and to spare */
     WRITE_PIECE_SIZE = 1 << 20 /* zeros are written in pieces of this many bytes */
 };
 
@@ -84,10 +84,10 @@ WARN_UNUSED enum error_code segment_publish(struct vfs *vfs, u64 id, struct erro
 
 /* Counts whole blank sectors while pieces of a batch go by. */
 struct blank_count {
-    u64 offset;  /* of the next byte in the file */
-    u32 blank;   /* found so far */
-    bool whole;  /* the sector under way was seen from its first byte on */
-    bool zeros;  /* and has been zeros so far */
+    u64 offset; /* of the next byte in the file */
+    u32 blank;  /* found so far */
+    bool whole; /* the sector under way was seen from its first byte on */
+    bool zeros; /* and has been zeros so far */
 };
 
 void blank_count_init(struct blank_count *count, u64 offset);

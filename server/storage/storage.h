@@ -64,12 +64,11 @@ WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_o
  * before valid records is refused with a sentence that names file, offset and what to do.
  * Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
  * ERROR_MISMATCH, ERROR_IO. Blocks. Ownership: caller closes. */
-WARN_UNUSED enum error_code storage_open(struct vfs *vfs, const struct storage_options *options,
-                                         struct report *report,
-                                         void (*each)(void *context, const struct entry *entry,
-                                                      const u8 *record, u32 size),
-                                         void *context, struct storage_recovery *recovery,
-                                         struct storage **storage, struct error *error);
+WARN_UNUSED enum error_code
+storage_open(struct vfs *vfs, const struct storage_options *options, struct report *report,
+             void (*each)(void *context, const struct entry *entry, const u8 *record, u32 size),
+             void *context, struct storage_recovery *recovery, struct storage **storage,
+             struct error *error);
 
 /* Stops the job thread and closes the files. Syncs nothing: nothing is ever unsynced. */
 void storage_close(struct storage *storage);

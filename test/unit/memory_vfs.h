@@ -25,8 +25,8 @@ struct memory_content {
 };
 
 struct memory_inode {
-    char name[MEMORY_NAME_MAX];       /* now; "": removed */
-    char disk_name[MEMORY_NAME_MAX];  /* on the medium */
+    char name[MEMORY_NAME_MAX];      /* now; "": removed */
+    char disk_name[MEMORY_NAME_MAX]; /* on the medium */
     bool directory;
     struct memory_content now, disk;
 };
