@@ -14,6 +14,10 @@
 /* Every call hands in the hash: uthash itself never hashes. */
 #define HASH_FUNCTION(key, size, hash) UNREACHABLE()
 #include <uthash.h>
+/* How many items a bucket may hold before its table doubles. Each item behind the first costs a
+ * cache miss: with uthash's own 10 a GET at a million keys took half as long again. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 4U
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 

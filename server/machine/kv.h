@@ -35,7 +35,7 @@
     X(CAS, "cas", WRITE, 3, 3, 1)           \
     X(DBSIZE, "dbsize", READ, 0, 0, 0)      \
     X(SCAN, "scan", READ, 1, -1, 0)         \
-    X(FLUSHALL, "flushall", WRITE, 0, 1, 0)
+    X(FLUSHALL, "flushall", WRITE, 0, -1, 0)
 
 enum kv_command {
     KV_NONE = 0,

@@ -265,7 +265,9 @@ const char *kv_scan_options_parse(const struct kv_argument *arguments, u32 count
 
 const char *kv_flushall_parse(const struct kv_argument *arguments, u32 count)
 {
-    if (count == 0 || kv_word_is(&arguments[0], "async") || kv_word_is(&arguments[0], "sync"))
+    if (count == 0)
+        return NULL;
+    if (count == 1 && (kv_word_is(&arguments[0], "async") || kv_word_is(&arguments[0], "sync")))
         return NULL;
     return "ERR syntax error";
 }

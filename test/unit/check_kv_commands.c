@@ -108,7 +108,7 @@ START_TEST(kv_command_check__number_of_arguments)
         {"cas a b", ARITY("cas")},
         {"dbsize now", ARITY("dbsize")},
         {"scan", ARITY("scan")},
-        {"flushall sync sync", ARITY("flushall")},
+        {"flushall sync sync", "-ERR syntax error\r\n"},
         {"get a", ""},
         {"mset a 1 b 2", ""},
         {"del a b c", ""},
