@@ -64,6 +64,28 @@ static const struct config_key keys[] = {
      "how lines are printed: logfmt or json"},
 };
 
+/* Every address has one listener: a port given twice would be noticed late, and by one server only.
+ * (The same one under two names, "localhost" and "127.0.0.1", is found when it is bound.) */
+static enum error_code check_address(const struct configuration *configuration, const char *address,
+                                     struct error *error)
+{
+    const char *colon = strrchr(address, ':');
+    u64 port;
+    if (colon == NULL || colon == address || !quantity_parse_u64(colon + 1, &port) || port == 0 ||
+        port > 65535)
+        return error_set(error, ERROR_CONFIG, "\"%s\" is not HOST:PORT with a port of 1..65535",
+                         address);
+    for (u32 i = 0; i < configuration->count; i++) {
+        const struct member *member = &configuration->members[i];
+        if (strcmp(member->peer_address, address) == 0 ||
+            strcmp(member->client_address, address) == 0)
+            return error_set(error, ERROR_CONFIG,
+                             "\"%s\" is an address of server %u already; expected another", address,
+                             member->id);
+    }
+    return ERROR_NONE;
+}
+
 /* `server 1 127.0.0.1:7001 client=127.0.0.1:6001` */
 static enum error_code take_line(void *context, const struct config_key *key,
                                  const struct config_line *line, struct error *error)
@@ -74,20 +96,20 @@ static enum error_code take_line(void *context, const struct config_key *key,
     u64 id;
     if (line->count != 4 || !quantity_parse_u64(line->words[1], &id) || id == 0 || id > UINT32_MAX)
         return error_set(error, ERROR_CONFIG, "%s, with a number from 1 up", form);
+    const char *peer = line->words[2];
     const char *client = config_word_value(line->words[3], "client");
     if (client == NULL)
         return error_set(error, ERROR_CONFIG, "\"%s\" is not client=HOST:PORT; %s", line->words[3],
                          form);
-    const char *addresses[] = {line->words[2], client};
-    for (size_t i = 0; i < ARRAY_LENGTH(addresses); i++) {
-        const char *colon = strrchr(addresses[i], ':');
-        u64 port;
-        if (colon == NULL || colon == addresses[i] || !quantity_parse_u64(colon + 1, &port) ||
-            port == 0 || port > 65535)
-            return error_set(error, ERROR_CONFIG, "\"%s\" is not HOST:PORT with a port of 1..65535",
-                             addresses[i]);
-    }
-    return configuration_add(&values->configuration, (server_id)id, line->words[2], client, error);
+    enum error_code code = check_address(&values->configuration, peer, error);
+    if (code == ERROR_NONE)
+        code = check_address(&values->configuration, client, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (strcmp(peer, client) == 0)
+        return error_set(error, ERROR_CONFIG,
+                         "\"%s\" stands for peers and for clients; expected two addresses", peer);
+    return configuration_add(&values->configuration, (server_id)id, peer, client, error);
 }
 
 static const struct config_table table = {keys, ARRAY_LENGTH(keys), take_line};
