@@ -105,6 +105,8 @@ LIBS_raftcheck := -ljansson
 $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/libhistory.a $(B)/libworld.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
+# A tool may have more files in a folder of its name.
+$(B)/raftctl: $(call object,$(wildcard tools/raftctl/*.c))
 
 $(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
 	@echo "  LINK  $@"

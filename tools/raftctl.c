@@ -1,0 +1,229 @@
+/* raftctl.c - asks a running cluster about itself.
+ *
+ *     raftctl status       who leads, who follows, how far behind; waits for a leader if told to
+ *     raftctl servers      the servers of cluster.conf, one a line, for scripts
+ *
+ * It talks to the client ports like any other client and needs nothing else. A command is a row of
+ * `commands`, with options of its own; the options that say which cluster is meant are shared by
+ * all. What the commands do stands in tools/raftctl/. */
+#include <argp.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/raftctl/status.h"
+
+const char *argp_program_version = "mailraft 0.1.0";
+
+/* ---- small commands ---- */
+
+static enum error_code run_servers(struct raftctl *raftctl, struct error *error)
+{
+    const struct configuration *configuration = &raftctl->settings.values.configuration;
+    if (configuration->count == 0)
+        return error_set(error, ERROR_USAGE, "servers: reads cluster.conf, not -s");
+    for (u32 i = 0; i < configuration->count; i++) {
+        const struct member *member = &configuration->members[i];
+        printf("%u %s %s\n", member->id, member->peer_address, member->client_address);
+    }
+    return ERROR_NONE;
+}
+
+/* ---- options ---- */
+
+enum { OPTION_WAIT = 256 };
+
+static const struct argp_option common_options[] = {
+    {"config", 'c', "FILE", 0, "the cluster's configuration (default: cluster.conf)", 0},
+    {"server", 's', "HOST:PORT", 0, "ask this client port instead; may be repeated", 0},
+    {"timeout", 't', "TIME", 0, "how long to wait for a server's answer (default: 1s)", 0},
+    {0}};
+
+static const struct argp_option status_options[] = {
+    {"write-out", 'w', "FORMAT", 0, "table (default), or json: one object on one line", 0},
+    {"wait", OPTION_WAIT, "TIME", OPTION_ARG_OPTIONAL,
+     "ask again until a majority follows one leader, for TIME at most (default: 10s)", 0},
+    {0}};
+
+static void add_address(struct raftctl *raftctl, server_id id, const char *address,
+                        struct argp_state *state)
+{
+    const char *colon = strrchr(address, ':');
+    u64 port;
+    if (colon == NULL || colon == address || strlen(address) >= ADDRESS_SIZE ||
+        !quantity_parse_u64(colon + 1, &port) || port == 0 || port > 65535)
+        argp_error(state, "\"%.130s\": expected HOST:PORT, with a port of 1..65535", address);
+    if (raftctl->target_count == SERVERS_MAX)
+        argp_error(state, "more than %d servers", SERVERS_MAX);
+    struct target *target = &raftctl->targets[raftctl->target_count++];
+    target->id = id;
+    (void)snprintf(target->address, sizeof(target->address), "%s", address);
+}
+
+static u64 time_of(const char *text, const char *option, struct argp_state *state)
+{
+    u64 ns = 0;
+    if (!quantity_parse_duration(text, &ns) || ns > 3600 * NS_PER_S)
+        argp_error(state, "%s %s: expected a time up to 1h, such as 500ms or 10s", option, text);
+    return ns;
+}
+
+static error_t parse_common(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    switch (key) {
+    case 'c':
+        raftctl->config = value;
+        return 0;
+    case 's':
+        add_address(raftctl, 0, value, state);
+        return 0;
+    case 't':
+        raftctl->timeout_ns = time_of(value, "--timeout", state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp common_argp = {common_options, parse_common, NULL, NULL, NULL, NULL, NULL};
+static const struct argp_child children[] = {{&common_argp, 0, "Which cluster:", 1}, {0}};
+
+static error_t parse_status(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    switch (key) {
+    case 'w':
+        raftctl->json = strcmp(value, "json") == 0;
+        if (!raftctl->json && strcmp(value, "table") != 0)
+            argp_error(state, "-w %s: expected table or json", value);
+        return 0;
+    case OPTION_WAIT:
+        raftctl->wait = true;
+        raftctl->wait_ns = value == NULL ? 10 * NS_PER_S : time_of(value, "--wait", state);
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = raftctl;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_plain(int key, char *value, struct argp_state *state)
+{
+    (void)value;
+    if (key != ARGP_KEY_INIT)
+        return ARGP_ERR_UNKNOWN;
+    state->child_inputs[0] = state->input;
+    return 0;
+}
+
+struct command_row {
+    const char *name;
+    enum error_code (*run)(struct raftctl *raftctl, struct error *error);
+    struct argp argp;
+};
+
+static const struct command_row commands[] = {
+    {"status",
+     status_run,
+     {status_options, parse_status, NULL,
+      "Shows every server: its state and term, the leader it follows, its commit index, and, from "
+      "the leader, by how many entries it trails and when it was last heard of.\vExit status: 0 a "
+      "majority follows one leader; 69 not so; 64 wrong usage; 78 wrong configuration.",
+      children, NULL, NULL}},
+    {"servers",
+     run_servers,
+     {NULL, parse_plain, NULL,
+      "Prints the servers of the configuration: number, peer address, client address.", children,
+      NULL, NULL}},
+};
+
+struct choice {
+    struct raftctl *raftctl;
+    const struct command_row *command;
+    int first; /* position of the command's name in argv */
+};
+
+static error_t parse_main(int key, char *value, struct argp_state *state)
+{
+    struct choice *choice = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = choice->raftctl;
+        return 0;
+    case ARGP_KEY_ARG:
+        for (size_t i = 0; i < ARRAY_LENGTH(commands); i++) {
+            if (strcmp(commands[i].name, value) == 0)
+                choice->command = &commands[i];
+        }
+        if (choice->command == NULL)
+            argp_error(state, "unknown command \"%s\"", value);
+        choice->first = state->next - 1;
+        state->next = state->argc; /* the rest is the command's */
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "a command is missing: status or servers");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void parse_arguments(int argc, char **argv, struct choice *choice)
+{
+    static const struct argp argp = {
+        NULL,
+        parse_main,
+        "COMMAND [OPTION...]",
+        "Asks a running cluster about itself.\vCommands:\n"
+        "  status     who leads, who follows, how far behind (-w json, --wait)\n"
+        "  servers    the servers of the configuration, for scripts\n\n"
+        "\"raftctl COMMAND --help\" tells more.",
+        children,
+        NULL,
+        NULL};
+    argp_err_exit_status = error_exit_code(ERROR_USAGE);
+    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, choice);
+    static char name[64]; /* argp keeps it, for its messages */
+    (void)snprintf(name, sizeof(name), "raftctl %s", choice->command->name);
+    argv[choice->first] = name;
+    (void)argp_parse(&choice->command->argp, argc - choice->first, argv + choice->first, 0, NULL,
+                     choice->raftctl);
+}
+
+static enum error_code load(struct raftctl *raftctl, struct error *error)
+{
+    if (raftctl->target_count > 0 && raftctl->config == NULL)
+        return ERROR_NONE;
+    if (raftctl->target_count > 0)
+        return error_set(error, ERROR_USAGE, "either -c or -s, not both");
+    const char *path = raftctl->config != NULL ? raftctl->config : "cluster.conf";
+    enum error_code code = settings_load(&raftctl->settings, path, error);
+    const struct configuration *configuration = &raftctl->settings.values.configuration;
+    for (u32 i = 0; code == ERROR_NONE && i < configuration->count; i++) {
+        struct target *target = &raftctl->targets[raftctl->target_count++];
+        target->id = configuration->members[i].id;
+        memcpy(target->address, configuration->members[i].client_address, ADDRESS_SIZE);
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct raftctl raftctl = {.timeout_ns = NS_PER_S};
+    struct choice choice = {.raftctl = &raftctl};
+    struct error error = {0};
+    settings_init(&raftctl.settings);
+    parse_arguments(argc, argv, &choice);
+    enum error_code code = load(&raftctl, &error);
+    if (code == ERROR_NONE)
+        code = choice.command->run(&raftctl, &error);
+    (void)fflush(stdout);
+    if (code != ERROR_NONE)
+        fprintf(stderr, "raftctl: %s\n", error.text);
+    ask_forget(&raftctl);
+    settings_deinit(&raftctl.settings);
+    return error_exit_code(code);
+}

@@ -1,0 +1,58 @@
+/* ask.h - one question to all servers of a cluster at once, and what they answered.
+ *
+ * INFO raft goes to every client port; the slowest server is waited for, at most a timeout. What
+ * the keys of the answer mean is said in server/status.c. */
+#ifndef MAILRAFT_TOOLS_RAFTCTL_ASK_H
+#define MAILRAFT_TOOLS_RAFTCTL_ASK_H
+
+#include <hiredis/hiredis.h>
+
+#include "server/settings.h"
+
+enum { WORD_SIZE = 192 };
+
+/* One server: how to reach it, and what it said or why it said nothing. */
+struct target {
+    server_id id; /* as configured; 0: -s gave an address only */
+    char address[ADDRESS_SIZE];
+    redisContext *connection; /* NULL: not asked, or done */
+    bool sent;                /* the question has left completely */
+    char trouble[WORD_SIZE];  /* "": what follows is valid */
+    char *info;               /* lines "key:value\r\n"; owned; NULL: no answer */
+    server_id answered_id;
+    u64 term;
+    u64 commit;
+    server_id leader;
+    char state[16];
+};
+
+/* What the command line said, and the servers that it means. */
+struct raftctl {
+    const char *config; /* NULL: cluster.conf, if -s names no server */
+    u64 timeout_ns;
+    bool json;
+    bool wait;
+    u64 wait_ns;
+    struct settings settings;
+    struct target targets[SERVERS_MAX];
+    u32 target_count;
+};
+
+/* Asks every target, until all have answered or failed, or the time is up. Blocks. */
+void ask_all(struct raftctl *raftctl);
+/* Frees the answers. */
+void ask_forget(struct raftctl *raftctl);
+
+/* Whether the target answered, and is who it should be. */
+bool target_is_valid(const struct target *target);
+/* 0: neither configured nor told. */
+server_id target_known_id(const struct target *target);
+
+/* The value of a key in the server's own lines; "" when there is none. Returns `value`. */
+const char *info_value(const struct target *target, const char *key, char value[WORD_SIZE]);
+u64 info_number(const struct target *target, const char *key);
+/* The number behind "name=" in a value like "mode=pipeline,match=17"; false when it is not there.
+ */
+bool field_number(const char *value, const char *name, u64 *number);
+
+#endif

@@ -1,0 +1,202 @@
+/* status.c - see status.h. */
+#include "tools/raftctl/status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/clock.h"
+#include "common/text.h"
+
+enum { AGAIN_MS = 20 }; /* pause between two rounds of --wait */
+
+/* The one leader, as far as the answers show it. */
+struct verdict {
+    const struct target *leader; /* NULL: nobody leads */
+    u32 voters;
+    u32 following; /* voters that follow it in its term, itself included */
+    bool agreed;   /* they are a majority */
+};
+
+/* ---- who leads ---- */
+
+/* Whether the leader's own list of members calls this server a voter. */
+static bool is_voter(const struct target *leader, server_id id)
+{
+    char key[32];
+    char value[WORD_SIZE];
+    u64 voter = 0;
+    (void)snprintf(key, sizeof(key), "raft_member_%u", id);
+    return field_number(info_value(leader, key, value), "voter", &voter) && voter != 0;
+}
+
+static u32 count_voters(const struct target *leader)
+{
+    u32 count = 0;
+    for (const char *at = leader->info; (at = strstr(at, ",voter=1")) != NULL; at++)
+        count++;
+    return count;
+}
+
+static struct verdict judge(const struct raftctl *raftctl)
+{
+    struct verdict verdict = {0};
+    /* A deposed leader may not know it yet: the newest term counts. */
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        const struct target *target = &raftctl->targets[i];
+        if (target_is_valid(target) && strcmp(target->state, "leader") == 0 &&
+            (verdict.leader == NULL || target->term > verdict.leader->term))
+            verdict.leader = target;
+    }
+    if (verdict.leader == NULL)
+        return verdict;
+    verdict.voters = count_voters(verdict.leader);
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        const struct target *target = &raftctl->targets[i];
+        verdict.following += target_is_valid(target) && target->term == verdict.leader->term &&
+                             target->leader == verdict.leader->answered_id &&
+                             is_voter(verdict.leader, target->answered_id);
+    }
+    verdict.agreed = verdict.following * 2 > verdict.voters;
+    return verdict;
+}
+
+/* What the leader knows of a follower: how many entries it trails by, and how long ago it was heard
+ * of. False for the leader itself, and for strangers. */
+static bool progress_of(const struct verdict *verdict, const struct target *target, u64 *trails,
+                        u64 *contact_ms)
+{
+    if (verdict->leader == NULL)
+        return false;
+    char key[32];
+    char value[WORD_SIZE];
+    (void)snprintf(key, sizeof(key), "raft_peer_%u", target_known_id(target));
+    info_value(verdict->leader, key, value);
+    return field_number(value, "trails", trails) && field_number(value, "contact_ms", contact_ms);
+}
+
+/* ---- showing it ---- */
+
+static const char row_format[] = "%3s  %-*s  %-11s  %6s  %6s  %10s  %9s  %12s";
+
+static void print_row(const struct verdict *verdict, const struct target *target, int width)
+{
+    char id[24] = "?";
+    char term[24] = "-";
+    char leader[24] = "-";
+    char commit[24] = "-";
+    char trails[24] = "-";
+    char contact[24] = "-";
+    const char *state = target->info == NULL ? "unreachable" : "stranger";
+    if (target_known_id(target) != 0)
+        (void)snprintf(id, sizeof(id), "%u", target_known_id(target));
+    if (target_is_valid(target)) {
+        state = target->state;
+        (void)snprintf(term, sizeof(term), "%" PRIu64, target->term);
+        (void)snprintf(commit, sizeof(commit), "%" PRIu64, target->commit);
+        if (target->leader != 0)
+            (void)snprintf(leader, sizeof(leader), "%u", target->leader);
+    }
+    u64 count;
+    u64 ms;
+    if (progress_of(verdict, target, &count, &ms)) {
+        (void)snprintf(trails, sizeof(trails), "%" PRIu64, count);
+        if (ms < 1000)
+            (void)snprintf(contact, sizeof(contact), "%" PRIu64 "ms", ms);
+        else
+            (void)snprintf(contact, sizeof(contact), "%" PRIu64 ".%" PRIu64 "s", ms / 1000,
+                           ms % 1000 / 100);
+    }
+    printf(row_format, id, width, target->address, state, term, leader, commit, trails, contact);
+    printf("%s%s\n", target->trouble[0] != '\0' ? "  " : "", target->trouble);
+}
+
+static void print_table(const struct raftctl *raftctl, const struct verdict *verdict)
+{
+    int width = (int)strlen("address");
+    for (u32 i = 0; i < raftctl->target_count; i++)
+        width = (int)u64_max((u64)width, strlen(raftctl->targets[i].address));
+    printf(row_format, "id", width, "address", "state", "term", "leader", "commit", "trails by",
+           "last contact");
+    printf("\n");
+    for (u32 i = 0; i < raftctl->target_count; i++)
+        print_row(verdict, &raftctl->targets[i], width);
+    if (verdict->leader == NULL)
+        printf("\nno leader\n");
+    else
+        printf("\nserver %u leads in term %" PRIu64 "; %u of %u voters follow it%s\n",
+               verdict->leader->answered_id, verdict->leader->term, verdict->following,
+               verdict->voters, verdict->agreed ? "" : ", which is no majority");
+}
+
+static void print_json_string(const char *name, const char *value)
+{
+    char escaped[WORD_SIZE * TEXT_ESCAPE_FACTOR];
+    size_t size = text_escape(escaped, value, strnlen(value, WORD_SIZE));
+    printf("\"%s\":\"%.*s\"", name, (int)size, escaped);
+}
+
+static void print_json_target(const struct verdict *verdict, const struct target *target)
+{
+    printf("{\"id\":%u,", target_known_id(target));
+    print_json_string("address", target->address);
+    printf(",\"reachable\":%s,", target->info != NULL ? "true" : "false");
+    if (target_is_valid(target)) {
+        char digest[WORD_SIZE];
+        print_json_string("state", target->state);
+        printf(",\"term\":%" PRIu64 ",\"leader\":%u,\"commit\":%" PRIu64 ",\"applied\":%" PRIu64
+               ",\"last_index\":%" PRIu64 ",",
+               target->term, target->leader, target->commit,
+               info_number(target, "raft_last_applied"), info_number(target, "raft_last_index"));
+        print_json_string("machine_digest", info_value(target, "raft_machine_digest", digest));
+    } else {
+        print_json_string("trouble", target->trouble);
+    }
+    u64 trails;
+    u64 contact_ms;
+    if (progress_of(verdict, target, &trails, &contact_ms))
+        printf(",\"trails\":%" PRIu64 ",\"contact_ms\":%" PRIu64, trails, contact_ms);
+    printf("}");
+}
+
+/* One object on one line. What is not known is left out, and the leader is 0 when there is none. */
+static void print_json(const struct raftctl *raftctl, const struct verdict *verdict)
+{
+    printf("{\"leader\":%u,\"term\":%" PRIu64 ",\"voters\":%u,\"following\":%u,\"agreed\":%s,"
+           "\"servers\":[",
+           verdict->leader != NULL ? verdict->leader->answered_id : 0,
+           verdict->leader != NULL ? verdict->leader->term : 0, verdict->voters, verdict->following,
+           verdict->agreed ? "true" : "false");
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        if (i > 0)
+            printf(",");
+        print_json_target(verdict, &raftctl->targets[i]);
+    }
+    printf("]}\n");
+}
+
+/* ---- the command ---- */
+
+enum error_code status_run(struct raftctl *raftctl, struct error *error)
+{
+    u64 deadline_ns = clock_monotonic_ns() + raftctl->wait_ns;
+    struct verdict verdict;
+    for (;;) {
+        ask_all(raftctl);
+        verdict = judge(raftctl);
+        if (!raftctl->wait || verdict.agreed || clock_monotonic_ns() >= deadline_ns)
+            break;
+        struct timespec pause = {.tv_nsec = (long)(AGAIN_MS * NS_PER_MS)};
+        (void)nanosleep(&pause, NULL);
+    }
+    if (raftctl->json)
+        print_json(raftctl, &verdict);
+    else
+        print_table(raftctl, &verdict);
+    if (verdict.agreed)
+        return ERROR_NONE;
+    return error_set(error, ERROR_UNAVAILABLE,
+                     verdict.leader == NULL ? "there is no leader"
+                                            : "a majority does not follow the leader");
+}
