@@ -59,15 +59,18 @@ static member_set own_bit(const struct raft *raft)
 
 void election_begin_pre_vote(const struct raft *raft, struct election *election)
 {
-    *election = (struct election){.granted = own_bit(raft), .pre_vote = true};
+    *election = (struct election){
+        .granted = own_bit(raft), .first_call = raft->next_call, .pre_vote = true};
 }
 
+/* [Candidates 1, §5.2] The messages that follow are the caller's to send. */
 void election_begin(struct raft *raft, struct election *election, bool transfer)
 {
     ASSERT(raft_may_campaign(raft));
     adopt_term(raft, raft->current_term + 1);
     raft->voted_for = raft->self;
-    *election = (struct election){.granted = own_bit(raft), .transfer = transfer};
+    *election = (struct election){
+        .granted = own_bit(raft), .first_call = raft->next_call, .transfer = transfer};
 }
 
 void election_request(struct raft *raft, const struct election *election, server_id to,
@@ -86,8 +89,9 @@ void election_count(const struct raft *raft, struct election *election, const st
     enum message_kind kind =
         election->pre_vote ? MESSAGE_PRE_VOTE_REPLY : MESSAGE_REQUEST_VOTE_REPLY;
     int position = configuration_position(&raft->configuration, reply->from);
-    /* An answer to the pre-vote that led to this election, or of a server that is no member. */
-    if (reply->kind != kind || position < 0)
+    /* An answer to an earlier election (a pre-vote is tried again in the same term, and what was
+     * true at the first time need not be now), or of a server that is no member. */
+    if (reply->kind != kind || reply->call < election->first_call || position < 0)
         return;
     member_set bit = (member_set)1 << position;
     if (reply->as.vote_reply.granted)

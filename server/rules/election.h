@@ -14,8 +14,8 @@
 void election_answer_pre_vote(struct raft *raft, const struct message *request, bool hears_leader,
                               struct message *reply, const char **why);
 
-/* [RequestVote 1 and 2, §5.1, §5.2, §5.4.1] Fills the reply to a REQUEST_VOTE of the current term;
- * a granted vote is entered in `raft` and marked unsaved. */
+/* [RequestVote 2, §5.2] [RequestVote 2, §5.4.1] Fills the reply to a REQUEST_VOTE of the current
+ * term; a granted vote is entered in `raft` and marked unsaved. */
 void election_answer_vote(struct raft *raft, const struct message *request, struct message *reply,
                           const char **why);
 
@@ -24,6 +24,7 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
 struct election {
     member_set granted; /* by position in the configuration */
     member_set refused;
+    u64 first_call; /* answers to calls before this one belong to an earlier election */
     bool pre_vote; /* asks whether it would win, in the term after the current one */
     bool transfer; /* leadership was handed over: no pre-vote, stickiness put aside */
 };
@@ -38,8 +39,8 @@ void election_begin(struct raft *raft, struct election *election, bool transfer)
 void election_request(struct raft *raft, const struct election *election, server_id to,
                       struct message *request);
 
-/* Counts an answer of this election (same kind, current term); repeated ones count once. A vote
- * counts when it was granted by a voter; others change nothing. */
+/* Counts an answer of this election (same kind, current term, one of its calls); repeated ones
+ * count once. A vote counts when it was granted by a voter; others change nothing. */
 void election_count(const struct raft *raft, struct election *election, const struct message *reply);
 
 /* [Candidates 2, §5.2] Whether a quorum has said yes. */
