@@ -34,9 +34,10 @@ static bool next_record(struct record_walk *walk, struct entry *entry, struct sp
     return true;
 }
 
-/* [AppendEntries 3 and 4, §5.3] Finds what is new. Entries that the log already holds are left
- * alone: a message that was late or sent twice must not undo what came after it. Returns false when
- * the message contradicts what is committed, or is of a kind this version does not know. */
+/* [AppendEntries 3, §5.3] [AppendEntries 4, §5.3] Finds what is new. Entries that the log already
+ * holds are left alone: a message that was late or sent twice must not undo what came after it.
+ * Returns false when the message contradicts what is committed, or is of a kind this version does
+ * not know. */
 static bool plan_append(const struct raft *raft, const struct message *request,
                         struct append_plan *plan, const char **why)
 {
@@ -111,7 +112,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
                     struct message *reply, const char **why)
 {
     const struct append_request *append = &request->as.append_request;
-    ASSERT(request->term == raft->current_term); /* [AppendEntries 1] was check_term's */
+    ASSERT(request->term == raft->current_term); /* [AppendEntries 1, §5.1] was check_term's */
     if (request->from == raft->self ||
         (raft->leader != SERVER_NONE && raft->leader != request->from)) {
         *why = "a second leader of the same term";

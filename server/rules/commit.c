@@ -33,7 +33,7 @@ u64 reads_confirmed_round(const struct raft *raft, const struct leadership *lead
     return quorum_value(&raft->configuration, rounds);
 }
 
-/* [Leaders 5, §8] The round that is going on may have been answered by a server that voted for
+/* [Leaders: reads, §8] The round that is going on may have been answered by a server that voted for
  * another leader before the read came; only the next one shows that this server leads still. */
 u64 reads_begin(struct leadership *leadership)
 {
@@ -41,8 +41,8 @@ u64 reads_begin(struct leadership *leadership)
     return leadership->round + 1;
 }
 
-/* [Leaders 5, §8] A new leader does not know which entries are committed until one of its own is;
- * the entries its predecessor answered for lie before that one. */
+/* [Leaders: reads, §8] A new leader does not know which entries are committed until one of its own
+ * is; the entries its predecessor answered for lie before that one. */
 u64 reads_index(const struct raft *raft, const struct leadership *leadership, bool after_write)
 {
     u64 index = u64_max(raft->commit_index, leadership->first_index);

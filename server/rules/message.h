@@ -55,8 +55,8 @@ struct append_request {
 
 enum append_result {
     APPEND_ACCEPTED = 1,
-    APPEND_REFUSED_TERM = 2,     /* [AppendEntries 1] the sender's term is over */
-    APPEND_REFUSED_CONFLICT = 3, /* [AppendEntries 2] no entry at prev with that term */
+    APPEND_REFUSED_TERM = 2,     /* [AppendEntries 1, §5.1] the sender's term is over */
+    APPEND_REFUSED_CONFLICT = 3, /* [AppendEntries 2, §5.3] no entry at prev with that term */
     APPEND_REFUSED_SPACE = 4     /* no room on disk; says nothing about the logs */
 };
 

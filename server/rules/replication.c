@@ -48,6 +48,7 @@ void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_
     leadership->uncommitted_bytes += RECORD_HEADER_SIZE;
 }
 
+/* [Leaders 2, §5.3] Its answer waits until the entry is applied. */
 u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8 *command, u32 size,
                       u64 wall_ns)
 {
@@ -137,6 +138,8 @@ static enum replicate_verdict send_probe(struct raft *raft, struct leadership *l
     return REPLICATE_SEND;
 }
 
+/* [Leaders 1, §5.2] "Repeat during idle periods to prevent election timeouts": `due` is that
+ * repetition, and the very first message. */
 enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,
                                  struct progress *progress, u64 now_ns, struct message *message)
 {

@@ -67,7 +67,7 @@ struct leadership {
     u32 count;
 };
 
-/* [Leaders 1, §5.2, §8] and "Volatile state on leaders": next_index = last + 1, match_index = 0,
+/* [Leaders 1, §8] and "Volatile state on leaders": next_index = last + 1, match_index = 0,
  * and a no-op of the new term is appended. */
 void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_ns, u64 wall_ns);
 
@@ -88,7 +88,7 @@ enum replicate_verdict {
     REPLICATE_READ     /* entries from progress->next_index on are wanted from the disk */
 };
 
-/* [Leaders 1 and 3, §5.3] What to send one peer now; call again until it is NOTHING (or READ, after
+/* [Leaders 1, §5.2] [Leaders 3, §5.3] What to send one peer now; call again until it is NOTHING (or READ, after
  * which `reading` is set and only heartbeats follow until replicate_read_done). A heartbeat is due
  * when nothing was sent for heartbeat_ns, or a round is due. */
 enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,

@@ -17,7 +17,6 @@ START_TEST(append_entries__older_term_is_refused)
     ck_assert_int_eq(check_term(&raft, &message, false), TERM_STALE);
     struct message reply;
     raft_refuse(&raft, &message, &reply);
-    /* [AppendEntries 1, §5.1] [AppendEntries 1] */
     ck_assert_int_eq(reply.as.append_reply.result, APPEND_REFUSED_TERM);
     ck_assert_uint_eq(reply.term, 2);
     ck_assert_uint_eq(reply.call, message.call);
@@ -53,6 +52,7 @@ START_TEST(append_entries__other_term_at_prev_names_that_term_and_its_first_inde
 }
 END_TEST
 
+/* [Followers 2, §5.2] */
 START_TEST(append_entries__a_conflict_still_recognises_the_leader)
 {
     raft_of(&raft, 3, 1, "1");
@@ -64,7 +64,7 @@ START_TEST(append_entries__a_conflict_still_recognises_the_leader)
 }
 END_TEST
 
-/* ---- [AppendEntries 3, §5.3] [AppendEntries 3 and 4, §5.3] ---- */
+/* ---- [AppendEntries 3, §5.3] ---- */
 
 START_TEST(append_entries__conflict_truncates_from_there)
 {
