@@ -2,9 +2,49 @@
 #include "server/storage/scan.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 enum { READ_AHEAD = 1 << 20, SEARCH_PIECE = 1 << 16 };
+
+/* The segment cannot be read at all: says so in `error`, and where and why in `scan`. */
+static enum error_code refuse_segment(struct scan *scan, enum error_code code, u64 offset,
+                                      const char *format, ...) PRINTF_LIKE(4, 5);
+
+static enum error_code refuse_segment(struct scan *scan, enum error_code code, u64 offset,
+                                      const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(scan->why, sizeof(scan->why), format, arguments);
+    va_end(arguments);
+    scan->offset = offset;
+    return code;
+}
+
+static enum error_code check_header(struct scan *scan, u64 id, struct error *error)
+{
+    u64 file_size = scan->window.file_size;
+    if (file_size < SEGMENT_HEADER_SIZE)
+        return refuse_segment(scan, ERROR_CORRUPT, file_size,
+                              "the file ends here, which is within its header");
+    const u8 *header;
+    enum error_code code = window_get(&scan->window, 0, SEGMENT_HEADER_SIZE, &header, error);
+    if (code != ERROR_NONE)
+        return code;
+    const char *why;
+    code = segment_header_decode(header, &scan->info, &why);
+    if (code != ERROR_NONE)
+        return refuse_segment(scan, code, 0, "%s", why);
+    if (scan->info.id != id)
+        return refuse_segment(scan, ERROR_CORRUPT, 0, "the header is that of segment %" PRIu64,
+                              scan->info.id);
+    if (scan->info.size != file_size)
+        return refuse_segment(scan, ERROR_CORRUPT, file_size,
+                              "the file ends here, but its header says %" PRIu64 " bytes",
+                              scan->info.size);
+    return ERROR_NONE;
+}
 
 enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequence,
                           struct error *error)
@@ -16,29 +56,10 @@ enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequen
         code = window_init(&scan->window, scan->file, scan->path, READ_AHEAD, error);
     if (code != ERROR_NONE)
         return code;
-    u64 file_size = scan->window.file_size;
-    if (file_size < SEGMENT_HEADER_SIZE)
-        return error_set(error, ERROR_CORRUPT,
-                         "%s: offset 0: the file has %" PRIu64 " bytes, less than a header",
-                         scan->path, file_size);
-    const u8 *header;
-    code = window_get(&scan->window, 0, SEGMENT_HEADER_SIZE, &header, error);
-    if (code != ERROR_NONE)
-        return code;
-    const char *why;
-    code = segment_header_decode(header, &scan->info, &why);
-    if (code != ERROR_NONE)
-        return error_set(error, code, "%s: offset 0: %s", scan->path, why);
-    if (scan->info.id != id)
-        return error_set(error, ERROR_CORRUPT,
-                         "%s: offset 0: the header is that of segment %" PRIu64, scan->path,
-                         scan->info.id);
-    if (scan->info.size != file_size)
-        return error_set(error, ERROR_CORRUPT,
-                         "%s: offset %" PRIu64 ": the file ends here, but its header says %" PRIu64
-                         " bytes",
-                         scan->path, file_size, scan->info.size);
-    return ERROR_NONE;
+    code = check_header(scan, id, error);
+    if (code == ERROR_CORRUPT || code == ERROR_MISMATCH)
+        error_set(error, code, "%s: offset %" PRIu64 ": %s", scan->path, scan->offset, scan->why);
+    return code;
 }
 
 void scan_close(struct scan *scan)

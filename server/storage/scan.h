@@ -38,11 +38,12 @@ struct scan {
     u64 later_offset; /* TORN, DAMAGED: of the next valid header with a higher sequence
                          number behind it, 0: none */
     u64 later_sequence;
-    char why[SCAN_WHY_SIZE]; /* TORN, DAMAGED */
+    char why[SCAN_WHY_SIZE]; /* TORN, DAMAGED: a clause without place */
 };
 
 /* Opens segment `id` and reads its header. `sequence`: see above. The caller closes also after an
- * error. Errors: ERROR_CORRUPT and ERROR_MISMATCH with path and offset, ERROR_MISSING, ERROR_IO. */
+ * error. Errors: ERROR_CORRUPT and ERROR_MISMATCH, after which `offset` and `why` say what is wrong;
+ * ERROR_MISSING, ERROR_IO. */
 WARN_UNUSED enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequence,
                                       struct error *error);
 void scan_close(struct scan *scan);
