@@ -31,7 +31,7 @@ static enum error_code run_servers(struct raftctl *raftctl, struct error *error)
 
 /* ---- options ---- */
 
-enum { OPTION_WAIT = 256 };
+enum { OPTION_WAIT = 256, OPTION_WITH };
 
 static const struct argp_option common_options[] = {
     {"config", 'c', "FILE", 0, "the cluster's configuration (default: cluster.conf)", 0},
@@ -43,6 +43,7 @@ static const struct argp_option status_options[] = {
     {"write-out", 'w', "FORMAT", 0, "table (default), or json: one object on one line", 0},
     {"wait", OPTION_WAIT, "TIME", OPTION_ARG_OPTIONAL,
      "ask again until a majority follows one leader, for TIME at most (default: 10s)", 0},
+    {"with", OPTION_WITH, "N", 0, "server N must follow it too; may be repeated", 0},
     {0}};
 
 static void add_address(struct raftctl *raftctl, server_id id, const char *address,
@@ -89,6 +90,16 @@ static error_t parse_common(int key, char *value, struct argp_state *state)
 static const struct argp common_argp = {common_options, parse_common, NULL, NULL, NULL, NULL, NULL};
 static const struct argp_child children[] = {{&common_argp, 0, "Which cluster:", 1}, {0}};
 
+static void add_with(struct raftctl *raftctl, const char *text, struct argp_state *state)
+{
+    u64 id = 0;
+    if (!quantity_parse_u64(text, &id) || id == 0 || id > UINT32_MAX)
+        argp_error(state, "--with %s: expected the number of a server", text);
+    if (raftctl->with_count == SERVERS_MAX)
+        argp_error(state, "more than %d servers", SERVERS_MAX);
+    raftctl->with[raftctl->with_count++] = (server_id)id;
+}
+
 static error_t parse_status(int key, char *value, struct argp_state *state)
 {
     struct raftctl *raftctl = state->input;
@@ -101,6 +112,9 @@ static error_t parse_status(int key, char *value, struct argp_state *state)
     case OPTION_WAIT:
         raftctl->wait = true;
         raftctl->wait_ns = value == NULL ? 10 * NS_PER_S : time_of(value, "--wait", state);
+        return 0;
+    case OPTION_WITH:
+        add_with(raftctl, value, state);
         return 0;
     case ARGP_KEY_INIT:
         state->child_inputs[0] = raftctl;
@@ -131,7 +145,8 @@ static const struct command_row commands[] = {
      {status_options, parse_status, NULL,
       "Shows every server: its state and term, the leader it follows, its commit index, and, from "
       "the leader, by how many entries it trails and when it was last heard of.\vExit status: 0 a "
-      "majority follows one leader; 69 not so; 64 wrong usage; 78 wrong configuration.",
+      "majority follows one leader; 69 not so, or one of --with does not; 64 wrong usage; 78 wrong "
+      "configuration.",
       children, NULL, NULL}},
     {"servers",
      run_servers,

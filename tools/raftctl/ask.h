@@ -33,6 +33,8 @@ struct raftctl {
     bool json;
     bool wait;
     u64 wait_ns;
+    server_id with[SERVERS_MAX]; /* must follow too, before --wait is content */
+    u32 with_count;
     struct settings settings;
     struct target targets[SERVERS_MAX];
     u32 target_count;

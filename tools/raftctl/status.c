@@ -15,8 +15,9 @@ enum { AGAIN_MS = 20 }; /* pause between two rounds of --wait */
 struct verdict {
     const struct target *leader; /* NULL: nobody leads */
     u32 voters;
-    u32 following; /* voters that follow it in its term, itself included */
-    bool agreed;   /* they are a majority */
+    u32 following;     /* voters that follow it in its term, itself included */
+    bool agreed;       /* they are a majority */
+    server_id missing; /* one of --with that does not follow; 0: none */
 };
 
 /* ---- who leads ---- */
@@ -39,6 +40,22 @@ static u32 count_voters(const struct target *leader)
     return count;
 }
 
+static bool follows(const struct target *target, const struct target *leader)
+{
+    return target_is_valid(target) && target->term == leader->term &&
+           target->leader == leader->answered_id;
+}
+
+static bool server_follows(const struct raftctl *raftctl, server_id id, const struct target *leader)
+{
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        const struct target *target = &raftctl->targets[i];
+        if (target_known_id(target) == id && follows(target, leader))
+            return true;
+    }
+    return false;
+}
+
 static struct verdict judge(const struct raftctl *raftctl)
 {
     struct verdict verdict = {0};
@@ -54,9 +71,12 @@ static struct verdict judge(const struct raftctl *raftctl)
     verdict.voters = count_voters(verdict.leader);
     for (u32 i = 0; i < raftctl->target_count; i++) {
         const struct target *target = &raftctl->targets[i];
-        verdict.following += target_is_valid(target) && target->term == verdict.leader->term &&
-                             target->leader == verdict.leader->answered_id &&
-                             is_voter(verdict.leader, target->answered_id);
+        verdict.following +=
+            follows(target, verdict.leader) && is_voter(verdict.leader, target->answered_id);
+    }
+    for (u32 i = 0; i < raftctl->with_count; i++) {
+        if (!server_follows(raftctl, raftctl->with[i], verdict.leader))
+            verdict.missing = raftctl->with[i];
     }
     verdict.agreed = verdict.following * 2 > verdict.voters;
     return verdict;
@@ -185,7 +205,8 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
     for (;;) {
         ask_all(raftctl);
         verdict = judge(raftctl);
-        if (!raftctl->wait || verdict.agreed || clock_monotonic_ns() >= deadline_ns)
+        bool content = verdict.agreed && verdict.missing == 0;
+        if (!raftctl->wait || content || clock_monotonic_ns() >= deadline_ns)
             break;
         struct timespec pause = {.tv_nsec = (long)(AGAIN_MS * NS_PER_MS)};
         (void)nanosleep(&pause, NULL);
@@ -194,6 +215,9 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
         print_json(raftctl, &verdict);
     else
         print_table(raftctl, &verdict);
+    if (verdict.agreed && verdict.missing != 0)
+        return error_set(error, ERROR_UNAVAILABLE, "server %u does not follow the leader",
+                         verdict.missing);
     if (verdict.agreed)
         return ERROR_NONE;
     return error_set(error, ERROR_UNAVAILABLE,
