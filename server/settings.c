@@ -144,6 +144,10 @@ static enum error_code check(const struct settings_values *values, struct error 
         return error_set(error, ERROR_CONFIG,
                          "segment-bytes must exceed client-input-bytes by 64KiB, or the largest "
                          "command would not fit into a file of the log");
+    if (values->segment_bytes < values->message_bytes + 64 * KIB)
+        return error_set(error, ERROR_CONFIG,
+                         "segment-bytes must exceed message-bytes by 64KiB, or a follower could "
+                         "never take in a full message");
     if (values->peer_queue_bytes < values->window_bytes + values->message_bytes)
         return error_set(error, ERROR_CONFIG,
                          "peer-queue-bytes must be at least window-bytes and message-bytes "
