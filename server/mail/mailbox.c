@@ -125,7 +125,8 @@ bool mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 deadli
 {
     mutex_lock(&mailbox->lock);
     bool in_time = true;
-    while (in_time && mail_pile_is_empty(&mailbox->pile) && !mailbox->closed) {
+    while (in_time && mail_pile_is_empty(pile) && mail_pile_is_empty(&mailbox->pile) &&
+           !mailbox->closed) {
         mailbox->reader_sleeps = true;
         in_time = condition_wait_until(&mailbox->arrived, &mailbox->lock, deadline_ns);
     }

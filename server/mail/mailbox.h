@@ -41,7 +41,8 @@ bool mailbox_post(struct mailbox *mailbox, struct mail *mail);
 WARN_UNUSED bool mailbox_try_post(struct mailbox *mailbox, struct mail *mail);
 
 /* Waits until there is mail, or clock_monotonic_ns() has reached `deadline_ns`, or the mailbox is
- * closed; then moves all mail under `pile`. Returns whether the deadline had passed when the box
+ * closed, but not at all while `pile` holds mail that was left on it; then moves all mail under
+ * `pile`. Returns whether the deadline had passed when the box
  * was emptied: everything that came before it is on the pile now, and only when that has been read
  * without effect may the caller act on the deadline. Thread: the one reader. Blocks. */
 bool mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 deadline_ns);

@@ -161,6 +161,20 @@ START_TEST(mailbox_collect__far_deadline_has_not_passed)
 }
 END_TEST
 
+START_TEST(mailbox_collect__does_not_wait_while_mail_is_left_on_the_pile)
+{
+    struct mailbox mailbox;
+    mailbox_init(&mailbox, ROOMY, ROOMY);
+    struct mail_pile pile = {0};
+    mail_pile_put(&pile, mail_create(MAIL_STOP));
+    ck_assert(!mailbox_collect(&mailbox, &pile, UINT64_MAX)); /* would wait for ever */
+    ck_assert_uint_eq(pile_count(&pile), 1);
+    ck_assert(mailbox_collect(&mailbox, &pile, 1));
+    mail_pile_clear(&pile);
+    mailbox_deinit(&mailbox);
+}
+END_TEST
+
 START_TEST(mailbox_close__refuses_mail_and_keeps_what_is_inside)
 {
     stopped_commands = 0;
@@ -395,6 +409,7 @@ UNIT_MAIN("mailbox", mailbox_post__keeps_the_order, mailbox_try_post__budgets_ar
           mailbox_try_post__one_letter_always_fits_into_an_empty_budget,
           mailbox_collect__a_deadline_that_has_passed_still_brings_the_mail,
           mailbox_collect__waits_until_the_deadline, mailbox_collect__far_deadline_has_not_passed,
+          mailbox_collect__does_not_wait_while_mail_is_left_on_the_pile,
           mailbox_close__refuses_mail_and_keeps_what_is_inside,
           mailbox_deinit__destroys_what_is_left,
           mailbox_collect__many_posters_lose_nothing_and_keep_their_order,
