@@ -316,6 +316,7 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
 {
     u32 notice = NOTICE_NONE;
     mutex_lock(&connection->lock);
+    ASSERT(number - connection->first < connection->end - connection->first);
     note_answer_locked(connection, class, size);
     struct place *place = place_at(connection, number);
     if (connection->closed)

@@ -1,8 +1,10 @@
 /* check_clients.c - the client port over real sockets, with a server of a few lines behind it: a
  * thread that carries out commands on a machine of its own, and that can be made to hold them,
  * to answer them backwards, to refuse them and to redirect. */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -241,16 +243,21 @@ static struct rig *rig_create_usual(void)
 
 /* ---- a client ---- */
 
-static int dial(struct rig *rig)
+static void dial_with(struct rig *rig, int fd)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval patience = {.tv_sec = SECONDS_MAX};
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_port = htons(clients_port(rig->clients)),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    ck_assert_int_ge(fd, 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     ck_assert_int_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+}
+
+static int dial(struct rig *rig)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    dial_with(rig, fd);
     return fd;
 }
 
@@ -320,6 +327,38 @@ static void ask(int fd, const char *request, const char *answer)
     say(fd, request);
     expect(fd, answer);
 }
+
+/* ---- opening ---- */
+
+static enum error_code open_at(struct rig *rig, const char *address, struct error *error)
+{
+    struct clients *clients = NULL;
+    struct clients_options options = {.configuration = &rig->configuration,
+                                      .listen_address = address,
+                                      .connections_max = 1,
+                                      .input_bytes_max = MIB,
+                                      .output_bytes_max = MIB,
+                                      .arguments_max = 16};
+    error_clear(error);
+    enum error_code code = clients_create(&options, &rig->slot, &rig->report, &clients, error);
+    if (code == ERROR_NONE)
+        clients_destroy(clients);
+    return code;
+}
+
+START_TEST(create__says_what_is_wrong_with_the_address)
+{
+    struct rig *rig = rig_create_usual();
+    struct error error;
+    char taken[32];
+    (void)snprintf(taken, sizeof(taken), "127.0.0.1:%u", clients_port(rig->clients));
+    ck_assert_int_eq(open_at(rig, taken, &error), ERROR_UNAVAILABLE);
+    ck_assert_ptr_nonnull(strstr(error.text, taken));
+    ck_assert_int_eq(open_at(rig, "no such host:0", &error), ERROR_CONFIG);
+    ck_assert_int_eq(open_at(rig, "127.0.0.1:0", &error), ERROR_NONE);
+    rig_destroy(rig);
+}
+END_TEST
 
 /* ---- answers of the port's own ---- */
 
@@ -750,6 +789,31 @@ START_TEST(bounds__too_many_clients)
 }
 END_TEST
 
+START_TEST(bounds__no_descriptor_left)
+{
+    struct rig *rig = rig_create_usual();
+    struct rlimit before;
+    int first = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int second = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int lowest_free = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    close(lowest_free);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)lowest_free, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    dial_with(rig, first);
+    expect(first, "-ERR max number of clients reached\r\n");
+    dial_with(rig, second);
+    expect(second, "-ERR max number of clients reached\r\n");
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    expect_end(first);
+    expect_end(second);
+    int third = dial(rig);
+    ask(third, "PING\r\n", "+PONG\r\n");
+    close(third);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(bounds__a_thousand_connections)
 {
     enum { COUNT = 1000 };
@@ -794,6 +858,21 @@ START_TEST(end__answers_to_closed_connections_are_dropped)
     }
     ask(other, "DBSIZE\r\n", ":0\r\n");
     close(other);
+    rig_destroy(rig);
+}
+END_TEST
+
+START_TEST(end__quit_waits_for_answers)
+{
+    struct rig *rig = rig_create_usual();
+    int fd = dial(rig);
+    rig_set(rig, &rig->held, true);
+    say(fd, "GET k\r\nQUIT\r\nSET k 1\r\n");
+    rig_wait_posted(rig, 1);
+    rig_set(rig, &rig->held, false);
+    expect(fd, "$-1\r\n+OK\r\n");
+    expect_end(fd);
+    ck_assert_uint_eq(rig_posted(rig), 1);
     rig_destroy(rig);
 }
 END_TEST
@@ -941,15 +1020,16 @@ START_TEST(settings__config)
 }
 END_TEST
 
-UNIT_MAIN("clients", local__connection_commands, local__client, local__client_reply, local__hello,
-          local__command, machine__resp2, machine__refused_commands_are_not_posted,
-          machine__large_value, machine__full_mailbox_answers_busy,
-          order__answers_have_the_order_of_the_commands, order__write_waits_for_reads,
-          order__long_pipeline_of_reads_and_writes, input__every_split_gives_the_same_answers,
-          input__byte_by_byte, input__protocol_errors_end_the_connection,
-          input__half_closed_client_gets_its_answers, bounds__idle_connection_is_small,
-          bounds__commands_under_way, bounds__slow_reader, bounds__too_many_clients,
-          bounds__a_thousand_connections, end__answers_to_closed_connections_are_dropped,
+UNIT_MAIN("clients", create__says_what_is_wrong_with_the_address, local__connection_commands,
+          local__client, local__client_reply, local__hello, local__command, machine__resp2,
+          machine__refused_commands_are_not_posted, machine__large_value,
+          machine__full_mailbox_answers_busy, order__answers_have_the_order_of_the_commands,
+          order__write_waits_for_reads, order__long_pipeline_of_reads_and_writes,
+          input__every_split_gives_the_same_answers, input__byte_by_byte,
+          input__protocol_errors_end_the_connection, input__half_closed_client_gets_its_answers,
+          bounds__idle_connection_is_small, bounds__commands_under_way, bounds__slow_reader,
+          bounds__too_many_clients, bounds__no_descriptor_left, bounds__a_thousand_connections,
+          end__quit_waits_for_answers, end__answers_to_closed_connections_are_dropped,
           end__stop_lets_answers_out, end__commands_left_are_answered, cluster__slots_of_keys,
           cluster__redirect, cluster__one_shard_whose_master_is_the_leader,
           status__info_and_raft_status, settings__config)
