@@ -7,6 +7,7 @@
  *          and the vote are those of before. In the second this server has voted for itself.
  * Lives here: the votes counted, and the deadline. */
 #include "common/clock.h"
+#include "server/act.h"
 #include "server/per_state/per_state.h"
 
 struct candidate {
@@ -14,41 +15,10 @@ struct candidate {
     u64 deadline_ns; /* [Candidates 4]: a new election then */
 };
 
-static void request_votes(struct server *server, const struct candidate *self)
+/* [Candidates 1, §5.2] Reset the election timer, at the pre-vote and at the election itself. */
+static void reset_timer(struct server *server, struct candidate *self)
 {
-    const struct configuration *configuration = &server->raft.configuration;
-    for (u32 position = 0; position < configuration->count; position++) {
-        server_id id = configuration->members[position].id;
-        if (id == server->raft.self || !configuration_is_voter(configuration, id))
-            continue;
-        struct message request;
-        election_request(&server->raft, &self->election, id, &request);
-        server_put(server, &request);
-    }
-}
-
-/* [Candidates 1, §5.2] */
-static void begin_election(struct server *server, struct candidate *self, bool handed_over)
-{
-    election_begin(&server->raft, &self->election, handed_over);
-    server->elections++;
     self->deadline_ns = server_election_deadline_ns(server, clock_monotonic_ns());
-    request_votes(server, self);
-}
-
-static void begin(struct server *server, struct candidate *self)
-{
-    bool handed_over = server->handed_over;
-    server->handed_over = false;
-    server->raft.leader = SERVER_NONE;
-    server->raft.leader_heard_ns = 0;
-    if (handed_over) {
-        begin_election(server, self, true);
-        return;
-    }
-    election_begin_pre_vote(&server->raft, &self->election);
-    self->deadline_ns = server_election_deadline_ns(server, clock_monotonic_ns());
-    request_votes(server, self);
 }
 
 static enum raft_state leave(struct server *server, enum raft_state next, const char *why)
@@ -58,43 +28,11 @@ static enum raft_state leave(struct server *server, enum raft_state next, const 
     return next;
 }
 
-/* A candidate hears no leader, so it answers others' pre-votes by their logs alone; its vote of
- * this term it has given to itself. */
-static void answer_vote(struct server *server, const struct message *request)
-{
-    struct message reply;
-    const char *why;
-    if (request->kind == MESSAGE_PRE_VOTE)
-        election_answer_pre_vote(&server->raft, request, false, &reply, &why);
-    else
-        election_answer_vote(&server->raft, request, &reply, &why);
-    server_put(server, &reply);
-}
-
 static void take_commands(struct server *server, struct command_list *commands)
 {
     struct command *command;
-    while ((command = command_list_take(commands)) != NULL) {
-        if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
-            server_answer_local(server, NULL, command);
-        else
-            server_park(server, command);
-    }
-}
-
-/* A request to a server that was not connected went nowhere: now there is a way. */
-static void connected(struct server *server, const struct candidate *self, server_id peer)
-{
-    const struct configuration *configuration = &server->raft.configuration;
-    int position = configuration_position(configuration, peer);
-    if (position < 0 || !configuration_is_voter(configuration, peer))
-        return;
-    member_set answered = self->election.granted | self->election.refused;
-    if ((answered >> position & 1) != 0)
-        return;
-    struct message request;
-    election_request(&server->raft, &self->election, peer, &request);
-    server_put(server, &request);
+    while ((command = command_list_take(commands)) != NULL)
+        act_hold_command(server, command);
 }
 
 /* What the votes so far say. Returns the next state; CANDIDATE: go on. */
@@ -103,7 +41,8 @@ static enum raft_state judge(struct server *server, struct candidate *self)
     struct raft *raft = &server->raft;
     if (self->election.pre_vote && election_is_won(raft, &self->election)) {
         server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
-        begin_election(server, self, false);
+        act_begin_election(server, &self->election, false);
+        reset_timer(server, self);
     }
     if (!self->election.pre_vote && !raft->metadata_unsaved &&
         election_is_won(raft, &self->election))
@@ -115,7 +54,8 @@ enum raft_state candidate_run(struct server *server)
 {
     struct raft *raft = &server->raft;
     struct candidate self;
-    begin(server, &self);
+    act_begin_campaign(server, &self.election);
+    reset_timer(server, &self);
     for (;;) {
         /* Term and own vote reach the disk here, before they are counted or spoken of. */
         if (!server_flush(server, NULL))
@@ -156,7 +96,8 @@ enum raft_state candidate_run(struct server *server)
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
             case MAIL_REQUEST_VOTE:
-                answer_vote(server, message);
+                /* It hears no leader; and its vote of this term it has given to itself. */
+                (void)act_answer_vote(server, message, false);
                 continue;
             case MAIL_PRE_VOTE_REPLY:
             case MAIL_REQUEST_VOTE_REPLY:
@@ -171,7 +112,7 @@ enum raft_state candidate_run(struct server *server)
                 take_commands(server, &mail->as.commands);
                 continue;
             case MAIL_CONNECTED:
-                connected(server, &self, mail->as.peer);
+                act_request_vote_again(server, &self.election, mail->as.peer);
                 continue;
             case MAIL_CAMPAIGN:
                 server->handed_over = true;

@@ -6,51 +6,16 @@
  * Trusted: this server is the only leader of current_term; its log only grows.
  * Lives here: next_index and match_index of the peers, and all clients who wait (lead.h). */
 #include "common/clock.h"
+#include "server/act.h"
 #include "server/per_state/per_state.h"
 
 static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
                              const char *why)
 {
-    server->raft.leader = SERVER_NONE;
-    server->raft.leader_heard_ns = 0;
-    lead_end(server, lead);
+    act_stop_leading(server, lead);
     if (next != RAFT_STOPPED)
         server_enter(server, next, why);
     return next;
-}
-
-static void answer_pre_vote(struct server *server, const struct lead *lead,
-                            const struct message *request, u64 now_ns)
-{
-    struct message reply;
-    const char *why;
-    election_answer_pre_vote(&server->raft, request,
-                             leadership_has_quorum(&server->raft, &lead->leadership, now_ns),
-                             &reply, &why);
-    server_put(server, &reply);
-}
-
-static void take_reply(struct server *server, struct lead *lead, const struct message *reply,
-                       u64 now_ns)
-{
-    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
-    if (progress == NULL)
-        return;
-    bool was_set_back = progress->set_back;
-    replicate_reply(&server->raft, progress, reply, now_ns);
-    if (progress->set_back && !was_set_back)
-        REPORT(
-            server->world.report, REPORT_ERROR, "server",
-            "server %u lacks entries up to %llu that it had acknowledged: its data directory was "
-            "lost or set back to an older copy; it gets no more entries",
-            reply->from, (unsigned long long)progress->match_index);
-}
-
-static void connected(struct server *server, struct lead *lead, server_id peer)
-{
-    struct progress *progress = leadership_peer(&lead->leadership, peer);
-    if (progress != NULL)
-        replicate_connected(&server->raft, progress);
 }
 
 static void take_commands(struct server *server, struct lead *lead, struct command_list *commands,
@@ -84,9 +49,9 @@ enum raft_state leader_run(struct server *server)
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
             const struct message *message = &mail->as.message;
+            bool has_quorum = leadership_has_quorum(raft, &lead.leadership, now_ns);
             server_open_mail(server, mail);
             if (mail_is_message(mail)) {
-                bool has_quorum = leadership_has_quorum(raft, &lead.leadership, now_ns);
                 switch (check_term(raft, message, has_quorum)) {
                 case TERM_NEWER: /* [All Servers 2, §5.1] */
                     adopt_term(raft, message->term);
@@ -101,7 +66,7 @@ enum raft_state leader_run(struct server *server)
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
-                answer_pre_vote(server, &lead, message, now_ns);
+                (void)act_answer_vote(server, message, has_quorum);
                 continue;
             case MAIL_REQUEST_VOTE: /* the vote of this term went to this server itself */
                 server_refuse(server, message);
@@ -112,7 +77,7 @@ enum raft_state leader_run(struct server *server)
                     server_stop_because(server, "a second leader of the same term", message->from),
                     "a second leader of the same term");
             case MAIL_APPEND_ENTRIES_REPLY:
-                take_reply(server, &lead, message, now_ns);
+                act_take_append_reply(server, &lead, message, now_ns);
                 continue;
             case MAIL_FORWARD:
                 lead_take_forward(server, &lead, message, now_ns);
@@ -124,7 +89,7 @@ enum raft_state leader_run(struct server *server)
                 take_commands(server, &lead, &mail->as.commands, now_ns);
                 continue;
             case MAIL_CONNECTED:
-                connected(server, &lead, mail->as.peer);
+                act_peer_connected(server, &lead, mail->as.peer);
                 continue;
             case MAIL_STOP:
                 return leave(server, &lead, RAFT_STOPPED, "it was told to");

@@ -1,0 +1,204 @@
+/* act.c - see act.h. */
+#include "server/act.h"
+
+/* ---- votes ---- */
+
+bool act_answer_vote(struct server *server, const struct message *request, bool hears_leader)
+{
+    struct message reply;
+    const char *why;
+    bool pre_vote = request->kind == MESSAGE_PRE_VOTE;
+    if (pre_vote)
+        election_answer_pre_vote(&server->raft, request, hears_leader, &reply, &why);
+    else
+        election_answer_vote(&server->raft, request, &reply, &why);
+    bool granted = reply.as.vote_reply.granted;
+    REPORT(server->world.report, REPORT_DEBUG, "server", "%s for server %u in term %llu: %s, %s",
+           pre_vote ? "pre-vote" : "vote", request->from, (unsigned long long)request->term,
+           granted ? "yes" : "no", why);
+    server_put(server, &reply);
+    return granted && !pre_vote;
+}
+
+static void request_vote(struct server *server, const struct election *election, server_id voter)
+{
+    struct message request;
+    election_request(&server->raft, election, voter, &request);
+    server_put(server, &request);
+}
+
+static void request_votes(struct server *server, const struct election *election)
+{
+    const struct configuration *configuration = &server->raft.configuration;
+    for (u32 position = 0; position < configuration->count; position++) {
+        server_id id = configuration->members[position].id;
+        if (id != server->raft.self && configuration_is_voter(configuration, id))
+            request_vote(server, election, id);
+    }
+}
+
+void act_begin_election(struct server *server, struct election *election, bool handed_over)
+{
+    election_begin(&server->raft, election, handed_over);
+    server->elections++;
+    request_votes(server, election);
+}
+
+void act_begin_campaign(struct server *server, struct election *election)
+{
+    bool handed_over = server->handed_over;
+    server->handed_over = false;
+    server->raft.leader = SERVER_NONE;
+    server->raft.leader_heard_ns = 0;
+    if (handed_over) {
+        act_begin_election(server, election, true);
+        return;
+    }
+    election_begin_pre_vote(&server->raft, election);
+    request_votes(server, election);
+}
+
+void act_request_vote_again(struct server *server, const struct election *election, server_id peer)
+{
+    const struct configuration *configuration = &server->raft.configuration;
+    int position = configuration_position(configuration, peer);
+    if (position < 0 || !configuration_is_voter(configuration, peer))
+        return;
+    member_set answered = election->granted | election->refused;
+    if ((answered >> position & 1) == 0)
+        request_vote(server, election, peer);
+}
+
+/* ---- the follower ---- */
+
+bool act_take_entries(struct server *server, const struct message *request, u64 now_ns,
+                      const char **why)
+{
+    struct message reply;
+    if (!append_entries(&server->raft, request, server_room(server), now_ns, &reply, why))
+        return false;
+    server->leader_gone_ns = 0;
+    server_put(server, &reply);
+    return true;
+}
+
+u64 act_follower_deadline_ns(struct server *server, u64 now_ns)
+{
+    u64 ordinary_ns = server_election_deadline_ns(server, now_ns);
+    if (server->leader_gone_ns == 0 ||
+        now_ns >= server->leader_gone_ns + server->raft.election_timeout_ns_min)
+        return ordinary_ns;
+    return now_ns + rng_range(&server->rng, NS_PER_MS, server->raft.heartbeat_ns / 5 + NS_PER_MS);
+}
+
+void act_leader_gone(struct server *server, u64 now_ns)
+{
+    server->raft.leader_heard_ns = 0;
+    server->leader_gone_ns = now_ns;
+}
+
+static void outcome_answer(void *context, struct command *command, const u8 *answer, size_t size)
+{
+    server_answer(context, command, answer, size);
+}
+
+static void outcome_fail(void *context, struct command *command, enum command_failure failure)
+{
+    server_fail(context, command, failure);
+}
+
+static struct forwarding_outcome outcome_of(struct server *server)
+{
+    return (struct forwarding_outcome){outcome_answer, outcome_fail, server, &server->parked};
+}
+
+void act_follow_command(struct server *server, struct forwarding *forwarding,
+                        struct command *command)
+{
+    if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+        server_answer_local(server, NULL, command);
+    else if (server->raft.leader == SERVER_NONE)
+        server_park(server, command);
+    else if (command->may_redirect)
+        server_redirect(server, command);
+    else
+        forwarding_put(forwarding, command);
+}
+
+void act_take_forward_reply(struct server *server, struct forwarding *forwarding,
+                            const struct message *reply)
+{
+    if (reply->as.forward_reply.result == FORWARD_NOT_LEADER && reply->from == server->raft.leader)
+        server->raft.leader = SERVER_NONE;
+    struct forwarding_outcome outcome = outcome_of(server);
+    forwarding_replied(forwarding, reply, &outcome);
+}
+
+void act_forward(struct server *server, struct forwarding *forwarding, u64 now_ns)
+{
+    if (server->raft.leader != SERVER_NONE) {
+        struct command_list waiting = server->parked;
+        server->parked = (struct command_list){0};
+        struct command *command;
+        while ((command = command_list_take(&waiting)) != NULL)
+            act_follow_command(server, forwarding, command);
+    }
+    struct forwarding_outcome outcome = outcome_of(server);
+    forwarding_expire(forwarding, now_ns, &outcome);
+    forwarding_stage(forwarding, &server->raft, server->metadata.start_count,
+                     &server->forward_serial, server->options.message_bytes_max,
+                     now_ns + server->options.forward_timeout_ns, &server->outbox);
+}
+
+void act_forwarding_lost(struct server *server, struct forwarding *forwarding)
+{
+    struct forwarding_outcome outcome = outcome_of(server);
+    forwarding_lost(forwarding, &outcome);
+}
+
+void act_forward_unsent(struct server *server, struct forwarding *forwarding, u64 call)
+{
+    struct forwarding_outcome outcome = outcome_of(server);
+    forwarding_unsent(forwarding, call, &outcome);
+}
+
+/* ---- the candidate ---- */
+
+void act_hold_command(struct server *server, struct command *command)
+{
+    if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+        server_answer_local(server, NULL, command);
+    else
+        server_park(server, command);
+}
+
+/* ---- the leader ---- */
+
+void act_take_append_reply(struct server *server, struct lead *lead, const struct message *reply,
+                           u64 now_ns)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
+    if (progress == NULL)
+        return;
+    bool was_set_back = progress->set_back;
+    replicate_reply(&server->raft, progress, reply, now_ns);
+    if (progress->set_back && !was_set_back)
+        REPORT(server->world.report, REPORT_ERROR, "server",
+               "server %u lacks entries up to %llu that it had acknowledged: its data directory "
+               "was lost or set back to an older copy; it gets no more entries",
+               reply->from, (unsigned long long)progress->match_index);
+}
+
+void act_peer_connected(struct server *server, struct lead *lead, server_id peer)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, peer);
+    if (progress != NULL)
+        replicate_connected(&server->raft, progress);
+}
+
+void act_stop_leading(struct server *server, struct lead *lead)
+{
+    server->raft.leader = SERVER_NONE;
+    server->raft.leader_heard_ns = 0;
+    lead_end(server, lead);
+}
