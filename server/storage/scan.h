@@ -42,8 +42,8 @@ struct scan {
 };
 
 /* Opens segment `id` and reads its header. `sequence`: see above. The caller closes also after an
- * error. Errors: ERROR_CORRUPT and ERROR_MISMATCH, after which `offset` and `why` say what is wrong;
- * ERROR_MISSING, ERROR_IO. */
+ * error. Errors: ERROR_CORRUPT and ERROR_MISMATCH, after which `offset` and `why` say where and
+ * what it is; ERROR_MISSING, ERROR_IO. */
 WARN_UNUSED enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequence,
                                       struct error *error);
 void scan_close(struct scan *scan);

@@ -2,6 +2,8 @@
  * the sizes, truncations and segments. Crashes and damage: check_storage_crash.c. */
 #include "test/unit/storage_story.h"
 
+#include <unistd.h>
+
 #include "common/sync.h"
 #include "server/storage/segment.h"
 
@@ -72,7 +74,6 @@ static u32 must_read(struct storage *storage, u64 first, u64 bytes_max)
 START_TEST(storage_init__makes_a_log_with_entry_1)
 {
     struct world world = world_of(SMALL_SEGMENT);
-    static struct story found;
     struct storage_recovery recovery;
     ck_assert_int_eq(story_open(&world.memory->vfs, SMALL_SEGMENT, &world.report, &found, &recovery,
                                 &world.storage, &world.error),
@@ -134,7 +135,6 @@ START_TEST(storage_open__refuses_an_empty_directory_and_leaves_it_empty)
     struct storage_recovery recovery;
     struct storage *storage;
     struct error error;
-    static struct story found;
     ck_assert_int_eq(
         story_open(&memory->vfs, SMALL_SEGMENT, &report, &found, &recovery, &storage, &error),
         ERROR_MISSING);
@@ -149,7 +149,6 @@ START_TEST(storage_open__refuses_a_directory_in_use)
 {
     struct world world = world_of(SMALL_SEGMENT);
     world_open(&world);
-    static struct story found;
     struct storage_recovery recovery;
     struct storage *second;
     ck_assert_int_eq(story_open(&world.memory->vfs, SMALL_SEGMENT, &world.report, &found, &recovery,
@@ -163,7 +162,6 @@ START_TEST(storage_open__counts_starts)
 {
     struct world world = world_of(SMALL_SEGMENT);
     for (u64 start = 1; start <= 5; start++) {
-        static struct story found;
         struct storage_recovery recovery;
         world.memory->locked = false;
         ck_assert_int_eq(story_open(&world.memory->vfs, SMALL_SEGMENT, &world.report, &found,
@@ -239,6 +237,66 @@ START_TEST(storage_append__takes_records_in_many_spans)
     ck_assert_uint_eq(must_read(world.storage, first, 1 * MIB), 40);
     world_open(&world);
     world_end(&world);
+}
+END_TEST
+
+START_TEST(storage_append__of_large_records)
+{
+    struct world world = world_of(4 * MIB);
+    world_open(&world);
+    must_append(&world, 2, 1, 1, 3 * 1024 * 1024);
+    must_append(&world, 3, 3, 1, 2500 * 1000); /* a segment each */
+    must_append(&world, 4, 1, 2, 4 * 1024 * 1024 - 8192);
+    must_append(&world, 5, 1, 2, 10);
+    for (u64 first = 1; first <= 5; first++)
+        must_read(world.storage, first, 100);
+    world_open(&world);
+    world_end(&world);
+}
+END_TEST
+
+/* The real file system, and more pieces than one system call takes. */
+START_TEST(storage_append__on_a_real_disk)
+{
+    char root[] = "/tmp/check_storage.XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(root));
+    static struct story taken;
+    static struct span spans[3000];
+    struct report report = story_report(NULL);
+    struct storage_recovery recovery;
+    struct storage *storage;
+    struct error error;
+    struct vfs *vfs;
+    ck_assert_int_eq(vfs_posix_create(root, &vfs, &error), ERROR_NONE);
+    ck_assert_int_eq(story_init(vfs, 256 * KIB, &story, &error), ERROR_NONE);
+    ck_assert_int_eq(story_open(vfs, 256 * KIB, &report, &taken, &recovery, &storage, &error),
+                     ERROR_NONE);
+    for (u32 i = 0; i < ARRAY_LENGTH(spans); i++)
+        spans[i] = story_write(&story, story.count + 1, 1, 1, 60 + i % 90);
+    ck_assert_int_eq(storage_append(storage, spans, ARRAY_LENGTH(spans), 2, ARRAY_LENGTH(spans),
+                                    (struct entry_id){.term = 1, .index = story.count}, 1, &error),
+                     ERROR_NONE);
+    for (u32 i = 0; i < ARRAY_LENGTH(spans); i++)
+        span_release(&spans[i]);
+    ck_assert_uint_gt(must_read(storage, 1500, 100000), 500);
+    storage_close(storage);
+    vfs_posix_destroy(vfs);
+    ck_assert_int_eq(vfs_posix_create(root, &vfs, &error), ERROR_NONE);
+    ck_assert_int_eq(story_open(vfs, 256 * KIB, &report, &taken, &recovery, &storage, &error),
+                     ERROR_NONE);
+    ck_assert(story_same(&taken, &story));
+    storage_close(storage);
+    for (u64 id = 1; id < 10; id++) {
+        char path[SEGMENT_PATH_SIZE];
+        segment_path(id, path);
+        if (vfs_remove(vfs, path, &error) != ERROR_NONE)
+            break;
+    }
+    const char *const names[] = {"log/next.tmp", "log", "metadata", "LOCK"};
+    for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
+        (void)!vfs_remove(vfs, names[i], &error);
+    vfs_posix_destroy(vfs);
+    ck_assert_int_eq(rmdir(root), 0);
 }
 END_TEST
 
@@ -335,23 +393,19 @@ START_TEST(storage_append__on_a_full_disk_waits_for_room)
     for (; code == ERROR_NONE; appended++) {
         u64 room = storage_room(world.storage);
         before = story;
-        u64 writes = world.memory->writes;
         code = story_append(world.storage, &story, story.count + 1, 1, 1, 1000, &world.error);
         if (room >= RECORD_HEADER_SIZE + 1000)
             ck_assert_int_eq(code, ERROR_NONE);
-        (void)writes;
     }
     ck_assert_int_eq(code, ERROR_NO_SPACE);
     story = before;
     ck_assert_uint_lt(storage_room(world.storage), RECORD_HEADER_SIZE + 1000);
     must_append(&world, story.count + 1, 1, 1, 8); /* what fits still goes in */
-    struct span old = {0};
     ck_assert_uint_ge(must_read(world.storage, 2, 5000), 1);
     world.memory->space = 10 * MIB;
     while (storage_room(world.storage) < 5000) /* the job comes back by itself */
         ;
     must_append(&world, story.count + 1, 3, 1, 1000);
-    span_release(&old);
     world_open(&world);
     world_end(&world);
 }
@@ -528,9 +582,9 @@ UNIT_MAIN("storage", storage_init__makes_a_log_with_entry_1, storage_init__refus
           storage_open__refuses_an_empty_directory_and_leaves_it_empty,
           storage_open__refuses_a_directory_in_use, storage_open__counts_starts,
           storage_append__is_one_write_and_one_sync, storage_append__of_many_sizes_is_read_back,
-          storage_append__takes_records_in_many_spans,
-          storage_append__that_begins_earlier_truncates, storage_append__truncations_at_random,
-          storage_append__exactly_fits_and_one_byte_more,
+          storage_append__takes_records_in_many_spans, storage_append__of_large_records,
+          storage_append__on_a_real_disk, storage_append__that_begins_earlier_truncates,
+          storage_append__truncations_at_random, storage_append__exactly_fits_and_one_byte_more,
           storage_append__of_a_record_too_large_for_any_segment,
           storage_append__on_a_full_disk_waits_for_room,
           storage_append__of_several_segments_is_all_or_nothing_on_a_full_disk,

@@ -1,23 +1,11 @@
-/* check_storage_crash.c - power cuts, failing disks and damage: after a power cut the log is the
- * old one or the new one, whichever sectors reached the disk; damage to what was synced is refused,
- * with file and offset, and never cut. */
+/* check_storage_crash.c - power cuts and damage: after a power cut the log is the old one or the
+ * new one, whichever sectors reached the disk; damage to what was synced is refused, with file and
+ * offset, and never cut. Every change of a whole life: check_storage_life.c. */
 #include "test/unit/storage_story.h"
 
 #include "server/storage/segment.h"
 
-static struct story before, after, found;
-static char lines[4096];
-
-/* Opens a directory as it is found, and tells how that went. */
-static enum error_code open_found(struct memory_vfs *memory, u64 segment_bytes,
-                                  struct storage **storage, struct storage_recovery *recovery,
-                                  struct error *error)
-{
-    static struct report report;
-    lines[0] = '\0';
-    report = story_report(lines);
-    return story_open(&memory->vfs, segment_bytes, &report, &found, recovery, storage, error);
-}
+static struct story before, after;
 
 /* A directory whose last change was the write of a batch that was never synced: `before` it and
  * `after` it are set. The batch has `count` records with payloads of `size` bytes. */
@@ -52,7 +40,7 @@ static bool must_be_old_or_new(struct memory_vfs *image, u64 segment_bytes, cons
     bool is_new = story_same(&found, &after);
     ck_assert_msg(is_new || story_same(&found, &before), "%s %llu: a mixture", what,
                   (unsigned long long)n);
-    ck_assert_int_eq(recovery.torn_bytes > 0, strstr(lines, "torn tail") != NULL);
+    ck_assert_int_eq(recovery.torn_bytes > 0, strstr(found_lines, "torn tail") != NULL);
     /* What comes next must not bring back anything of what was cut. */
     static struct story next;
     next = is_new ? after : before;
@@ -283,7 +271,7 @@ START_TEST(damage__bits_in_unused_space_are_wiped_and_said)
         ck_assert_int_eq(open_found(image, SMALL_SEGMENT, &storage, &recovery, &error), ERROR_NONE);
         ck_assert(story_same(&found, &before));
         ck_assert_uint_gt(recovery.torn_bytes, 0);
-        ck_assert_ptr_nonnull(strstr(lines, first_path));
+        ck_assert_ptr_nonnull(strstr(found_lines, first_path));
         ck_assert_uint_eq(memory_content_of(image, first_path)->data[at], 0);
         storage_close(storage);
         memory_destroy(image);
@@ -317,24 +305,9 @@ static void must_say(struct memory_vfs *memory, enum error_code expected, const 
     ck_assert_msg(strstr(error.text, word) && strstr(error.text, other), "%s", error.text);
 }
 
-/* A directory whose log has several segments. */
-static struct memory_vfs *several_segments(void)
-{
-    struct memory_vfs *memory = memory_create();
-    struct error error;
-    ck_assert_int_eq(story_init(&memory->vfs, SMALL_SEGMENT, &before, &error), ERROR_NONE);
-    struct report report = story_report(NULL);
-    struct storage *storage = story_reopen(memory, SMALL_SEGMENT, &report, &before);
-    for (int i = 0; i < 12; i++)
-        ck_assert_int_eq(story_append(storage, &before, before.count + 1, 1, 1, 4000, &error),
-                         ERROR_NONE);
-    storage_close(storage);
-    return memory;
-}
-
 START_TEST(damage__between_segments_is_refused)
 {
-    struct memory_vfs *memory = several_segments();
+    struct memory_vfs *memory = story_several_segments(&before);
     struct error error;
     struct memory_vfs *image = memory_copy(memory);
     ck_assert_int_eq(vfs_remove(&image->vfs, "log/00000000000000000002.seg", &error), ERROR_NONE);
@@ -371,7 +344,7 @@ END_TEST
 
 START_TEST(damage__of_a_foreign_segment_is_refused)
 {
-    struct memory_vfs *memory = several_segments(), *other = memory_create();
+    struct memory_vfs *memory = story_several_segments(&before), *other = memory_create();
     struct error error;
     struct metadata identity = story_identity;
     identity.directory_id = 99;
@@ -386,186 +359,6 @@ START_TEST(damage__of_a_foreign_segment_is_refused)
 }
 END_TEST
 
-/* ---- every change of a whole life ---- */
-
-/* What a life has been promised, and what it had under way when it ended. */
-struct life {
-    struct story acked, wanted;
-    u64 first;  /* of the append under way */
-    bool whole; /* one batch: all of it or nothing */
-    u64 term_acked, term_wanted;
-};
-static struct life life;
-
-static bool live_append(struct storage *storage, u64 first, u32 count, u32 size, bool whole)
-{
-    struct error error;
-    life.first = first;
-    life.whole = whole;
-    if (story_append(storage, &life.wanted, first, count, life.term_acked, size, &error) !=
-        ERROR_NONE)
-        return false;
-    life.acked = life.wanted;
-    return true;
-}
-
-static bool live_save(struct storage *storage, u64 term)
-{
-    struct error error;
-    life.term_wanted = term;
-    if (storage_save_metadata(storage, term, 1, &error) != ERROR_NONE)
-        return false;
-    life.term_acked = term;
-    return true;
-}
-
-/* Appends, truncates, votes, crosses segments, restarts. Returns whether all went well. */
-static bool live(struct memory_vfs *memory)
-{
-    for (int start = 0; start < 2; start++) {
-        struct storage *storage;
-        struct storage_recovery recovery;
-        struct error error;
-        memory->locked = false;
-        if (open_found(memory, SMALL_SEGMENT, &storage, &recovery, &error) != ERROR_NONE)
-            return false;
-        u64 last = life.acked.count;
-        bool well = live_save(storage, life.term_acked + 1) &&
-                    live_append(storage, last + 1, 3, 500, true) &&
-                    live_append(storage, last + 2, 1, 1200, true) &&
-                    live_save(storage, life.term_acked + 1) &&
-                    live_append(storage, last + 3, 9, 2500, false) &&
-                    live_append(storage, last + 4, 2, 300, true);
-        storage_close(storage);
-        if (!well)
-            return false;
-    }
-    return true;
-}
-
-static void begin_life(struct memory_vfs *memory)
-{
-    struct error error;
-    memset(&life, 0, sizeof(life));
-    ck_assert_int_eq(story_init(&memory->vfs, SMALL_SEGMENT, &life.acked, &error), ERROR_NONE);
-    life.wanted = life.acked;
-    life.term_acked = life.term_wanted = 1;
-}
-
-/* What is found must be what was promised, or what was under way. */
-static void must_keep_promises(struct memory_vfs *image, u64 nth)
-{
-    struct storage *storage;
-    struct storage_recovery recovery;
-    struct error error = {0};
-    enum error_code code = open_found(image, SMALL_SEGMENT, &storage, &recovery, &error);
-    ck_assert_msg(code == ERROR_NONE, "change %llu: %s", (unsigned long long)nth, error.text);
-    bool old = story_same(&found, &life.acked);
-    bool new = story_same(&found, &life.wanted);
-    bool part = !life.whole && found.count >= life.first &&
-                story_same_prefix(&found, &life.wanted, found.count);
-    ck_assert_msg(old || new || part, "change %llu: a mixture", (unsigned long long)nth);
-    ck_assert(recovery.metadata.current_term == life.term_acked ||
-              recovery.metadata.current_term == life.term_wanted);
-    ck_assert_uint_eq(recovery.metadata.directory_id, story_identity.directory_id);
-    storage_close(storage);
-}
-
-static bool keep_some(void *context, const char *name, u64 offset)
-{
-    u64 *seed = context;
-    (void)name, (void)offset;
-    *seed = *seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    return *seed >> 63 != 0;
-}
-
-START_TEST(life__power_cut_at_every_change)
-{
-    bool ended = false;
-    for (u64 nth = 1; !ended; nth++) {
-        struct memory_vfs *memory = memory_create();
-        begin_life(memory);
-        memory_fault_after(memory, nth, MEMORY_POWER_CUT, ERROR_IO);
-        ended = live(memory);
-        for (u64 way = 0; way < 10; way++) {
-            u64 seed = nth * 1000 + way;
-            memory_keep *keep = way / 2 == 0 ? NULL : way / 2 == 1 ? memory_keep_all : keep_some;
-            struct memory_vfs *image = memory_crash(memory, keep, &seed, way % 2 == 0);
-            must_keep_promises(image, nth);
-            memory_destroy(image);
-        }
-        memory_destroy(memory);
-        ck_assert_uint_lt(nth, 1000);
-    }
-}
-END_TEST
-
-static void fail_every_change(enum memory_fault fault, enum error_code fault_code)
-{
-    bool ended = false;
-    for (u64 nth = 1; !ended; nth++) {
-        struct memory_vfs *memory = memory_create();
-        begin_life(memory);
-        memory_fault_after(memory, nth, fault, fault_code);
-        bool well = live(memory);
-        ended = memory->changes < memory->fault_at + 20 && well;
-        /* The process ends and starts again; nothing was lost but what it could not write. */
-        struct memory_vfs *image = memory_copy(memory);
-        must_keep_promises(image, nth);
-        memory_destroy(image);
-        memory_destroy(memory);
-        if (nth > 200)
-            break;
-    }
-}
-
-START_TEST(life__every_change_fails_once)
-{
-    fail_every_change(MEMORY_FAIL_ONCE, ERROR_IO);
-    fail_every_change(MEMORY_FAIL_ONCE, ERROR_NO_SPACE);
-}
-END_TEST
-
-START_TEST(life__every_change_fails_from_one_on)
-{
-    fail_every_change(MEMORY_FAIL_ON, ERROR_IO);
-}
-END_TEST
-
-START_TEST(init__cut_short_anywhere_is_refused_or_whole)
-{
-    bool ended = false;
-    for (u64 nth = 1; !ended; nth++) {
-        for (u64 way = 0; way < 12; way++) {
-            struct memory_vfs *memory = memory_create();
-            struct error error;
-            memory_fault_after(memory, nth, way < 10 ? MEMORY_POWER_CUT : MEMORY_FAIL_ONCE,
-                               ERROR_IO);
-            ended = story_init(&memory->vfs, SMALL_SEGMENT, &before, &error) == ERROR_NONE;
-            u64 seed = nth * 1000 + way;
-            memory_keep *keep = way / 2 == 0 ? NULL : way / 2 == 1 ? memory_keep_all : keep_some;
-            struct memory_vfs *image =
-                way < 10 ? memory_crash(memory, keep, &seed, way % 2 == 0) : memory_copy(memory);
-            struct storage *storage;
-            struct storage_recovery recovery;
-            enum error_code code = open_found(image, SMALL_SEGMENT, &storage, &recovery, &error);
-            if (code == ERROR_MISSING && !ended) {
-                enum error_code again = story_init(&image->vfs, SMALL_SEGMENT, &before, &error);
-                ck_assert_msg(again == ERROR_NONE, "change %llu: %s", (unsigned long long)nth,
-                              error.text);
-                code = open_found(image, SMALL_SEGMENT, &storage, &recovery, &error);
-            }
-            ck_assert_msg(code == ERROR_NONE, "change %llu: %s", (unsigned long long)nth,
-                          error.text);
-            ck_assert(story_same(&found, &before));
-            storage_close(storage);
-            memory_destroy(image);
-            memory_destroy(memory);
-        }
-    }
-}
-END_TEST
-
 UNIT_MAIN("storage_crash", power_cut__keeps_any_subset_of_sectors,
           power_cut__keeps_any_subset_of_sectors_of_zeros, power_cut__keeps_any_subset_of_pages,
           power_cut__keeps_any_first_part, power_cut__keeps_any_last_part,
@@ -573,6 +366,4 @@ UNIT_MAIN("storage_crash", power_cut__keeps_any_subset_of_sectors,
           damage__any_bit_of_the_last_batch_is_refused_and_not_cut,
           damage__any_bit_of_a_segment_header_is_refused,
           damage__bits_in_unused_space_are_wiped_and_said, damage__a_lost_batch_is_refused,
-          damage__between_segments_is_refused, damage__of_a_foreign_segment_is_refused,
-          life__power_cut_at_every_change, life__every_change_fails_once,
-          life__every_change_fails_from_one_on, init__cut_short_anywhere_is_refused_or_whole)
+          damage__between_segments_is_refused, damage__of_a_foreign_segment_is_refused)

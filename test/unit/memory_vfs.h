@@ -44,8 +44,9 @@ struct memory_vfs {
     struct memory_inode inodes[MEMORY_FILES_MAX];
     int inode_count;
     u64 changes; /* so far */
-    u64 writes, syncs;
-    u64 fault_at; /* in changes; 0: never */
+    u64 writes, syncs, reads;
+    u64 read_fault_at; /* this read, counted from 1, fails; 0: none does */
+    u64 fault_at;      /* in changes; 0: never */
     enum memory_fault fault;
     enum error_code fault_code;
     _Atomic u64 space; /* bytes that files may still grow by */
@@ -149,16 +150,18 @@ static void memory_close(struct vfs_file *file)
 static enum error_code memory_read_at(struct vfs_file *file, void *data, size_t size, u64 offset,
                                       size_t *got, struct error *error)
 {
-    (void)error;
     struct memory_vfs *memory = memory_of(file->vfs);
+    enum error_code code = ERROR_NONE;
     pthread_mutex_lock(&memory->lock);
     const struct memory_content *now =
         &memory->inodes[CONTAINER_OF(file, struct memory_file, file)->inode].now;
     *got = offset >= now->size ? 0 : size < now->size - offset ? size : now->size - offset;
     if (*got > 0)
         memcpy(data, now->data + offset, *got);
+    if (++memory->reads == memory->read_fault_at)
+        code = error_set(error, ERROR_IO, "injected fault of a read");
     pthread_mutex_unlock(&memory->lock);
-    return ERROR_NONE;
+    return code;
 }
 
 static enum error_code memory_write_at(struct vfs_file *file, const struct iovec *pieces, int count,
@@ -400,6 +403,14 @@ static inline void memory_fault_after(struct memory_vfs *memory, u64 after, enum
     memory->fault_at = memory->changes + after;
     memory->fault = fault;
     memory->fault_code = code;
+}
+
+static inline u64 memory_changes(struct memory_vfs *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    u64 changes = memory->changes;
+    pthread_mutex_unlock(&memory->lock);
+    return changes;
 }
 
 /* Whether the sector of 512 bytes at `offset` of a file reached the medium though nobody synced

@@ -176,4 +176,34 @@ static inline struct storage *story_reopen(struct memory_vfs *memory, u64 segmen
     return storage;
 }
 
+/* What open_found found, and the lines that it said. */
+static struct story found;
+static char found_lines[4096];
+
+/* Opens a directory as it is found, and tells how that went. */
+static inline enum error_code open_found(struct memory_vfs *memory, u64 segment_bytes,
+                                         struct storage **storage,
+                                         struct storage_recovery *recovery, struct error *error)
+{
+    static struct report report;
+    found_lines[0] = '\0';
+    report = story_report(found_lines);
+    return story_open(&memory->vfs, segment_bytes, &report, &found, recovery, storage, error);
+}
+
+/* A directory whose log has several segments. */
+static inline struct memory_vfs *story_several_segments(struct story *story)
+{
+    struct memory_vfs *memory = memory_create();
+    struct error error;
+    ck_assert_int_eq(story_init(&memory->vfs, SMALL_SEGMENT, story, &error), ERROR_NONE);
+    struct report report = story_report(NULL);
+    struct storage *storage = story_reopen(memory, SMALL_SEGMENT, &report, story);
+    for (int i = 0; i < 12; i++)
+        ck_assert_int_eq(story_append(storage, story, story->count + 1, 1, 1, 4000, &error),
+                         ERROR_NONE);
+    storage_close(storage);
+    return memory;
+}
+
 #endif
