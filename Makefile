@@ -84,16 +84,16 @@ $(B)/%.o: %.c | $(B)/proto/raft.pb.h
 
 # Archives, so that a program links only the rooms it uses.
 $(B)/librooms.a: $(ROOMS)
-	@rm -f $@
+	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
 $(B)/libworld.a: $(WORLD)
-	@rm -f $@
+	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
 $(B)/libsim.a: $(SIM)
-	@rm -f $@
+	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
 $(B)/libhistory.a: $(HISTORY)
-	@rm -f $@
+	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
 
 $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a

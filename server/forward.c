@@ -81,6 +81,14 @@ void forwarding_stage(struct forwarding *forwarding, struct raft *raft, u64 star
                outbox);
 }
 
+static struct forward_batch *find_call(const struct forwarding *forwarding, u64 call)
+{
+    struct forward_batch *batch = forwarding->first;
+    while (batch != NULL && batch->call != call)
+        batch = batch->next;
+    return batch;
+}
+
 static struct forward_batch *take_call(struct forwarding *forwarding, u64 call)
 {
     struct forward_batch *before = NULL;
@@ -112,40 +120,47 @@ static void lose_batch(struct forward_batch *batch, const struct forwarding_outc
     memory_free(batch);
 }
 
-static void answer_batch(struct forward_batch *batch, const struct message *reply,
+/* Hands out the answers of one reply. Returns false when they are not those that come next. */
+static bool answer_batch(struct forward_batch *batch, const struct message *reply,
                          const struct forwarding_outcome *outcome)
 {
-    const u8 *at = reply->span_count > 0 ? reply->spans[0].data : NULL;
-    size_t left = reply->span_count > 0 ? reply->spans[0].size : 0;
-    while (batch->commands.first != NULL && left >= ANSWER_HEADER_SIZE) {
+    if (reply->as.forward_reply.first != batch->answered || reply->span_count != 1)
+        return false;
+    const u8 *at = reply->spans[0].data;
+    size_t left = reply->spans[0].size;
+    for (u32 i = 0; i < reply->as.forward_reply.count; i++) {
+        if (batch->commands.first == NULL || left < ANSWER_HEADER_SIZE ||
+            load_u32(at) > left - ANSWER_HEADER_SIZE)
+            return false;
         u32 size = load_u32(at);
-        if (size > left - ANSWER_HEADER_SIZE)
-            break;
         outcome->answer(outcome->context, command_list_take(&batch->commands),
                         at + ANSWER_HEADER_SIZE, size);
+        batch->answered++;
         at += ANSWER_HEADER_SIZE + size;
         left -= ANSWER_HEADER_SIZE + size;
     }
-    /* An answer too few would be the leader's bug; nobody is left waiting because of it. */
-    lose_batch(batch, outcome);
+    return reply->as.forward_reply.count > 0;
 }
 
 void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
                         const struct forwarding_outcome *outcome)
 {
-    struct forward_batch *batch = take_call(forwarding, reply->call);
+    struct forward_batch *batch = find_call(forwarding, reply->call);
     if (batch == NULL)
         return;
     switch (reply->as.forward_reply.result) {
     case FORWARD_DONE:
-        answer_batch(batch, reply, outcome);
+        if (answer_batch(batch, reply, outcome) && batch->commands.first != NULL)
+            return; /* the rest is on its way */
+        lose_batch(take_call(forwarding, reply->call), outcome);
         return;
     case FORWARD_NOT_LEADER:
+        (void)take_call(forwarding, reply->call);
         command_list_move(outcome->again, &batch->commands);
         memory_free(batch);
         return;
     }
-    lose_batch(batch, outcome);
+    UNREACHABLE();
 }
 
 void forwarding_unsent(struct forwarding *forwarding, u64 call,
@@ -197,19 +212,18 @@ struct unpacked_batch {
     struct outbox *outbox;
     server_id from;
     u64 call;
+    u64 bytes_max; /* of a reply's payload */
     u32 count;
     u32 missing;
     struct buffer answers[];
 };
 
-static void send_answers(struct unpacked_batch *batch)
+/* Sends the answers from `first` up to, not including, `end`. */
+static void send_some(struct unpacked_batch *batch, u32 first, u32 end, size_t size)
 {
-    size_t size = 0;
-    for (u32 i = 0; i < batch->count; i++)
-        size += ANSWER_HEADER_SIZE + batch->answers[i].size;
     struct block *block = block_create((u32)size);
     u8 *to = block->data;
-    for (u32 i = 0; i < batch->count; i++) {
+    for (u32 i = first; i < end; i++) {
         struct buffer *answer = &batch->answers[i];
         store_u32(to, (u32)answer->size);
         if (answer->size > 0)
@@ -220,17 +234,39 @@ static void send_answers(struct unpacked_batch *batch)
     struct message request = {.call = batch->call};
     struct message reply;
     raft_message(batch->raft, MESSAGE_FORWARD_REPLY, batch->from, &request, &reply);
-    reply.as.forward_reply = (struct forward_reply){FORWARD_DONE, batch->count};
+    reply.as.forward_reply = (struct forward_reply){FORWARD_DONE, end - first, first};
     reply.spans[0] = (struct span){block, block->data, (u32)size};
     reply.span_count = 1;
     outbox_put_early(batch->outbox, &reply);
 }
 
+static void send_answers(struct unpacked_batch *batch)
+{
+    u32 first = 0;
+    size_t size = 0;
+    for (u32 i = 0; i < batch->count; i++) {
+        size_t more = ANSWER_HEADER_SIZE + batch->answers[i].size;
+        if (i > first && size + more > batch->bytes_max) {
+            send_some(batch, first, i, size);
+            first = i;
+            size = 0;
+        }
+        size += more;
+    }
+    send_some(batch, first, batch->count, size);
+}
+
 static void batch_answer(struct command_sink *sink, struct command *command, const u8 *answer,
                          size_t size)
 {
+    static const char too_large[] = "-ERR the command was executed, but its answer is too large to "
+                                    "be forwarded: ask the leader "
+                                    "itself\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
-    buffer_append(&batch->answers[command->slot], answer, size);
+    if (size + ANSWER_HEADER_SIZE > batch->bytes_max)
+        buffer_append_string(&batch->answers[command->slot], too_large);
+    else
+        buffer_append(&batch->answers[command->slot], answer, size);
     command_destroy(command);
     if (--batch->missing > 0)
         return;
@@ -269,7 +305,7 @@ static bool unpack_command(const u8 *at, size_t left, struct block *block,
     return true;
 }
 
-bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns,
+bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns, u64 bytes_max,
                     struct outbox *outbox, struct command_list *commands)
 {
     u32 count = request->as.forward_request.count;
@@ -282,6 +318,7 @@ bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns
                                      .outbox = outbox,
                                      .from = request->from,
                                      .call = request->call,
+                                     .bytes_max = bytes_max,
                                      .count = count,
                                      .missing = count};
     struct command_list unpacked = {0};

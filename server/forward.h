@@ -24,6 +24,7 @@ struct forward_batch {
     struct forward_batch *next;
     u64 call;
     u64 deadline_ns;
+    u32 answered; /* commands that have had their answer, and are gone from the list */
     struct command_list commands;
 };
 
@@ -53,7 +54,8 @@ struct forwarding_outcome {
     struct command_list *again;
 };
 
-/* A FORWARD_REPLY has come. A call that nobody waits for is ignored. */
+/* A FORWARD_REPLY has come. A call that nobody waits for is ignored. A batch whose answers do not
+ * come in order has lost some, and with them the knowledge of its outcome. */
 void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
                         const struct forwarding_outcome *outcome);
 
@@ -73,9 +75,12 @@ void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outc
 
 /* ---- at the leader ---- */
 
-/* Turns a FORWARD into commands whose answers, once all are there, become one FORWARD_REPLY, staged
- * in `outbox`. On malformed bytes returns false, and no command. */
+/* Turns a FORWARD into commands whose answers, once all are there, become a FORWARD_REPLY, staged in
+ * `outbox`: one, or as many as it takes when one may not hold more than `bytes_max`. A single answer
+ * larger than that is replaced by an error that says so. On malformed bytes returns false, and no
+ * command. */
 WARN_UNUSED bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns,
-                                struct outbox *outbox, struct command_list *commands);
+                                u64 bytes_max, struct outbox *outbox,
+                                struct command_list *commands);
 
 #endif

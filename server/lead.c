@@ -95,7 +95,8 @@ void lead_take_forward(struct server *server, struct lead *lead, const struct me
         return;
     *newest = (struct forwarder){forward->start, forward->serial};
     struct command_list commands = {0};
-    if (!forward_unpack(&server->raft, request, now_ns, &server->outbox, &commands)) {
+    if (!forward_unpack(&server->raft, request, now_ns, server->options.answer_bytes_max,
+                        &server->outbox, &commands)) {
         REPORT(server->world.report, REPORT_WARN, "server",
                "server %u forwarded commands that cannot be decoded; refused", request->from);
         struct message refusal;

@@ -317,6 +317,9 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
 
 static void close_all(struct raftd *raftd)
 {
+    /* A reader may wait for room in the mailbox of a server that never ran. */
+    if (raftd->server != NULL)
+        server_close(raftd->server);
     if (raftd->peers != NULL)
         peers_destroy(raftd->peers);
     if (raftd->server != NULL)

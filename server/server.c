@@ -97,6 +97,7 @@ enum error_code server_create(const struct server_options *options,
                               const struct server_world *world, struct machine *machine,
                               struct server **server, struct error *error)
 {
+    ASSERT(options->answer_bytes_max > 0);
     struct server *made = memory_alloc_zero(1, sizeof(*made));
     made->options = *options;
     made->world = *world;
@@ -119,9 +120,14 @@ enum error_code server_create(const struct server_options *options,
     return ERROR_NONE;
 }
 
-void server_destroy(struct server *server)
+void server_close(struct server *server)
 {
     mailbox_close(&server->mailbox);
+}
+
+void server_destroy(struct server *server)
+{
+    server_close(server);
     fetcher_deinit(&server->fetcher);
     struct command *command;
     while ((command = command_list_take(&server->parked)) != NULL)

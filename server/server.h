@@ -34,6 +34,7 @@ struct server_options {
     u64 leader_wait_ns;        /* how long a command waits for a leader to be known */
     u64 forward_timeout_ns;    /* how long a forwarded command waits for its answer */
     u64 message_bytes_max;     /* records in one AppendEntries */
+    u64 answer_bytes_max;      /* answers in one FORWARD_REPLY: what the transport surely takes */
     u64 window_bytes_max;      /* unacknowledged records on their way to a peer */
     u64 uncommitted_bytes_max; /* of the log's tail on a leader */
     u64 log_memory_bytes_max;  /* newest entries kept in memory */
@@ -95,6 +96,9 @@ WARN_UNUSED enum error_code server_create(const struct server_options *options,
                                           const struct server_world *world,
                                           struct machine *machine, struct server **server,
                                           struct error *error);
+
+/* From now on no mail goes in, and nobody waits to post any. Thread: any. */
+void server_close(struct server *server);
 
 /* Frees everything and closes the storage. What commands are left fail with COMMAND_STOPPING. */
 void server_destroy(struct server *server);

@@ -172,6 +172,12 @@ enum error_code settings_load(struct settings *settings, const char *path, struc
 
 /* ---- for the rooms ---- */
 
+/* The largest message between servers holds one record, or message-bytes of them. */
+static u64 largest_payload(const struct settings_values *values)
+{
+    return u64_max(values->message_bytes, values->client_input_bytes + 64 * KIB);
+}
+
 void settings_server_options(const struct settings *settings, u64 seed,
                              struct server_options *options)
 {
@@ -183,6 +189,7 @@ void settings_server_options(const struct settings *settings, u64 seed,
         .leader_wait_ns = values->leader_wait,
         .forward_timeout_ns = values->forward_timeout,
         .message_bytes_max = values->message_bytes,
+        .answer_bytes_max = largest_payload(values),
         .window_bytes_max = values->window_bytes,
         .uncommitted_bytes_max = values->uncommitted_bytes,
         .log_memory_bytes_max = values->log_memory_bytes,
@@ -198,9 +205,7 @@ void settings_peers_options(const struct settings *settings, struct peers_option
     const struct settings_values *values = &settings->values;
     *options = (struct peers_options){
         .configuration = &values->configuration,
-        /* The largest message holds one record, or message-bytes of them. */
-        .frame_bytes_max =
-            u64_max(values->message_bytes, values->client_input_bytes + 64 * KIB) + 64 * KIB,
+        .frame_bytes_max = largest_payload(values) + 64 * KIB,
         .queue_bytes_max = values->peer_queue_bytes,
         .reconnect_ns_min = values->reconnect.low,
         .reconnect_ns_max = values->reconnect.high,

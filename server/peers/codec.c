@@ -199,6 +199,7 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
         wire->body.forward_reply = (mailraft_ForwardReply){
             .result = message->as.forward_reply.result,
             .count = message->as.forward_reply.count,
+            .first = message->as.forward_reply.first,
         };
         break;
     default: /* TIMEOUT_NOW: the kind says it all */
@@ -336,7 +337,9 @@ static enum error_code forward_reply_from_wire(const mailraft_ForwardReply *wire
     if (wire->result != FORWARD_DONE && wire->result != FORWARD_NOT_LEADER)
         return refuse(error, message, "unknown result");
     message->as.forward_reply =
-        (struct forward_reply){.result = (enum forward_result)wire->result, .count = wire->count};
+        (struct forward_reply){.result = (enum forward_result)wire->result,
+                               .count = wire->count,
+                               .first = wire->first};
     if (wire->result == FORWARD_DONE ? !count_fits(wire->count, parts->payload_size)
                                      : parts->payload_size != 0)
         return refuse(error, message, "count and answers do not fit together");

@@ -79,14 +79,15 @@ struct forward_request {
 };
 
 enum forward_result {
-    FORWARD_DONE = 1,      /* the spans hold one answer for each command, in order */
+    FORWARD_DONE = 1,      /* the spans hold `count` answers, in the order of the commands */
     FORWARD_NOT_LEADER = 2 /* nothing was executed */
 };
 
-/* FORWARD_REPLY. */
+/* FORWARD_REPLY. Answers that do not fit in one message come in several. */
 struct forward_reply {
     enum forward_result result;
     u32 count;
+    u32 first; /* position in the FORWARD of the command that the first answer is for */
 };
 
 enum {

@@ -87,7 +87,7 @@ static struct message sample(enum message_kind kind)
         message.span_count = 2;
         break;
     case MESSAGE_FORWARD_REPLY:
-        message.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE, .count = 1};
+        message.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE, .count = 1, .first = 3};
         message.spans[0] = span_of_bytes("+OK\r\n", 5);
         message.span_count = 1;
         break;
@@ -156,6 +156,7 @@ static void check_same_body(const struct message *a, const struct message *b)
     case MESSAGE_FORWARD_REPLY:
         ck_assert_int_eq(a->as.forward_reply.result, b->as.forward_reply.result);
         ck_assert_uint_eq(a->as.forward_reply.count, b->as.forward_reply.count);
+        ck_assert_uint_eq(a->as.forward_reply.first, b->as.forward_reply.first);
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
