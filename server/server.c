@@ -5,7 +5,30 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "server/dispatch/dispatch.h"
 #include "server/per_state/per_state.h"
+
+static const char *const design_words[] = {
+#define X(name, word) [name] = (word),
+    SERVER_DESIGNS(X)
+#undef X
+};
+
+bool server_design_parse(const char *word, enum server_design *design)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(design_words); i++) {
+        if (strcmp(design_words[i], word) == 0) {
+            *design = (enum server_design)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *server_design_word(enum server_design design)
+{
+    return design_words[design];
+}
 
 /* ---- building ---- */
 
@@ -110,8 +133,10 @@ enum error_code server_create(const struct server_options *options,
     outbox_init(&made->outbox);
     buffer_init(&made->answer);
     events_init(&made->events, world->trace, &made->raft, &made->state);
+    if (options->design == DESIGN_DISPATCH)
+        made->dispatch = dispatch_create(made);
     enum error_code code = recover(made, error);
-    fetcher_init(&made->fetcher, made->storage, &made->mailbox.slot, world->report);
+    fetcher_init(&made->fetcher, made->storage, server_slot(made), world->report);
     if (code != ERROR_NONE) {
         server_destroy(made);
         return code;
@@ -123,6 +148,8 @@ enum error_code server_create(const struct server_options *options,
 void server_close(struct server *server)
 {
     mailbox_close(&server->mailbox);
+    if (server->dispatch != NULL)
+        dispatch_close(server->dispatch);
 }
 
 void server_destroy(struct server *server)
@@ -142,13 +169,15 @@ void server_destroy(struct server *server)
         storage_close(server->storage);
     events_deinit(&server->events);
     buffer_deinit(&server->answer);
+    if (server->dispatch != NULL)
+        dispatch_destroy(server->dispatch);
     memory_free(server->save_spans);
     memory_free(server);
 }
 
 struct mail_slot *server_slot(struct server *server)
 {
-    return &server->mailbox.slot;
+    return server->dispatch != NULL ? &server->dispatch->slot : &server->mailbox.slot;
 }
 
 /* ---- running ---- */
@@ -157,9 +186,16 @@ enum error_code server_run(struct server *server, struct transport *transport, s
 {
     server->transport = transport;
     events_started(&server->events);
-    per_state_run(server);
+    switch (server->options.design) {
+    case DESIGN_PER_STATE:
+        per_state_run(server);
+        break;
+    case DESIGN_DISPATCH:
+        dispatch_run(server->dispatch);
+        break;
+    }
     server_flush_answers(server);
-    mailbox_close(&server->mailbox);
+    server_close(server);
     *error = server->failure;
     return error->code;
 }
@@ -234,17 +270,18 @@ void server_park(struct server *server, struct command *command)
     command_list_put(&server->parked, command);
 }
 
+u64 server_parked_until_ns(const struct server *server)
+{
+    const struct command *oldest = server->parked.first;
+    return oldest != NULL ? oldest->arrived_ns + server->options.leader_wait_ns : UINT64_MAX;
+}
+
 u64 server_expire_parked(struct server *server, u64 now_ns)
 {
-    for (;;) {
-        const struct command *oldest = server->parked.first;
-        if (oldest == NULL)
-            return UINT64_MAX;
-        u64 until_ns = oldest->arrived_ns + server->options.leader_wait_ns;
-        if (now_ns < until_ns)
-            return until_ns;
+    u64 until_ns;
+    while ((until_ns = server_parked_until_ns(server)) <= now_ns)
         server_fail(server, command_list_take(&server->parked), COMMAND_NO_LEADER);
-    }
+    return until_ns;
 }
 
 /* The body is "key\0value\0", put together by the client port. */

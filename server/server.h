@@ -27,7 +27,19 @@
 #include "server/rules/replication.h"
 #include "server/storage/storage.h"
 
+/* X(NAME, word). The control flows a server can have; they differ in nothing else. */
+#define SERVER_DESIGNS(X)            \
+    X(DESIGN_PER_STATE, "per-state") \
+    X(DESIGN_DISPATCH, "dispatch")
+
+enum server_design {
+#define X(name, word) name,
+    SERVER_DESIGNS(X)
+#undef X
+};
+
 struct server_options {
+    enum server_design design;
     u64 election_timeout_ns_min;
     u64 election_timeout_ns_max;
     u64 heartbeat_ns;
@@ -58,6 +70,8 @@ struct server_world {
 
 enum { SERVER_SINKS_MAX = 8 };
 
+struct dispatch;
+
 struct server {
     struct server_options options;
     struct server_world world;
@@ -66,8 +80,9 @@ struct server {
     struct metadata metadata; /* as found at the start; start_count is this start's */
     struct machine *machine;
     struct transport *transport;
-    struct mailbox mailbox;
-    struct mail_pile pile;
+    struct mailbox mailbox;     /* per-state: where mail comes in */
+    struct mail_pile pile;      /* per-state: mail taken in and not yet dealt with */
+    struct dispatch *dispatch;  /* dispatch: all that the design keeps; else NULL */
     struct outbox outbox;
     struct rng rng;
     struct events events;
@@ -103,10 +118,14 @@ void server_close(struct server *server);
 /* Frees everything and closes the storage. What commands are left fail with COMMAND_STOPPING. */
 void server_destroy(struct server *server);
 
+/* The design with this word, "per-state". Returns false for any other word. */
+bool server_design_parse(const char *word, enum server_design *design);
+const char *server_design_word(enum server_design design);
+
 /* Where to post this server's mail. Lives as long as the server. */
 struct mail_slot *server_slot(struct server *server);
 
-/* Runs the per-state design until MAIL_STOP or a failure. Blocks. Returns ERROR_NONE, or what made
+/* Runs the server's design until MAIL_STOP or a failure. Blocks. Returns ERROR_NONE, or what made
  * it stop. `transport` is how it speaks. */
 enum error_code server_run(struct server *server, struct transport *transport,
                            struct error *error);
@@ -150,6 +169,8 @@ void server_answer_local(struct server *server, struct lead *lead, struct comman
 void server_park(struct server *server, struct command *command);
 /* Fails the parked commands that have waited too long; returns when the next one will have. */
 u64 server_expire_parked(struct server *server, u64 now_ns);
+/* When the first of them will have waited too long; UINT64_MAX when there is none. */
+u64 server_parked_until_ns(const struct server *server);
 
 /* Stages a message that must wait for the disk; refuses a stale or ignored request (a reply is just
  * dropped). */

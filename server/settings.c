@@ -183,6 +183,7 @@ void settings_server_options(const struct settings *settings, u64 seed,
 {
     const struct settings_values *values = &settings->values;
     *options = (struct server_options){
+        .design = settings->design,
         .election_timeout_ns_min = values->election_timeout.low,
         .election_timeout_ns_max = values->election_timeout.high,
         .heartbeat_ns = values->heartbeat,

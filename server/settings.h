@@ -43,6 +43,7 @@ struct settings_values {
 struct settings {
     struct mutex lock;
     struct settings_values values; /* Guarded by lock once the server runs. */
+    enum server_design design;     /* chosen on the command line */
     struct report *report;         /* its level follows log-level; NULL: none yet */
 };
 

@@ -69,15 +69,15 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
     const struct raft *raft = &server->raft;
     buffer_append_format(
         to,
-        "raft_cluster_id:%s\r\nraft_id:%" PRIu32 "\r\nraft_design:per-state\r\nraft_state:%s\r\n"
+        "raft_cluster_id:%s\r\nraft_id:%" PRIu32 "\r\nraft_design:%s\r\nraft_state:%s\r\n"
         "raft_state_seconds:%" PRIu64 "\r\nraft_current_term:%" PRIu64 "\r\nraft_voted_for:%" PRIu32
         "\r\nraft_leader_id:%" PRIu32 "\r\nraft_elections_begun:%" PRIu64
         "\r\nraft_directory_id:%016" PRIx64 "\r\nraft_start_count:%" PRIu64
         "\r\nraft_parked_commands:%" PRIu32 "\r\nraft_machine_digest:%016" PRIx64 "\r\n",
-        server->metadata.cluster_id, raft->self, raft_state_word(server->state),
-        (clock_monotonic_ns() - server->state_since_ns) / NS_PER_S, raft->current_term,
-        raft->voted_for, raft->leader, server->elections, server->metadata.directory_id,
-        server->metadata.start_count, server->parked.count,
+        server->metadata.cluster_id, raft->self, server_design_word(server->options.design),
+        raft_state_word(server->state), (clock_monotonic_ns() - server->state_since_ns) / NS_PER_S,
+        raft->current_term, raft->voted_for, raft->leader, server->elections,
+        server->metadata.directory_id, server->metadata.start_count, server->parked.count,
         server->machine->ops->digest(server->machine));
     describe_log(server, to);
     describe_members(server, to);

@@ -1,0 +1,162 @@
+/* dispatch.c - the lock, the group commit, and the thread that runs the timers. */
+#include "server/dispatch/dispatch.h"
+
+#include "common/clock.h"
+#include "common/memory.h"
+#include "server/act.h"
+
+enum {
+    /* The flush is left to the next handler at most this often: however many threads come and go,
+     * none waits for its answer for ever. */
+    UNFLUSHED_MAX = 64
+};
+
+static struct lead *lead_of(struct dispatch *dispatch)
+{
+    return dispatch->server->state == RAFT_LEADER ? &dispatch->lead : NULL;
+}
+
+/* What this state has to say to others at the end of a batch of letters. */
+static void stage(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+        act_forward(server, &dispatch->forwarding, dispatch->now_ns);
+        return;
+    case RAFT_LEADER:
+        lead_replicate(server, &dispatch->lead, dispatch->now_ns);
+        return;
+    case RAFT_CANDIDATE:
+    case RAFT_STOPPED:
+        return;
+    }
+}
+
+/* Saves and speaks, and goes on while that has consequences: a vote of one's own counts only when
+ * it is on disk, and a leader that has just been elected has something to say. */
+static void flush(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    dispatch->unflushed = 0;
+    do {
+        stage(dispatch);
+        if (!server_flush(server, lead_of(dispatch)))
+            dispatch_become(dispatch, RAFT_STOPPED, "the disk failed");
+    } while (server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch));
+    if (server->state == RAFT_LEADER)
+        lead_begin_pile(server, &dispatch->lead);
+}
+
+/* The end of whatever was done under the lock. */
+static void finish(struct dispatch *dispatch)
+{
+    if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX)
+        return; /* the next one flushes for all */
+    flush(dispatch);
+    if (dispatch_next_deadline_ns(dispatch) < dispatch->armed_ns ||
+        dispatch->server->state == RAFT_STOPPED)
+        condition_broadcast(&dispatch->changed);
+}
+
+static void tell_time(struct dispatch *dispatch)
+{
+    dispatch->now_ns = clock_monotonic_ns();
+    dispatch->server->pile_wall_ns = clock_wall_ns();
+}
+
+/* ---- the slot ---- */
+
+static bool handle(struct dispatch *dispatch, struct mail *mail)
+{
+    atomic_fetch_add(&dispatch->waiting, 1);
+    mutex_lock(&dispatch->lock);
+    atomic_fetch_sub(&dispatch->waiting, 1);
+    while (!dispatch->running && !dispatch->stopped)
+        condition_wait(&dispatch->changed, &dispatch->lock);
+    bool taken = !dispatch->stopped && dispatch->server->state != RAFT_STOPPED;
+    if (taken) {
+        tell_time(dispatch);
+        server_open_mail(dispatch->server, mail);
+        dispatch_handle(dispatch, mail);
+    }
+    mail_destroy(mail);
+    if (taken)
+        finish(dispatch);
+    mutex_unlock(&dispatch->lock);
+    return taken;
+}
+
+static bool slot_post(struct mail_slot *slot, struct mail *mail)
+{
+    return handle(CONTAINER_OF(slot, struct dispatch, slot), mail);
+}
+
+/* A handler has no box that could be full: it takes what comes, one letter a thread at a time. */
+static bool slot_try_post(struct mail_slot *slot, struct mail *mail)
+{
+    (void)handle(CONTAINER_OF(slot, struct dispatch, slot), mail);
+    return true;
+}
+
+static const struct mail_slot_ops slot_ops = {slot_post, slot_try_post};
+
+/* ---- life ---- */
+
+/* The follower's FORWARD could not be sent. */
+static void forward_unsent(void *context, u64 call)
+{
+    struct dispatch *dispatch = context;
+    act_forward_unsent(dispatch->server, &dispatch->forwarding, call);
+}
+
+struct dispatch *dispatch_create(struct server *server)
+{
+    struct dispatch *dispatch = memory_alloc_zero(1, sizeof(*dispatch));
+    dispatch->slot.ops = &slot_ops;
+    dispatch->server = server;
+    mutex_init(&dispatch->lock);
+    condition_init(&dispatch->changed);
+    forwarding_init(&dispatch->forwarding);
+    return dispatch;
+}
+
+void dispatch_close(struct dispatch *dispatch)
+{
+    mutex_lock(&dispatch->lock);
+    dispatch->stopped = true;
+    condition_broadcast(&dispatch->changed);
+    mutex_unlock(&dispatch->lock);
+}
+
+void dispatch_destroy(struct dispatch *dispatch)
+{
+    condition_deinit(&dispatch->changed);
+    mutex_deinit(&dispatch->lock);
+    memory_free(dispatch);
+}
+
+void dispatch_run(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    mutex_lock(&dispatch->lock);
+    server->outbox.unsent_forward = forward_unsent;
+    server->outbox.context = dispatch;
+    tell_time(dispatch);
+    dispatch->deadline_ns = act_follower_deadline_ns(server, dispatch->now_ns);
+    dispatch->running = true;
+    condition_broadcast(&dispatch->changed);
+    while (server->state != RAFT_STOPPED) {
+        dispatch->armed_ns = dispatch_next_deadline_ns(dispatch);
+        (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
+        tell_time(dispatch);
+        /* Mail that is already at the door is read before anybody is given up. */
+        if (atomic_load(&dispatch->waiting) > 0 && dispatch->unflushed < UNFLUSHED_MAX)
+            continue;
+        dispatch_timers(dispatch);
+        finish(dispatch);
+    }
+    server->outbox.unsent_forward = NULL;
+    dispatch->stopped = true;
+    mutex_unlock(&dispatch->lock);
+}

@@ -1,0 +1,64 @@
+/* dispatch.h - the design with one handler, which switches on the kind of message.
+ *
+ * There is no mailbox and no pile: whoever has mail (a peer's reader, the client port, a job) takes
+ * the server's one lock and calls the handler itself. First comes the term, then a `switch` on the
+ * message, and within each case what the state demands. State changes in one function,
+ * dispatch_become, which is called from several places. What a state needs - votes, the peers'
+ * progress, commands under way - lives as long as the server, and is reset by hand when its state
+ * begins and ended by hand when it ends. Two timers, election and heartbeat, call back on the
+ * thread that runs the server.
+ *
+ * Group commit: a handler that sees others waiting for the lock leaves the flush to the last of
+ * them. Nobody waits longer than a flush.
+ *
+ * Compare with per_state/: same rules, same acts, same storage; only the control flow differs. */
+#ifndef MAILRAFT_DISPATCH_DISPATCH_H
+#define MAILRAFT_DISPATCH_DISPATCH_H
+
+#include <stdatomic.h>
+
+#include "server/server.h"
+
+struct dispatch {
+    struct mail_slot slot; /* posting is calling the handler */
+    struct server *server;
+    struct mutex lock;        /* the server's one lock; guards all of `server` and all below */
+    struct condition changed; /* it has started, a deadline came nearer, or it is to stop */
+    _Atomic u32 waiting;      /* threads that wait for the lock with mail in hand */
+    u32 unflushed;            /* letters handled since the last flush */
+    bool running;
+    bool stopped;
+    u64 now_ns;      /* when the handler or the timer took the lock */
+    u64 armed_ns;    /* until when the timers' thread sleeps */
+    u64 deadline_ns; /* the election timer, of followers and candidates */
+
+    /* What belongs to one state. */
+    struct election election;     /* candidate: votes received */
+    struct forwarding forwarding; /* follower: commands under way to the leader */
+    struct lead lead;             /* leader: progress of the peers, clients who wait */
+};
+
+/* Ownership: the server's; destroyed with it. */
+struct dispatch *dispatch_create(struct server *server);
+/* From now on no mail is taken. Thread: any. */
+void dispatch_close(struct dispatch *dispatch);
+void dispatch_destroy(struct dispatch *dispatch);
+
+/* Runs the timers until the server is to stop. Before it is called, mail waits. Blocks. */
+void dispatch_run(struct dispatch *dispatch);
+
+/* ---- inside the room; all with the lock held ---- */
+
+/* handler.c: deals with one letter. */
+void dispatch_handle(struct dispatch *dispatch, struct mail *mail);
+
+/* transitions.c: the one place where the state changes. */
+void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why);
+/* Counts the votes after a flush. Returns whether anything came of it, to be flushed in turn. */
+bool dispatch_count_votes(struct dispatch *dispatch);
+
+/* timers.c: calls back what is due; when the next callback is due. */
+void dispatch_timers(struct dispatch *dispatch);
+u64 dispatch_next_deadline_ns(const struct dispatch *dispatch);
+
+#endif

@@ -1,0 +1,211 @@
+/* handler.c - one letter: first its term, then its kind, then what the state demands.
+ *
+ * Each case reads like a row of a table whose columns are the states; read it beside the three
+ * loops of per_state/, each of which is a column. */
+#include "server/act.h"
+#include "server/dispatch/dispatch.h"
+
+static bool hears_leader(const struct dispatch *dispatch)
+{
+    const struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+        return raft_hears_leader(&server->raft, dispatch->now_ns);
+    case RAFT_LEADER:
+        return leadership_has_quorum(&server->raft, &dispatch->lead.leadership, dispatch->now_ns);
+    case RAFT_CANDIDATE:
+    case RAFT_STOPPED:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+/* [RequestVote, §5.2, §5.4] In each state; a leader and a candidate have given theirs to
+ * themselves.
+ */
+static void request_vote(struct dispatch *dispatch, const struct message *request)
+{
+    struct server *server = dispatch->server;
+    bool granted = act_answer_vote(server, request, hears_leader(dispatch));
+    /* [Followers 2, §5.2] */
+    if (granted && server->state == RAFT_FOLLOWER)
+        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+}
+
+static void vote_reply(struct dispatch *dispatch, const struct message *reply)
+{
+    if (dispatch->server->state == RAFT_CANDIDATE)
+        election_count(&dispatch->server->raft, &dispatch->election, reply);
+}
+
+/* [AppendEntries, §5.3] */
+static void append_entries_request(struct dispatch *dispatch, const struct message *request)
+{
+    struct server *server = dispatch->server;
+    const char *why = "a second leader of the same term";
+    if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
+        dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
+    if (server->state == RAFT_LEADER ||
+        !act_take_entries(server, request, dispatch->now_ns, &why)) {
+        (void)server_stop_because(server, why, request->from);
+        dispatch_become(dispatch, RAFT_STOPPED, why);
+        return;
+    }
+    dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+}
+
+static void append_entries_reply(struct dispatch *dispatch, const struct message *reply)
+{
+    if (dispatch->server->state == RAFT_LEADER)
+        act_take_append_reply(dispatch->server, &dispatch->lead, reply, dispatch->now_ns);
+}
+
+static void forward_request(struct dispatch *dispatch, const struct message *request)
+{
+    if (dispatch->server->state == RAFT_LEADER)
+        lead_take_forward(dispatch->server, &dispatch->lead, request, dispatch->now_ns);
+    else
+        server_refuse(dispatch->server, request);
+}
+
+static void forward_reply(struct dispatch *dispatch, const struct message *reply)
+{
+    if (dispatch->server->state == RAFT_FOLLOWER)
+        act_take_forward_reply(dispatch->server, &dispatch->forwarding, reply);
+}
+
+static void client_commands(struct dispatch *dispatch, struct command_list *commands)
+{
+    struct server *server = dispatch->server;
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL) {
+        switch (server->state) {
+        case RAFT_FOLLOWER:
+            act_follow_command(server, &dispatch->forwarding, command);
+            continue;
+        case RAFT_CANDIDATE:
+            act_hold_command(server, command);
+            continue;
+        case RAFT_LEADER: /* [Leaders 2, §5.3] */
+            lead_take(server, &dispatch->lead, command, dispatch->now_ns);
+            continue;
+        case RAFT_STOPPED:
+            server_fail(server, command, COMMAND_STOPPING);
+            continue;
+        }
+    }
+}
+
+static void connected(struct dispatch *dispatch, server_id peer)
+{
+    struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER: /* what was on its way on the old connection may be lost */
+        if (peer == server->raft.leader)
+            act_forwarding_lost(server, &dispatch->forwarding);
+        return;
+    case RAFT_CANDIDATE:
+        act_request_vote_again(server, &dispatch->election, peer);
+        return;
+    case RAFT_LEADER:
+        act_peer_connected(server, &dispatch->lead, peer);
+        return;
+    case RAFT_STOPPED:
+        return;
+    }
+}
+
+static void disconnected(struct dispatch *dispatch, server_id peer)
+{
+    struct server *server = dispatch->server;
+    if (server->state != RAFT_FOLLOWER || peer != server->raft.leader)
+        return;
+    act_leader_gone(server, dispatch->now_ns);
+    dispatch->deadline_ns =
+        u64_min(dispatch->deadline_ns, act_follower_deadline_ns(server, dispatch->now_ns));
+}
+
+/* A leader leads already; anybody else campaigns now. */
+static void campaign(struct dispatch *dispatch, bool handed_over, const char *why)
+{
+    struct server *server = dispatch->server;
+    if (server->state == RAFT_LEADER)
+        return;
+    server->handed_over = handed_over;
+    dispatch_become(dispatch, RAFT_CANDIDATE, why);
+}
+
+/* Returns whether the message is to be handled in this state and term. */
+static bool mind_term(struct dispatch *dispatch, const struct message *message)
+{
+    struct server *server = dispatch->server;
+    switch (check_term(&server->raft, message, hears_leader(dispatch))) {
+    case TERM_NEWER: /* [All Servers 2, §5.1] */
+        adopt_term(&server->raft, message->term);
+        dispatch_become(dispatch, RAFT_FOLLOWER, "a newer term has begun");
+        return true;
+    case TERM_STALE:
+    case TERM_IGNORE:
+        server_refuse(server, message);
+        return false;
+    case TERM_CURRENT:
+        return true;
+    }
+    UNREACHABLE();
+}
+
+void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
+{
+    struct server *server = dispatch->server;
+    const struct message *message = &mail->as.message;
+    if (mail_is_message(mail) && !mind_term(dispatch, message))
+        return;
+    switch (mail->kind) {
+    case MAIL_PRE_VOTE:
+    case MAIL_REQUEST_VOTE:
+        request_vote(dispatch, message);
+        return;
+    case MAIL_PRE_VOTE_REPLY:
+    case MAIL_REQUEST_VOTE_REPLY:
+        vote_reply(dispatch, message);
+        return;
+    case MAIL_APPEND_ENTRIES:
+        append_entries_request(dispatch, message);
+        return;
+    case MAIL_APPEND_ENTRIES_REPLY:
+        append_entries_reply(dispatch, message);
+        return;
+    case MAIL_FORWARD:
+        forward_request(dispatch, message);
+        return;
+    case MAIL_FORWARD_REPLY:
+        forward_reply(dispatch, message);
+        return;
+    case MAIL_TIMEOUT_NOW: /* thesis §3.10 */
+        if (server->state == RAFT_FOLLOWER && message->from == server->raft.leader)
+            campaign(dispatch, true, "leadership was handed over");
+        return;
+    case MAIL_COMMANDS:
+        client_commands(dispatch, &mail->as.commands);
+        return;
+    case MAIL_CONNECTED:
+        connected(dispatch, mail->as.peer);
+        return;
+    case MAIL_DISCONNECTED:
+        disconnected(dispatch, mail->as.peer);
+        return;
+    case MAIL_ENTRIES_READ:
+        if (server->state == RAFT_LEADER)
+            lead_take_entries(server, &dispatch->lead, &mail->as.read, dispatch->now_ns);
+        return;
+    case MAIL_CAMPAIGN:
+        campaign(dispatch, true, "an election was ordered");
+        return;
+    case MAIL_ELECTION_TIMEOUT:
+        campaign(dispatch, false, "the election timer was fired");
+        return;
+    case MAIL_STOP:
+        dispatch_become(dispatch, RAFT_STOPPED, "it was told to");
+        return;
+    }
+}

@@ -1,0 +1,69 @@
+/* timers.c - the election timer and the heartbeat timer.
+ *
+ * Timers are deadlines that the handler moves and this file reads. They call back on the thread
+ * that runs the server, under its lock. */
+#include "server/act.h"
+#include "server/dispatch/dispatch.h"
+
+/* [Followers 2, §5.2] and [Candidates 4, §5.2] */
+static void election_timeout(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    if (dispatch->now_ns < dispatch->deadline_ns)
+        return;
+    bool may = server->state == RAFT_CANDIDATE || raft_may_campaign(&server->raft);
+    if (!may || server->timers_held) {
+        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        return;
+    }
+    const char *why = server->state == RAFT_CANDIDATE ? "the election timed out"
+                      : server->leader_gone_ns != 0   ? "the leader's connection ended"
+                                                      : "no leader was heard";
+    dispatch_become(dispatch, RAFT_CANDIDATE, why);
+}
+
+/* The heartbeats themselves go out with the flush that follows. Thesis §6.2. */
+static void heartbeat_timeout(struct dispatch *dispatch)
+{
+    if (!leadership_has_quorum(&dispatch->server->raft, &dispatch->lead.leadership,
+                               dispatch->now_ns))
+        dispatch_become(dispatch, RAFT_FOLLOWER, "no contact with a quorum");
+}
+
+void dispatch_timers(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+    case RAFT_CANDIDATE:
+        (void)server_expire_parked(server, dispatch->now_ns);
+        election_timeout(dispatch);
+        return;
+    case RAFT_LEADER:
+        heartbeat_timeout(dispatch);
+        return;
+    case RAFT_STOPPED:
+        return;
+    }
+}
+
+u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
+{
+    const struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+    case RAFT_CANDIDATE: {
+        u64 forward_ns = forwarding_deadline_ns(&dispatch->forwarding);
+        u64 waiting_ns = u64_min(forward_ns, server_parked_until_ns(server));
+        return u64_min(dispatch->deadline_ns, waiting_ns);
+    }
+    case RAFT_LEADER: {
+        const struct leadership *leadership = &dispatch->lead.leadership;
+        return u64_min(leadership_next_heartbeat_ns(&server->raft, leadership),
+                       leadership_quorum_until_ns(&server->raft, leadership));
+    }
+    case RAFT_STOPPED:
+        return 0;
+    }
+    UNREACHABLE();
+}

@@ -1,0 +1,64 @@
+/* transitions.c - the one place where a server's state changes.
+ *
+ * It is called from the handler (a newer term, a leader's AppendEntries, an order), from the timers
+ * and from the counting of votes. Whoever calls must know what the state that ends leaves behind:
+ * that is why all of it is ended here, and all of the next one begun. */
+#include "server/act.h"
+#include "server/dispatch/dispatch.h"
+
+static void end_state(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+        act_forwarding_lost(server, &dispatch->forwarding);
+        return;
+    case RAFT_LEADER:
+        act_stop_leading(server, &dispatch->lead);
+        return;
+    case RAFT_CANDIDATE: /* the votes are reset when the next election begins */
+    case RAFT_STOPPED:
+        return;
+    }
+}
+
+void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why)
+{
+    struct server *server = dispatch->server;
+    end_state(dispatch);
+    server_enter(server, state, why);
+    switch (state) {
+    case RAFT_FOLLOWER:
+        dispatch->deadline_ns = act_follower_deadline_ns(server, dispatch->now_ns);
+        return;
+    case RAFT_CANDIDATE:
+        act_begin_campaign(server, &dispatch->election);
+        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        return;
+    case RAFT_LEADER:
+        lead_begin(server, &dispatch->lead, dispatch->now_ns);
+        return;
+    case RAFT_STOPPED:
+        return;
+    }
+}
+
+bool dispatch_count_votes(struct dispatch *dispatch)
+{
+    struct server *server = dispatch->server;
+    struct election *election = &dispatch->election;
+    if (election_is_won(&server->raft, election)) {
+        if (election->pre_vote) {
+            server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
+            act_begin_election(server, election, false);
+            dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        } else {
+            dispatch_become(dispatch, RAFT_LEADER, "a quorum voted for it");
+        }
+        return true;
+    }
+    if (!election_is_lost(&server->raft, election))
+        return false;
+    dispatch_become(dispatch, RAFT_FOLLOWER, "a quorum refused");
+    return true;
+}
