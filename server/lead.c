@@ -130,7 +130,7 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;
-    leadership_begin_round(&lead->leadership);
+    leadership_begin_round(raft, &lead->leadership);
     for (u32 position = 0; position < lead->leadership.count; position++) {
         struct progress *progress = &lead->leadership.peers[position];
         if (progress->id == raft->self)

@@ -79,10 +79,11 @@ bool leadership_has_room(const struct raft *raft, const struct leadership *leade
 
 /* ---- sending ---- */
 
-void leadership_begin_round(struct leadership *leadership)
+void leadership_begin_round(const struct raft *raft, struct leadership *leadership)
 {
-    if (leadership->round_due)
-        leadership->round++;
+    if (!leadership->round_due || reads_confirmed_round(raft, leadership) < leadership->round)
+        return;
+    leadership->round++;
     leadership->round_due = false;
 }
 

@@ -79,9 +79,11 @@ struct progress *leadership_peer(struct leadership *leadership, server_id id);
 u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8 *command, u32 size,
                       u64 wall_ns);
 
-/* To be called once before the messages of a pile are made: begins a confirming round if one is
- * due. */
-void leadership_begin_round(struct leadership *leadership);
+/* To be called once before the messages of a pile are made: begins a confirming round if one is due
+ * and none is going on. Reads that come during a round share the next one, so that their number
+ * does not multiply the messages; a round whose messages were lost goes out again with the
+ * heartbeats. */
+void leadership_begin_round(const struct raft *raft, struct leadership *leadership);
 
 enum replicate_verdict {
     REPLICATE_NOTHING, /* nothing to say to it now */

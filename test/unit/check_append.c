@@ -230,7 +230,7 @@ static void bring_into_line(const char *follower_terms)
     u32 messages = 0;
     while (progress->match_index < leader.log.last_index) {
         struct message message;
-        leadership_begin_round(&leadership);
+        leadership_begin_round(&leader, &leadership);
         ck_assert_int_eq(replicate(&leader, &leadership, progress, T_MS, &message), REPLICATE_SEND);
         struct message reply = {.kind = MESSAGE_APPEND_ENTRIES_REPLY,
                                 .from = 1,
