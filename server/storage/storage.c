@@ -20,6 +20,8 @@
 
 /* How much is read at once to hand out the entries at start. */
 #define DELIVER_BYTES (1 * MIB)
+/* What storage_room holds back: a new leader's no-op must find a place on a full disk too. */
+#define RESERVE_BYTES (64 * KIB)
 
 struct storage {
     struct vfs *vfs;
@@ -228,21 +230,24 @@ storage_open(struct vfs *vfs, const struct storage_options *options, struct repo
     if (code == ERROR_NONE)
         code = recovery_run(vfs, opened->directory_id, report, &opened->index, &recovered, error);
     if (code == ERROR_NONE)
-        code = deliver(opened, each, context, recovered.last, error);
-    if (code == ERROR_NONE)
         code = count_start(opened, error);
-    if (code == ERROR_NONE)
-        code = open_segments(opened, options, &recovered, error);
     if (code != ERROR_NONE)
         goto close_metadata;
+    *recovery = (struct storage_recovery){
+        .metadata = opened->metadata.current,
+        .last = recovered.last,
+        .commit_hint = u64_min(recovered.commit_hint, recovered.last.index),
+        .torn_bytes = recovered.torn_bytes,
+    };
     opened->first_segment = recovered.first_segment;
     opened->segment = recovered.tail;
     opened->offset = recovered.tail_offset;
     opened->sequence = recovered.sequence;
-    recovery->metadata = opened->metadata.current;
-    recovery->last = recovered.last;
-    recovery->commit_hint = u64_min(recovered.commit_hint, recovered.last.index);
-    recovery->torn_bytes = recovered.torn_bytes;
+    code = deliver(opened, each, context, recovered.last, error);
+    if (code == ERROR_NONE)
+        code = open_segments(opened, options, &recovered, error);
+    if (code != ERROR_NONE)
+        goto close_metadata;
     *storage = opened;
     return ERROR_NONE;
 
@@ -486,9 +491,12 @@ u64 storage_room(struct storage *storage)
         return 0;
     /* Records are not divided, so how much of both segments an append can fill depends on its
      * records; but what fits in either one fits. */
-    u64 here = batch_capacity(storage->segment.size - storage->offset);
+    u64 room = batch_capacity(storage->segment.size - storage->offset);
     u64 spare = preparer_largest(&storage->preparer);
-    return spare == 0 ? here : u64_max(here, batch_capacity(spare - SEGMENT_HEADER_SIZE));
+    if (spare != 0)
+        room = u64_max(room, batch_capacity(spare - SEGMENT_HEADER_SIZE));
+    u64 reserve = u64_min(RESERVE_BYTES, storage->segment.size / 8);
+    return room > reserve ? room - reserve : 0;
 }
 
 /* ---- reading ---- */

@@ -60,7 +60,8 @@ WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_o
 
 /* Opens a data directory: locks it, reads the metadata, counts the start, and reads the log from
  * its beginning, calling `each` for every live entry in order (each index once, as it stands after
- * all truncations), with its record, which it may not keep. A torn tail is cut and said; damage
+ * all truncations), with its record, which it may not keep; `*recovery` is filled in before the
+ * first call. A torn tail is cut and said; damage
  * before valid records is refused with a sentence that names file, offset and what to do.
  * Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
  * ERROR_MISMATCH, ERROR_IO. Blocks. Ownership: caller closes. */
@@ -85,7 +86,8 @@ WARN_UNUSED enum error_code storage_append(struct storage *storage, const struct
                                            struct entry_id last, u64 commit_hint,
                                            struct error *error);
 
-/* Bytes of records that storage_append can surely take now, into prewritten space. Never blocks. */
+/* Bytes of records that one storage_append can surely take now, into prewritten space. A little is
+ * held back for entries that Raft itself must append, and for which nobody asks. Never blocks. */
 u64 storage_room(struct storage *storage);
 
 /* Reads records from `first` on into a new block: at least one, and no more than `bytes_max` bytes

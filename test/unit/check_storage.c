@@ -1,75 +1,10 @@
 /* check_storage.c - the door to the disk, in ordinary life: what is written is read back, whatever
  * the sizes, truncations and segments. Crashes and damage: check_storage_crash.c. */
-#include "test/unit/storage_story.h"
+#include "test/unit/storage_world.h"
 
 #include <unistd.h>
 
-#include "common/sync.h"
 #include "server/storage/segment.h"
-
-/* A fresh directory, opened. */
-struct world {
-    struct memory_vfs *memory;
-    struct report report;
-    struct storage *storage;
-    u64 segment_bytes;
-    struct error error;
-};
-
-static struct story story;
-
-static struct world world_of(u64 segment_bytes)
-{
-    struct world world = {.memory = memory_create(), .segment_bytes = segment_bytes};
-    world.report = story_report(NULL);
-    ck_assert_int_eq(story_init(&world.memory->vfs, segment_bytes, &story, &world.error),
-                     ERROR_NONE);
-    return world;
-}
-
-static void world_open(struct world *world)
-{
-    storage_close(world->storage);
-    world->storage = story_reopen(world->memory, world->segment_bytes, &world->report, &story);
-}
-
-static void world_end(struct world *world)
-{
-    storage_close(world->storage);
-    memory_destroy(world->memory);
-}
-
-static void must_append(struct world *world, u64 first, u32 count, u64 term, u32 size)
-{
-    enum error_code code =
-        story_append(world->storage, &story, first, count, term, size, &world->error);
-    ck_assert_msg(code == ERROR_NONE, "%s", world->error.text);
-}
-
-/* storage_read must give the story's entries from `first` on; returns how many it gave. */
-static u32 must_read(struct storage *storage, u64 first, u64 bytes_max)
-{
-    u32 count;
-    struct span records;
-    struct error error;
-    enum error_code code = storage_read(storage, first, bytes_max, &count, &records, &error);
-    ck_assert_msg(code == ERROR_NONE, "%s", error.text);
-    ck_assert_uint_ge(count, 1);
-    const char *why = "";
-    ck_assert_msg(records_check(records.data, records.size, first, count, &why), "%s", why);
-    if (count > 1)
-        ck_assert_uint_le(records.size, bytes_max);
-    u32 at = 0;
-    for (u32 i = 0; i < count; i++) {
-        struct entry entry;
-        at += record_peek(records.data + at, &entry);
-        ck_assert_uint_eq(entry.id.term, story.entries[first + i].term);
-        if (entry.type == ENTRY_COMMAND)
-            ck_assert_uint_eq(load_u64(entry.payload), story.entries[first + i].tag);
-    }
-    span_release(&records);
-    return count;
-}
 
 START_TEST(storage_init__makes_a_log_with_entry_1)
 {
@@ -175,6 +110,32 @@ START_TEST(storage_open__counts_starts)
         storage_close(world.storage);
     }
     world.storage = NULL;
+    world_end(&world);
+}
+END_TEST
+
+static void needs_recovery(void *context, const struct entry *entry, const u8 *record, u32 size)
+{
+    const struct storage_recovery *recovery = context;
+    (void)record, (void)size;
+    ck_assert_uint_le(entry->id.index, recovery->last.index);
+    ck_assert_uint_eq(recovery->commit_hint, 1);
+    ck_assert_uint_eq(recovery->metadata.start_count, 2);
+}
+
+START_TEST(storage_open__fills_in_recovery_before_the_first_entry)
+{
+    struct world world = world_of(SMALL_SEGMENT);
+    world_open(&world);
+    must_append(&world, 2, 3, 1, 100);
+    storage_close(world.storage);
+    world.memory->locked = false;
+    struct storage_options options = {.segment_bytes = SMALL_SEGMENT};
+    struct storage_recovery recovery;
+    ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, needs_recovery,
+                                  &recovery, &recovery, &world.storage, &world.error),
+                     ERROR_NONE);
+    ck_assert_uint_eq(recovery.last.index, 4);
     world_end(&world);
 }
 END_TEST
@@ -461,108 +422,6 @@ START_TEST(storage_append__after_a_failure_everything_fails)
 }
 END_TEST
 
-START_TEST(storage_read__refuses_what_is_not_there)
-{
-    struct world world = world_of(64 * KIB);
-    world_open(&world);
-    must_append(&world, 2, 3, 1, 100);
-    u32 count = 99;
-    struct span records;
-    ck_assert_int_eq(storage_read(world.storage, 5, 100, &count, &records, &world.error),
-                     ERROR_MISSING);
-    ck_assert_uint_eq(count, 0);
-    ck_assert_ptr_null(records.block);
-    ck_assert_int_eq(storage_read(world.storage, 0, 100, &count, &records, &world.error),
-                     ERROR_MISSING);
-    world_end(&world);
-}
-END_TEST
-
-START_TEST(storage_read__finds_damage)
-{
-    struct world world = world_of(64 * KIB);
-    world_open(&world);
-    must_append(&world, 2, 3, 1, 100);
-    struct memory_content *content =
-        memory_content_of(world.memory, "log/00000000000000000001.seg");
-    u64 first_batch = batch_total_size(load_u32(content->data + SEGMENT_HEADER_SIZE + 48));
-    u64 record_3 = SEGMENT_HEADER_SIZE + first_batch + BATCH_HEADER_SIZE + 156;
-    content->data[record_3 + 100] ^= 1;
-    ck_assert_uint_eq(must_read(world.storage, 2, 100), 1);
-    u32 count;
-    struct span records;
-    ck_assert_int_eq(storage_read(world.storage, 3, 100, &count, &records, &world.error),
-                     ERROR_CORRUPT);
-    char offset[32];
-    snprintf(offset, sizeof(offset), "offset %d:", (int)record_3);
-    ck_assert_ptr_nonnull(strstr(world.error.text, offset));
-    ck_assert_ptr_nonnull(strstr(world.error.text, "log/00000000000000000001.seg"));
-    world_end(&world);
-}
-END_TEST
-
-/* ---- readers beside the writer ---- */
-
-struct reader {
-    struct storage *storage;
-    _Atomic bool stop;
-    _Atomic u64 safe; /* entries 1 .. safe are never truncated */
-    u64 reads;
-};
-
-static void read_on(void *argument)
-{
-    struct reader *reader = argument;
-    u64 first = 1;
-    while (!atomic_load(&reader->stop)) {
-        u32 count;
-        struct span records;
-        struct error error;
-        u64 safe = atomic_load(&reader->safe);
-        enum error_code code = storage_read(reader->storage, first, 3000, &count, &records, &error);
-        if (first <= safe)
-            ck_assert_msg(code == ERROR_NONE, "%s", error.text);
-        const char *why = NULL;
-        if (code == ERROR_NONE)
-            ck_assert_msg(records_check(records.data, records.size, first, count, &why), "%s", why);
-        first = code == ERROR_NONE ? first + count : 1;
-        span_release(&records);
-        reader->reads++;
-    }
-}
-
-START_TEST(storage_read__beside_appends_and_truncations)
-{
-    struct world world = world_of(64 * KIB);
-    world_open(&world);
-    struct reader readers[2] = {{0}, {0}};
-    struct thread threads[2] = {{.started = false}, {.started = false}};
-    for (int i = 0; i < 2; i++) {
-        readers[i].storage = world.storage;
-        ck_assert_int_eq(thread_start(&threads[i], "reader", read_on, &readers[i], &world.error),
-                         ERROR_NONE);
-    }
-    for (u32 round = 0; round < 300; round++) {
-        u64 last = story.count;
-        u64 safe = last > 10 ? last - 10 : 1;
-        for (int i = 0; i < 2; i++)
-            atomic_store(&readers[i].safe, u64_max(safe, 1));
-        u64 first = round % 3 == 0 ? safe + 1 : last + 1;
-        must_append(&world, first, 6, 1 + round, 200);
-        if (round % 50 == 0)
-            ck_assert_int_eq(storage_save_metadata(world.storage, 1 + round, 1, &world.error),
-                             ERROR_NONE);
-    }
-    for (int i = 0; i < 2; i++) {
-        atomic_store(&readers[i].stop, true);
-        thread_join(&threads[i]);
-        ck_assert_uint_gt(readers[i].reads, 0);
-    }
-    world_open(&world);
-    world_end(&world);
-}
-END_TEST
-
 START_TEST(storage_status__counts)
 {
     struct world world = world_of(SMALL_SEGMENT);
@@ -581,6 +440,7 @@ END_TEST
 UNIT_MAIN("storage", storage_init__makes_a_log_with_entry_1, storage_init__refuses_what_is_in_use,
           storage_open__refuses_an_empty_directory_and_leaves_it_empty,
           storage_open__refuses_a_directory_in_use, storage_open__counts_starts,
+          storage_open__fills_in_recovery_before_the_first_entry,
           storage_append__is_one_write_and_one_sync, storage_append__of_many_sizes_is_read_back,
           storage_append__takes_records_in_many_spans, storage_append__of_large_records,
           storage_append__on_a_real_disk, storage_append__that_begins_earlier_truncates,
@@ -588,6 +448,4 @@ UNIT_MAIN("storage", storage_init__makes_a_log_with_entry_1, storage_init__refus
           storage_append__of_a_record_too_large_for_any_segment,
           storage_append__on_a_full_disk_waits_for_room,
           storage_append__of_several_segments_is_all_or_nothing_on_a_full_disk,
-          storage_append__after_a_failure_everything_fails, storage_read__refuses_what_is_not_there,
-          storage_read__finds_damage, storage_read__beside_appends_and_truncations,
-          storage_status__counts)
+          storage_append__after_a_failure_everything_fails, storage_status__counts)
