@@ -8,6 +8,10 @@
 #include "server/dispatch/dispatch.h"
 #include "server/per_state/per_state.h"
 
+enum {
+    CALL_BITS = 40 /* of a call's number within one life; the start counter stands above them */
+};
+
 static const char *const design_words[] = {
 #define X(name, word) [name] = (word),
     SERVER_DESIGNS(X)
@@ -112,6 +116,9 @@ static enum error_code recover(struct server *server, struct error *error)
     server->raft.self = server->metadata.self;
     server->raft.current_term = server->metadata.current_term;
     server->raft.voted_for = server->metadata.voted_for;
+    /* A reply to a call of an earlier life may still be on its way, over a connection that was made
+     * to this one: no life repeats the calls of another. */
+    server->raft.next_call = (server->metadata.start_count << CALL_BITS) + 1;
     server->committed_seen = server->raft.commit_index;
     return ERROR_NONE;
 }

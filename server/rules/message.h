@@ -101,7 +101,7 @@ struct message {
     server_id from;
     server_id to;
     u64 term; /* the sender's current term; in a PRE_VOTE the term it would campaign in */
-    u64 call; /* request: unique within the sender's life; reply: the request's */
+    u64 call; /* request: unique among the sender's, also of earlier lives; reply: the request's */
     union {
         struct vote_request vote_request;
         struct vote_reply vote_reply;
