@@ -188,13 +188,12 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
 /* ---- replies ---- */
 
 /* [Leaders 3, §5.3] "If successful: update nextIndex and matchIndex". */
-static void accepted(const struct raft *raft, struct progress *progress, u64 match_index)
+static void accepted(struct progress *progress, u64 match_index)
 {
-    progress->no_space = false;
-    if (match_index > progress->match_index) {
-        progress->match_index = match_index;
-        progress->match_call = raft->next_call;
-    }
+    /* A heartbeat needs no room: only entries that found a place show that there is some again. */
+    if (match_index > progress->match_index)
+        progress->no_space = false;
+    progress->match_index = u64_max(progress->match_index, match_index);
     progress->next_index = u64_max(progress->next_index, progress->match_index + 1);
     if (progress->mode == PROGRESS_PROBE) {
         progress->mode = PROGRESS_PIPELINE;
@@ -213,22 +212,19 @@ static void accepted(const struct raft *raft, struct progress *progress, u64 mat
 /* [Leaders 3, §5.3] "If AppendEntries fails because of log inconsistency: decrement nextIndex and
  * retry", a whole term at a time (§5.3, last paragraphs). What the peer holds in the conflicting
  * term can only match our entries of that term; if we have none, nothing from its first one on. */
-static void conflicted(struct raft *raft, struct progress *progress, u64 call,
-                       struct entry_id conflict)
+static void conflicted(struct raft *raft, struct progress *progress, struct entry_id conflict)
 {
     const struct log *log = &raft->log;
-    bool lacks_matched = conflict.term == 0 && conflict.index <= progress->match_index;
-    /* Messages may overtake one another: the peer refused this one before it had what it has
-     * acknowledged since, so the refusal says nothing any more. */
-    if (lacks_matched && call < progress->match_call)
-        return;
     u64 next = conflict.index;
     if (conflict.term != 0) {
         u64 index = log_last_index_of_term_at_most(log, conflict.term);
         bool have_term = index > log->base.index && log_term_at(log, index) == conflict.term;
         next = have_term ? index + 1 : u64_min(conflict.index, index + 1);
     }
-    if (lacks_matched)
+    /* A probe that stands on match_index was sent after the peer had acknowledged that entry:
+     * refused, it means that the peer lost it. Other refusals may be older than the acknowledgement
+     * that they seem to contradict, since messages may overtake one another. */
+    if (progress->mode == PROGRESS_PROBE && progress->next_index == progress->match_index + 1)
         progress->set_back = true;
     next = u64_min(next, progress->next_index - 1);
     enter_probe(raft, progress, u64_max(next, progress->match_index + 1));
@@ -246,11 +242,11 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
     case APPEND_ACCEPTED:
         /* Never more than we sent: whatever the peer says, it can hold no entry we do not. */
         if (answer->match_index <= raft->log.last_index)
-            accepted(raft, progress, answer->match_index);
+            accepted(progress, answer->match_index);
         return;
     case APPEND_REFUSED_CONFLICT:
         if (reply->call >= progress->first_call)
-            conflicted(raft, progress, reply->call, answer->conflict);
+            conflicted(raft, progress, answer->conflict);
         return;
     case APPEND_REFUSED_SPACE:
         if (reply->call >= progress->first_call) {

@@ -47,7 +47,6 @@ struct progress {
     u64 contact_ns;  /* when it last answered in this term; the leadership's start at first */
     u64 sent_ns;     /* when it was last sent anything; 0: never */
     u64 first_call;  /* refusals of calls before this one are stale */
-    u64 match_call;  /* calls from this one on went out when match_index was what it is now */
     bool probe_sent; /* PROBE: one is on its way */
     bool reading;    /* its next entries are being read from disk; send only heartbeats */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
