@@ -145,6 +145,12 @@ void act_forward(struct server *server, struct forwarding *forwarding, u64 now_n
     }
     struct forwarding_outcome outcome = outcome_of(server);
     forwarding_expire(forwarding, now_ns, &outcome);
+    if (server->raft.leader == SERVER_NONE) {
+        /* It was known when they came, and later mail of the same pile has said otherwise. */
+        command_list_move(&server->parked, &forwarding->writes);
+        command_list_move(&server->parked, &forwarding->reads);
+        return;
+    }
     forwarding_stage(forwarding, &server->raft, server->metadata.start_count,
                      &server->forward_serial, server->options.message_bytes_max,
                      now_ns + server->options.forward_timeout_ns, &server->outbox);
