@@ -1,0 +1,37 @@
+/* disk_inside.h - what disk.c and disk_crash.c share. Private to them. */
+#ifndef MAILRAFT_TEST_SIM_DISK_INSIDE_H
+#define MAILRAFT_TEST_SIM_DISK_INSIDE_H
+
+#include "test/sim/disk.h"
+
+/* An open file of the process that uses the disk. */
+struct disk_handle {
+    struct vfs_file file;
+    struct inode *inode;
+    char *path; /* as it was opened */
+    struct disk_handle *next;
+};
+
+/* A coroutine whose sync waits for a stalled disk. */
+struct disk_wait {
+    struct disk_wait *next;
+    struct coroutine *coroutine;
+};
+
+struct inode *disk_find(const struct entry_name *names, const char *path);
+void disk_name_put(struct entry_name **names, const char *path, struct inode *inode);
+void disk_name_remove(struct entry_name **names, const char *path);
+/* Whether `path` lies directly in `directory`. */
+bool disk_is_in(const char *path, const char *directory);
+char *disk_copy_path(const char *path);
+
+/* The first `count` changes of the file reach the platter. */
+void disk_settle(struct inode *inode, u32 count);
+/* The changes of this directory reach the platter, up to and with `covered` (NULL: none). */
+void disk_settle_directory(struct disk *disk, const char *directory,
+                           const struct directory_change *covered);
+/* A part of the file's changes reaches the platter, the others never will. Readers go on to see
+ * what they saw, if `cached`, and else what is on the platter. */
+void disk_lose(struct disk *disk, struct inode *inode, bool cached);
+
+#endif
