@@ -1,0 +1,427 @@
+/* servers.c - the servers' processes, and what befalls them and their clocks. */
+#include <string.h>
+
+#include "common/crc32c.h"
+#include "server/machine/kv.h"
+#include "server/rules/entry.h"
+#include "test/sim/inside.h"
+
+/* ---- reports ---- */
+
+static void report_nowhere(void *context, enum report_level level, const char *line, size_t size)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+    (void)size;
+}
+
+static void trace_line(void *context, const char *line, size_t size)
+{
+    struct sim_server *server = context;
+    const struct cluster_config *config = &server->cluster->config;
+    config->trace(config->trace_context, line, size);
+}
+
+/* ---- the first start: what raftd --init does ---- */
+
+static void configuration_of(const struct cluster *cluster, struct configuration *configuration)
+{
+    struct error error = {0};
+    *configuration = (struct configuration){0};
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        char peer[32];
+        char client[32];
+        (void)snprintf(peer, sizeof(peer), "sim-%u:7000", id);
+        (void)snprintf(client, sizeof(client), "sim-%u:6379", id);
+        ASSERT(configuration_add(configuration, id, peer, client, &error) == ERROR_NONE);
+    }
+}
+
+static void ignore_entry(void *context, const struct entry *entry, const u8 *record, u32 size)
+{
+    (void)context;
+    (void)entry;
+    (void)record;
+    (void)size;
+}
+
+/* Writes the log and term that the scenario gave to this server. */
+static enum error_code write_initial_log(struct sim_server *server,
+                                         const struct storage_options *options,
+                                         const struct cluster_initial *initial, struct error *error)
+{
+    struct storage_recovery recovery;
+    struct storage *storage = NULL;
+    enum error_code code = storage_open(&server->disk.vfs, options, &server->report, ignore_entry,
+                                        NULL, &recovery, &storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    u64 last_term = initial->log_count > 0 ? initial->log_terms[initial->log_count - 1] : 1;
+    for (u32 i = 1; i < initial->log_count && code == ERROR_NONE; i++) {
+        struct entry entry = {.id = {initial->log_terms[i], i + 1}, .type = ENTRY_NOOP};
+        entry.version = ENTRY_VERSION;
+        struct block *block = block_create(record_size_of(&entry));
+        record_encode(&entry, block->data);
+        struct span span = span_of(block, block->data, block->size);
+        code = storage_append(storage, &span, 1, i + 1, 1, entry.id, 0, error);
+        span_release(&span);
+        block_release(block);
+    }
+    u64 term = initial->term != 0 ? initial->term : last_term;
+    if (code == ERROR_NONE && term != recovery.metadata.current_term)
+        code = storage_save_metadata(storage, term, SERVER_NONE, error);
+    storage_close(storage);
+    return code;
+}
+
+static enum error_code init_disk(struct sim_server *server, struct error *error)
+{
+    struct cluster *cluster = server->cluster;
+    struct storage_options options = {.segment_bytes = cluster->server_options.segment_bytes};
+    struct configuration configuration;
+    configuration_of(cluster, &configuration);
+    struct buffer payload;
+    buffer_init(&payload);
+    configuration_encode(&configuration, &payload);
+    struct metadata identity = {.cluster_id = "sim",
+                                .self = server->id,
+                                .directory_id = world_stream(&cluster->world, "directory",
+                                                             server->id * 1000 + server->disks),
+                                .seed_crc = crc32c(0, payload.data, payload.size)};
+    buffer_deinit(&payload);
+    enum error_code code =
+        storage_init(&server->disk.vfs, &options, &identity, &configuration, error);
+    const struct cluster_initial *initial = &cluster->config.initial[server->id];
+    bool has_initial = initial->log_count > 0 || initial->term != 0;
+    if (code == ERROR_NONE && has_initial && server->disks == 0)
+        code = write_initial_log(server, &options, initial, error);
+    return code;
+}
+
+/* ---- a process, from its first coroutine to its last ---- */
+
+static void process_is_over(void *object, u64 incarnation)
+{
+    struct sim_server *server = object;
+    if (server->incarnation != incarnation || server->process == NULL)
+        return;
+    struct process *process = server->process;
+    server->process = NULL;
+    server->state = PROCESS_STOPPED;
+    disk_process_ended(&server->disk);
+    clients_server_down(server, true);
+    u64 left = process_destroy(process);
+    story_note(server->cluster, server->id, "ProcessStopped");
+    checks_faults_changed(server->cluster);
+    if (left != 0)
+        cluster_fail(server->cluster, "memory", cluster_set_of(server->id),
+                     "server %u stopped in good order and left %llu allocations behind", server->id,
+                     (unsigned long long)left);
+}
+
+static void run_server(struct sim_server *server)
+{
+    struct cluster *cluster = server->cluster;
+    struct server_options options = cluster->server_options;
+    options.design = server->design == CLUSTER_DISPATCH ? DESIGN_DISPATCH : DESIGN_PER_STATE;
+    options.seed =
+        world_stream(&cluster->world, "server", server->id * 1000003ULL + server->incarnation);
+    struct server_world world = {.vfs = &server->disk.vfs,
+                                 .report = &server->report,
+                                 .trace = cluster->config.trace != NULL ? &server->trace : NULL};
+    struct server *made = NULL;
+    if (server_create(&options, &world, kv_create(), &made, &server->stop_reason) != ERROR_NONE)
+        return;
+    made->timers_held = !cluster->timers_on;
+    server->server = made;
+    readers_start(server);
+    network_server_up(server);
+    clients_server_resumed(server);
+    (void)server_run(made, &server->transport, &server->stop_reason);
+    sim_server_remember(server);
+    checks_ends(server->cluster, server);
+    server->readers_stop = true;
+    server->server = NULL;
+    network_server_down(server, true);
+    server_close(made);
+    readers_stop(server);
+    server_destroy(made);
+}
+
+static void server_main(void *argument)
+{
+    struct sim_server *server = argument;
+    struct world *world = &server->cluster->world;
+    enum error_code code = ERROR_NONE;
+    if (disk_is_empty(&server->disk)) {
+        server->disk.instant = true;
+        code = init_disk(server, &server->stop_reason);
+        server->disk.instant = false;
+    }
+    if (code == ERROR_NONE)
+        run_server(server);
+    /* The coroutine cannot end the process that it lives in: what is left of it is checked. */
+    world_at(world, world->now_ns, process_is_over, server, server->incarnation);
+}
+
+void server_boot(struct sim_server *server)
+{
+    struct cluster *cluster = server->cluster;
+    ASSERT(server->process == NULL);
+    server->incarnation++;
+    error_clear(&server->stop_reason);
+    server->process = process_create(&cluster->world, server->id, &server->clock);
+    server->state = PROCESS_RUNNING;
+    story_note(cluster, server->id, "ProcessStarted");
+    checks_started(cluster, server);
+    struct coroutine *main = coroutine_start(server->process, server_main, server);
+    main->detached = true;
+}
+
+/* Called when a process has ended that did not end of itself. */
+static void process_ended(void *context, struct process *process)
+{
+    struct cluster *cluster = context;
+    if (process->server == SERVER_NONE)
+        return;
+    struct sim_server *server = &cluster->servers[process->server];
+    readers_forget(server);
+    server->process = NULL;
+    server->server = NULL;
+    server->state = PROCESS_DEAD;
+    checks_faults_changed(cluster);
+}
+
+static void post_bare(struct sim_server *server, enum mail_kind kind)
+{
+    if (server->server == NULL)
+        return;
+    struct process *before;
+    struct mail *mail = sim_mail_begin(server, kind, &before);
+    (void)sim_mail_post(server, mail, SERVER_NONE, before);
+}
+
+/* ---- death and life ---- */
+
+void sim_server_remember(struct sim_server *server)
+{
+    const struct server *live = server->server;
+    if (live == NULL)
+        return;
+    server->last_state = live->state;
+    server->last_term = live->raft.current_term;
+    server->last_commit = live->raft.commit_index;
+    server->last_applied = live->raft.last_applied;
+    server->last_digest = live->machine->ops->digest(live->machine);
+    server->last_members = 0;
+    for (u32 i = 0; i < live->raft.configuration.count; i++)
+        server->last_members |= cluster_set_of(live->raft.configuration.members[i].id);
+}
+
+void cluster_crash(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    if (server->process == NULL) {
+        disk_power_cut(&server->disk); /* the page cache of a dead process is lost, too */
+        return;
+    }
+    sim_server_remember(server);
+    checks_ends(cluster, server);
+    story_note(cluster, id, "PowerLost");
+    network_server_down(server, false);
+    clients_server_down(server, false);
+    disk_power_cut(&server->disk);
+    server->disk.crash_at = 0;
+    process_end(server->process);
+}
+
+void cluster_kill(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    if (server->process == NULL)
+        return;
+    sim_server_remember(server);
+    checks_ends(cluster, server);
+    story_note(cluster, id, "ProcessKilled");
+    network_server_down(server, true);
+    clients_server_down(server, true);
+    disk_process_ended(&server->disk);
+    process_end(server->process);
+}
+
+void cluster_stop(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    story_note(cluster, id, "StopAsked");
+    if (server->process != NULL && server->server == NULL)
+        cluster_kill(cluster, id); /* it has not opened its storage yet: nobody reads its mail */
+    else
+        post_bare(server, MAIL_STOP);
+}
+
+void cluster_restart(struct cluster *cluster, server_id id)
+{
+    cluster_kill(cluster, id);
+    server_boot(&cluster->servers[id]);
+    checks_faults_changed(cluster);
+}
+
+void cluster_pause(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    if (server->state != PROCESS_RUNNING)
+        return;
+    story_note(cluster, id, "ProcessPaused");
+    server->state = PROCESS_PAUSED;
+    process_pause(server->process, true);
+    checks_faults_changed(cluster);
+}
+
+void cluster_resume(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    if (server->state != PROCESS_PAUSED)
+        return;
+    story_note(cluster, id, "ProcessResumed");
+    server->state = PROCESS_RUNNING;
+    process_pause(server->process, false);
+    network_server_resumed(server);
+    clients_server_resumed(server);
+    checks_faults_changed(cluster);
+}
+
+void cluster_wipe(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    cluster_kill(cluster, id);
+    disk_wipe(&server->disk);
+    server->disks++;
+    story_note(cluster, id, "DiskWiped");
+    checks_forgive(cluster, server);
+}
+
+/* ---- clocks ---- */
+
+void cluster_clock_rate(struct cluster *cluster, server_id id, u32 ppm)
+{
+    struct sim_server *server = &cluster->servers[id];
+    u64 now = cluster->world.now_ns;
+    ASSERT(ppm > 0);
+    server->clock.local_ns = sim_clock_local_ns(&server->clock, now);
+    server->clock.true_ns = now;
+    server->clock.rate_ppm = ppm;
+    if (server->process != NULL)
+        process_clock_changed(server->process);
+    story_note(cluster, id, "ClockRate");
+    checks_faults_changed(cluster);
+}
+
+void cluster_clock_jump(struct cluster *cluster, server_id id, i64 by_ns)
+{
+    cluster->servers[id].clock.wall_offset_ns += by_ns;
+    story_note(cluster, id, "ClockJump");
+}
+
+void cluster_timers(struct cluster *cluster, bool on)
+{
+    cluster->timers_on = on;
+    for (server_id id = 1; id <= cluster->count; id++) {
+        struct server *server = cluster->servers[id].server;
+        if (server != NULL)
+            server->timers_held = !on;
+    }
+    checks_faults_changed(cluster);
+}
+
+void cluster_timeout(struct cluster *cluster, server_id id)
+{
+    story_note(cluster, id, "ElectionTimeout");
+    post_bare(&cluster->servers[id], MAIL_ELECTION_TIMEOUT);
+}
+
+struct electing {
+    struct cluster *cluster;
+    server_id server;
+};
+
+static bool leads(void *context)
+{
+    const struct electing *electing = context;
+    return cluster_leader(electing->cluster) == electing->server;
+}
+
+bool cluster_elect(struct cluster *cluster, server_id id)
+{
+    struct electing electing = {cluster, id};
+    u64 deadline = cluster->world.now_ns + 5 * NS_PER_S;
+    bool timers = cluster->timers_on;
+    u64 again = cluster->config.election_timeout.max_ns;
+    cluster_timers(cluster, false);
+    bool led = leads(&electing);
+    while (!led && cluster->world.now_ns < deadline && !cluster->failed) {
+        post_bare(&cluster->servers[id], MAIL_CAMPAIGN);
+        led = cluster_run_until(cluster, leads, &electing,
+                                u64_min(deadline, cluster->world.now_ns + again));
+    }
+    cluster_timers(cluster, timers);
+    return led;
+}
+
+/* ---- all of them ---- */
+
+bool sim_server_is_live(const struct sim_server *server)
+{
+    return server->server != NULL && server->state == PROCESS_RUNNING;
+}
+
+bool sim_server_is_healthy(const struct sim_server *server)
+{
+    const struct disk *disk = &server->disk;
+    u32 rate = server->clock.rate_ppm;
+    return sim_server_is_live(server) && !disk->sync_fails && !disk->write_fails && !disk->full &&
+           !disk->stalled && disk->slow_ns == 0 && rate >= 900000 && rate <= 1100000;
+}
+
+/* In a mixed cluster the servers take the designs in turn. */
+static enum cluster_design design_of(const struct cluster *cluster, server_id id)
+{
+    static const enum cluster_design turns[] = {CLUSTER_PER_STATE, CLUSTER_DISPATCH};
+    if (cluster->config.design != CLUSTER_MIXED)
+        return cluster->config.design;
+    return turns[id % ARRAY_LENGTH(turns)];
+}
+
+static const struct transport_ops transport_ops = {.send = network_send};
+
+void servers_init(struct cluster *cluster)
+{
+    cluster->world.ended = process_ended;
+    cluster->world.context = cluster;
+    for (server_id id = 1; id <= cluster->count; id++) {
+        struct sim_server *server = &cluster->servers[id];
+        server->id = id;
+        server->cluster = cluster;
+        server->state = PROCESS_OFF;
+        server->design = design_of(cluster, id);
+        faulty_disk_init(server);
+        sim_clock_init(&server->clock);
+        server->report = (struct report){.format = REPORT_LOGFMT, .server = id};
+        atomic_store(&server->report.level, (int)REPORT_WARN);
+        server->report.write = report_nowhere;
+        server->report.context = server;
+        server->trace = (struct trace){.write = trace_line, .context = server};
+        server->transport.ops = &transport_ops;
+        server->sink.ops = &client_sink_ops;
+    }
+}
+
+void servers_deinit(struct cluster *cluster)
+{
+    for (server_id id = 1; id <= cluster->count; id++) {
+        struct sim_server *server = &cluster->servers[id];
+        if (server->process != NULL)
+            process_end(server->process);
+        disk_deinit(&server->disk);
+    }
+}
