@@ -1,0 +1,279 @@
+/* checks_see.c - what the judge sees and remembers. */
+#include "test/sim/checks_see.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- tables ---- */
+
+/* Makes room for `index`, with zeros behind what was there. */
+static void *grown(void *table, u64 *capacity, u64 index, size_t size)
+{
+    if (index < *capacity)
+        return table;
+    u64 wanted = *capacity == 0 ? 64 : *capacity;
+    while (wanted <= index)
+        wanted *= 2;
+    u8 *bytes = sim_resize(table, wanted * size);
+    memset(bytes + *capacity * size, 0, (wanted - *capacity) * size);
+    *capacity = wanted;
+    return bytes;
+}
+
+server_id *checks_leader_of(struct checks *checks, u64 term)
+{
+    checks->leaders =
+        grown(checks->leaders, &checks->leader_capacity, term, sizeof(*checks->leaders));
+    return &checks->leaders[term];
+}
+
+struct committed_entry *checks_committed(struct checks *checks, u64 index)
+{
+    checks->committed =
+        grown(checks->committed, &checks->committed_capacity, index, sizeof(*checks->committed));
+    return &checks->committed[index];
+}
+
+u64 *checks_digest(struct checks *checks, u64 index)
+{
+    checks->digests =
+        grown(checks->digests, &checks->digest_capacity, index, sizeof(*checks->digests));
+    return &checks->digests[index];
+}
+
+static struct known_entry *known_slot(struct known_entry *table, u32 capacity, u64 index, u64 term)
+{
+    u64 hash = (index * 0x9e3779b97f4a7c15ULL) ^ (term * 0xc2b2ae3d27d4eb4fULL);
+    u32 at = (u32)(hash >> 32) & (capacity - 1);
+    while (table[at].index != 0 && (table[at].index != index || table[at].term != term))
+        at = (at + 1) & (capacity - 1);
+    return &table[at];
+}
+
+struct known_entry *checks_known(struct checks *checks, u64 index, u64 term)
+{
+    if (checks->known_count * 2 >= checks->known_capacity) {
+        u32 capacity = checks->known_capacity == 0 ? 1024 : checks->known_capacity * 2;
+        struct known_entry *table = sim_alloc_zero(capacity, sizeof(*table));
+        for (u32 i = 0; i < checks->known_capacity; i++) {
+            const struct known_entry *old = &checks->known[i];
+            if (old->index != 0)
+                *known_slot(table, capacity, old->index, old->term) = *old;
+        }
+        sim_free(checks->known);
+        checks->known = table;
+        checks->known_capacity = capacity;
+    }
+    struct known_entry *known = known_slot(checks->known, checks->known_capacity, index, term);
+    checks->known_count += known->index == 0;
+    return known;
+}
+
+/* ---- logs ---- */
+
+u64 checks_common_index(const struct judged *judged, const struct log *log)
+{
+    u64 index = u64_min(judged->last_index, log->last_index);
+    while (index > log->base.index && judged->terms[index] != log_term_at(log, index))
+        index--;
+    return index;
+}
+
+void checks_set_log(struct judged *judged, const struct log *log, u64 common)
+{
+    judged->terms =
+        grown(judged->terms, &judged->term_capacity, log->last_index, sizeof(*judged->terms));
+    for (u64 index = common + 1; index <= log->last_index; index++)
+        judged->terms[index] = log_term_at(log, index);
+    judged->last_index = log->last_index;
+}
+
+u32 checks_record_crc(const struct sim_server *server, u64 index, bool *known)
+{
+    const struct log *log = &server->server->raft.log;
+    *known = log_in_memory(log, index);
+    if (!*known)
+        return 0;
+    /* The payload stands behind the header, which begins with the checksum. */
+    struct entry entry = log_entry(log, index);
+    return load_u32(entry.payload - RECORD_HEADER_SIZE);
+}
+
+/* ---- promises ---- */
+
+void checks_note_saved(const struct sim_server *server, struct judged *judged)
+{
+    const struct raft *raft = &server->server->raft;
+    if (raft->metadata_unsaved ||
+        (raft->current_term == judged->saved_term && raft->voted_for == judged->saved_vote) ||
+        disk_is_unsynced(&server->disk, "metadata"))
+        return;
+    judged->saved_term = raft->current_term;
+    judged->saved_vote = raft->voted_for;
+}
+
+void checks_ends(struct cluster *cluster, struct sim_server *server)
+{
+    struct judged *judged = &cluster->checks.servers[server->id];
+    /* In this step it may have saved and promised, or truncated its log, and the disk may or may
+     * not know of that. */
+    if (server->server == NULL || judged->recovering)
+        return;
+    const struct log *log = &server->server->raft.log;
+    checks_set_log(judged, log, checks_common_index(judged, log));
+    judged->durable_index = log->durable_index;
+}
+
+void checks_started(struct cluster *cluster, struct sim_server *server)
+{
+    struct judged *judged = &cluster->checks.servers[server->id];
+    judged->recovering = true;
+    judged->led = false;
+    judged->commit_index = 0;
+    judged->applied_index = 0;
+    judged->current_term = 0;
+    judged->voted_for = SERVER_NONE;
+    judged->saved_term = 0;
+    judged->saved_vote = SERVER_NONE;
+}
+
+void checks_forgive(struct cluster *cluster, struct sim_server *server)
+{
+    struct judged *judged = &cluster->checks.servers[server->id];
+    judged->forgiven = true;
+    judged->promised_term = 0;
+    judged->promised_vote = SERVER_NONE;
+    judged->durable_index = 0;
+}
+
+/* ---- contact ---- */
+
+void checks_begins_to_lead(struct cluster *cluster, struct judged *judged)
+{
+    judged->led_since_ns = cluster->world.now_ns;
+    memset(judged->contact_ns, 0, sizeof(judged->contact_ns));
+}
+
+void checks_received(struct cluster *cluster, struct sim_server *server,
+                     const struct message *message)
+{
+    if (message->kind == MESSAGE_APPEND_ENTRIES_REPLY)
+        cluster->checks.servers[server->id].contact_ns[message->from] = cluster->world.now_ns;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    const u64 *left = a;
+    const u64 *right = b;
+    return *left < *right ? 1 : *left > *right ? -1 : 0;
+}
+
+u64 checks_quorum_heard_ns(const struct cluster *cluster, const struct sim_server *server)
+{
+    const struct judged *judged = &cluster->checks.servers[server->id];
+    const struct configuration *configuration = &server->server->raft.configuration;
+    u64 oldest = TIME_NEVER;
+    const member_set sets[2] = {configuration->voters, configuration->voters_old};
+    for (u32 s = 0; s < 2; s++) {
+        u64 heard[SERVERS_MAX];
+        u32 voters = 0;
+        for (u32 position = 0; position < configuration->count; position++) {
+            if ((sets[s] >> position & 1) == 0)
+                continue;
+            server_id id = configuration->members[position].id;
+            heard[voters++] = id == server->id ? TIME_NEVER : judged->contact_ns[id];
+        }
+        if (voters == 0)
+            continue;
+        qsort(heard, voters, sizeof(heard[0]), compare_times);
+        oldest = u64_min(oldest, heard[voters / 2]);
+    }
+    return oldest == TIME_NEVER ? cluster->world.now_ns : u64_max(oldest, judged->led_since_ns);
+}
+
+/* ---- whether anything stands in the way ---- */
+
+u64 checks_progress_bound_ns(const struct cluster *cluster)
+{
+    /* Fifteen elections that come to nothing, and time to reconnect. */
+    return 15 * cluster->config.election_timeout.max_ns + 1 * NS_PER_S +
+           20 * cluster->config.latency.max_ns + 20 * cluster->config.disk_sync.max_ns;
+}
+
+u64 checks_time_to_settle_ns(const struct cluster *cluster)
+{
+    /* A leader, and then each server's log is found and sent to it. */
+    return 3 * checks_progress_bound_ns(cluster) + 10 * NS_PER_S;
+}
+
+void checks_faults_changed(struct cluster *cluster)
+{
+    struct checks *checks = &cluster->checks;
+    u32 well = 0;
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        const struct sim_server *server = &cluster->servers[id];
+        /* A server that opens its storage is well, too. */
+        well += sim_server_is_healthy(server) ||
+                (server->state == PROCESS_RUNNING && server->server == NULL);
+    }
+    bool is_well =
+        well * 2 > cluster->config.servers && cluster->timers_on && !network_is_faulty(cluster);
+    if (!is_well)
+        checks->well_since_ns = TIME_NEVER;
+    else /* whatever has changed, an election may be needed from now on */
+        checks->well_since_ns = cluster->world.now_ns;
+}
+
+/* ---- for the story ---- */
+
+void checks_tell_state(struct cluster *cluster, const struct sim_server *server,
+                       const struct judged *judged)
+{
+    const struct server *live = server->server;
+    bool leads = live->state == RAFT_LEADER;
+    if (live->raft.current_term == judged->current_term && leads == judged->led &&
+        live->state == server->last_state)
+        return;
+    struct story_event event = {
+        .kind = STORY_BECAME, .a = (u64)live->state, .b = live->raft.current_term};
+    if (live->state != RAFT_FOLLOWER || live->state != server->last_state)
+        story_add(cluster, server->id, &event);
+    cluster->servers[server->id].last_state = live->state;
+}
+
+void checks_tell_log(struct cluster *cluster, const struct sim_server *server, u64 common)
+{
+    const struct log *log = &server->server->raft.log;
+    struct story_event event = {
+        .kind = STORY_LOG, .a = common, .b = log->last_index, .c = log_last(log).term};
+    story_add(cluster, server->id, &event);
+}
+
+void checks_tell_commit(struct cluster *cluster, const struct sim_server *server)
+{
+    struct story_event event = {.kind = STORY_COMMITTED, .a = server->server->raft.commit_index};
+    story_add(cluster, server->id, &event);
+}
+
+/* ---- life ---- */
+
+void checks_init(struct cluster *cluster)
+{
+    struct checks *checks = &cluster->checks;
+    *checks = (struct checks){.well_since_ns = TIME_NEVER};
+    for (server_id id = 1; id <= cluster->count; id++) {
+        struct judged *judged = &checks->servers[id];
+        judged->terms = grown(NULL, &judged->term_capacity, 0, sizeof(*judged->terms));
+    }
+}
+
+void checks_deinit(struct cluster *cluster)
+{
+    struct checks *checks = &cluster->checks;
+    for (server_id id = 1; id <= cluster->count; id++)
+        sim_free(checks->servers[id].terms);
+    sim_free(checks->known);
+    sim_free(checks->leaders);
+    sim_free(checks->committed);
+    sim_free(checks->digests);
+}
