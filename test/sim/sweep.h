@@ -1,0 +1,42 @@
+/* sweep.h - many seeds of chaos, in several processes, and the smallest form of a failure.
+ *
+ * Seeds run in child processes, so that one that breaks an invariant (and aborts) is a failure like
+ * any other. Thread: main. */
+#ifndef MAILRAFT_TEST_SIM_SWEEP_H
+#define MAILRAFT_TEST_SIM_SWEEP_H
+
+#include <stdio.h>
+
+#include "test/sim/chaos.h"
+
+struct sweep_options {
+    struct chaos_options chaos; /* seed, complaints and replay are set by the sweep */
+    u64 seed_first;             /* both inclusive */
+    u64 seed_last;
+    u32 jobs;        /* processes, at least 1 */
+    bool shrink;
+    bool keep_going; /* after a failure, with the other seeds */
+    bool progress;   /* a line on stderr that tells how far it is */
+};
+
+struct sweep_result {
+    u64 seeds;
+    u64 failures;
+    u64 first_failed; /* seed; with failures > 0 */
+    u64 events;
+    u64 virtual_ns;
+    u64 operations;
+    u64 wall_ns;
+};
+
+/* Runs all seeds. Failures are told on stdout, the first one shrunk. */
+void sweep_run(const struct sweep_options *options, struct sweep_result *result);
+
+/* Looks for a smaller form of a failing run: fewer faults, fewer servers, a shorter time, as long
+ * as it fails. `left_out` has room for `count` faults of the plan. Runs children. */
+void sweep_shrink(struct chaos_options *chaos, bool *left_out, u32 count);
+
+/* The command line that repeats this run. */
+void sweep_replay_line(const struct chaos_options *chaos, char *line, size_t size);
+
+#endif

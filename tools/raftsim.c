@@ -1,0 +1,253 @@
+/* raftsim - plays scenarios and random chaos on simulated clusters of the shipped servers.
+ *
+ * Everything happens in virtual time and follows from one seed; see test/sim/README.md. Exit: 0 all
+ * held, 1 something failed, 64 wrong usage, 65 a scenario that cannot be read. */
+#include <argp.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "test/sim/scenario_play.h"
+#include "test/sim/sweep.h"
+#include "test/sim/world.h"
+
+const char *argp_program_version = "raftsim (mailraft)";
+
+enum { LEFT_OUT_MAX = 4096, OPTION_SHRINK = 256, OPTION_WITHOUT, OPTION_LOAD };
+
+struct arguments {
+    struct sweep_options sweep;
+    struct play_request play;
+    const char *trace;
+    bool story;
+    bool left_out[LEFT_OUT_MAX];
+    char **files;
+    u32 file_count;
+};
+
+/* ---- numbers on the command line ---- */
+
+static u64 parse_number(struct argp_state *state, const char *text, u64 least, u64 most)
+{
+    char *end = NULL;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || number < least || number > most)
+        argp_error(state, "\"%s\" is not a number from %" PRIu64 " to %" PRIu64, text, least, most);
+    return number;
+}
+
+/* "7" or "1..20" */
+static void parse_seeds(struct argp_state *state, const char *text, u64 *first, u64 *last)
+{
+    char copy[64];
+    (void)snprintf(copy, sizeof(copy), "%s", text);
+    char *dots = strstr(copy, "..");
+    if (dots != NULL)
+        *dots = '\0';
+    *first = parse_number(state, copy, 0, UINT64_MAX);
+    *last = dots != NULL ? parse_number(state, dots + 2, *first, UINT64_MAX) : *first;
+}
+
+/* "1,4-6" */
+static void parse_left_out(struct argp_state *state, struct arguments *arguments, char *text)
+{
+    char *rest = NULL;
+    for (char *item = strtok_r(text, ",", &rest); item != NULL; item = strtok_r(NULL, ",", &rest)) {
+        char *dash = strchr(item, '-');
+        if (dash != NULL)
+            *dash = '\0';
+        u64 first = parse_number(state, item, 0, LEFT_OUT_MAX - 1);
+        u64 last = dash != NULL ? parse_number(state, dash + 1, first, LEFT_OUT_MAX - 1) : first;
+        for (u64 i = first; i <= last; i++)
+            arguments->left_out[i] = true;
+    }
+    arguments->sweep.chaos.left_out = arguments->left_out;
+    arguments->sweep.chaos.left_out_count = LEFT_OUT_MAX;
+}
+
+static void parse_design(struct argp_state *state, struct arguments *arguments, const char *word)
+{
+    arguments->play.design_given = true;
+    if (!scenario_design_parse(word, &arguments->play.design))
+        argp_error(state, "\"%s\" is not a design: per-state, dispatch, step, mixed or all", word);
+    for (u32 design = 0; design <= CLUSTER_MIXED; design++) {
+        if (strcmp(word, play_design_word((enum cluster_design)design)) == 0)
+            arguments->sweep.chaos.design = (enum cluster_design)design;
+    }
+}
+
+static const struct argp_option options[] = {
+    {"design", 'd', "D", 0, "per-state, dispatch, step, mixed or all", 0},
+    {"seeds", 's', "A..B", 0, "which seeds to run; one number is one seed", 0},
+    {"seed", 's', NULL, OPTION_ALIAS, NULL, 0},
+    {"trace", 't', "FILE", 0, "write the event trace, JSON lines, to FILE", 0},
+    {"story", 'S', NULL, 0, "print the run in columns, a column a server", 0},
+    {"servers", 'n', "N", 0, "chaos, replay: servers (default 5)", 1},
+    {"seconds", 'T', "N", 0, "chaos, replay: virtual seconds of faults (default 30)", 1},
+    {"load", OPTION_LOAD, "N", 0, "chaos, replay: commands a second (default 100)", 1},
+    {"jobs", 'j', "N", 0, "chaos: processes (default 1)", 1},
+    {"keep-going", 'k', NULL, 0, "chaos: go on after a failure", 1},
+    {"no-shrink", OPTION_SHRINK, NULL, 0, "chaos: do not look for the smallest failure", 1},
+    {"without", OPTION_WITHOUT, "LIST", 0, "replay: leave out these faults, \"1,4-6\"", 1},
+    {0}};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    struct chaos_options *chaos = &arguments->sweep.chaos;
+    switch (key) {
+    case 'd':
+        parse_design(state, arguments, value);
+        return 0;
+    case 's':
+        parse_seeds(state, value, &arguments->sweep.seed_first, &arguments->sweep.seed_last);
+        arguments->play.seed_given = true;
+        arguments->play.seed_first = arguments->sweep.seed_first;
+        arguments->play.seed_last = arguments->sweep.seed_last;
+        return 0;
+    case 't':
+        arguments->trace = value;
+        return 0;
+    case 'S':
+        arguments->story = true;
+        return 0;
+    case 'n':
+        chaos->servers = (u32)parse_number(state, value, 1, CLUSTER_SERVERS_MAX);
+        return 0;
+    case 'T':
+        chaos->duration_ns = parse_number(state, value, 1, 1000000) * NS_PER_S;
+        return 0;
+    case 'j':
+        arguments->sweep.jobs = (u32)parse_number(state, value, 1, 256);
+        return 0;
+    case 'k':
+        arguments->sweep.keep_going = true;
+        return 0;
+    case OPTION_LOAD:
+        chaos->load_per_second = parse_number(state, value, 0, 100000);
+        return 0;
+    case OPTION_SHRINK:
+        arguments->sweep.shrink = false;
+        return 0;
+    case OPTION_WITHOUT:
+        parse_left_out(state, arguments, value);
+        return 0;
+    case ARGP_KEY_ARGS:
+        arguments->files = state->argv + state->next;
+        arguments->file_count = (u32)(state->argc - state->next);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char description[] =
+    "Plays scenarios and random chaos on simulated clusters of the shipped servers.\v"
+    "play FILE...  plays scenario files and judges them\n"
+    "chaos         runs random work and faults, then heals and demands progress\n"
+    "replay        repeats one run of chaos from the line that a failure printed\n"
+    "\n"
+    "Exit: 0 all held, 1 something failed, 64 wrong usage, 65 a scenario that cannot be read.";
+
+static const struct argp parser = {
+    options, parse_option, "play FILE...\nchaos [OPTION...]\nreplay [OPTION...]", description, NULL,
+    NULL,    NULL};
+
+/* ---- what it does ---- */
+
+static void write_line(void *context, const char *line, size_t size)
+{
+    (void)fwrite(line, 1, size, context);
+}
+
+static int play(struct arguments *arguments, FILE *trace)
+{
+    arguments->play.trace = trace;
+    arguments->play.story = arguments->story ? stdout : NULL;
+    arguments->play.complaints = stdout;
+    int worst = 0;
+    for (u32 i = 0; i < arguments->file_count; i++) {
+        int code = scenario_play_file(arguments->files[i], &arguments->play);
+        if (arguments->file_count > 1)
+            (void)printf("%s %s\n", code == 0 ? "ok    " : "FAILED", arguments->files[i]);
+        worst = code > worst ? code : worst;
+    }
+    if (worst == 0)
+        (void)printf("%" PRIu64 " played, all held\n", arguments->play.plays);
+    return worst;
+}
+
+static int chaos(struct arguments *arguments)
+{
+    struct sweep_result result;
+    sweep_run(&arguments->sweep, &result);
+    (void)printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " virtual s, %" PRIu64
+                 " operations, %" PRIu64 " events (%" PRIu64 " a second)\n",
+                 result.seeds, result.failures, result.virtual_ns / NS_PER_S, result.operations,
+                 result.events, result.events * 1000 / u64_max(1, result.wall_ns / NS_PER_MS));
+    return result.failures == 0 ? 0 : 1;
+}
+
+static int replay(struct arguments *arguments, FILE *trace)
+{
+    struct chaos_options *chaos_options = &arguments->sweep.chaos;
+    char line[4096];
+    chaos_options->seed = arguments->sweep.seed_first;
+    sweep_replay_line(chaos_options, line, sizeof(line));
+    chaos_options->complaints = stdout;
+    chaos_options->replay = line;
+    chaos_options->trace = trace != NULL ? write_line : NULL;
+    chaos_options->trace_context = trace;
+    chaos_options->story = arguments->story ? write_line : NULL;
+    chaos_options->story_context = stdout;
+    struct chaos_result result;
+    chaos_run(chaos_options, &result);
+    (void)printf("%s: %" PRIu64 " virtual s, %" PRIu64 " events\n", result.held ? "held" : "failed",
+                 result.virtual_ns / NS_PER_S, result.events);
+    return result.held ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    static struct arguments arguments; /* large, and zero */
+    arguments.sweep = (struct sweep_options){
+        .chaos = {.servers = 5, .duration_ns = 30 * NS_PER_S, .load_per_second = 100},
+        .seed_first = 1,
+        .seed_last = 100,
+        .jobs = 1,
+        .shrink = true,
+        .progress = isatty(STDERR_FILENO) != 0,
+    };
+    argp_err_exit_status = 64;
+    const char *command = argc > 1 ? argv[1] : "";
+    bool known = strcmp(command, "play") == 0 || strcmp(command, "chaos") == 0 ||
+                 strcmp(command, "replay") == 0;
+    bool asks = argc > 1 && command[0] == '-'; /* --help and the like */
+    if (!known && !asks) {
+        argp_help(&parser, stderr, ARGP_HELP_STD_USAGE, argv[0]);
+        return 64;
+    }
+    (void)argp_parse(&parser, known ? argc - 1 : argc, known ? argv + 1 : argv, 0, NULL,
+                     &arguments);
+    bool plays = strcmp(command, "play") == 0;
+    if (!known || (plays && arguments.file_count == 0) || (!plays && arguments.file_count > 0)) {
+        argp_help(&parser, stderr, ARGP_HELP_STD_USAGE, argv[0]);
+        return 64;
+    }
+    if (!plays && !cluster_design_supported(arguments.sweep.chaos.design)) {
+        (void)fprintf(stderr, "raftsim: this design is not supported yet\n");
+        return 65;
+    }
+    FILE *trace = NULL;
+    if (arguments.trace != NULL && (trace = fopen(arguments.trace, "we")) == NULL) {
+        (void)fprintf(stderr, "raftsim: cannot write %s\n", arguments.trace);
+        return 74;
+    }
+    int code = plays                           ? play(&arguments, trace)
+               : strcmp(command, "chaos") == 0 ? chaos(&arguments)
+                                               : replay(&arguments, trace);
+    if (trace != NULL)
+        (void)fclose(trace);
+    return code;
+}
