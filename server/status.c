@@ -79,6 +79,8 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
         raft->current_term, raft->voted_for, raft->leader, server->elections,
         server->metadata.directory_id, server->metadata.start_count, server->parked.count,
         server->machine->ops->digest(server->machine));
+    if (server->machine->ops->describe != NULL)
+        server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
     describe_members(server, to);
     if (lead != NULL)

@@ -33,9 +33,13 @@ static void kv_apply(struct machine *machine, const struct machine_context *cont
 static void kv_read(struct machine *machine, const u8 *command, size_t size, struct buffer *answer);
 static u64 kv_digest(const struct machine *machine);
 static void kv_destroy(struct machine *machine);
+static void kv_describe(const struct machine *machine, struct buffer *to);
 
-static const struct machine_ops kv_ops = {
-    .apply = kv_apply, .read = kv_read, .digest = kv_digest, .destroy = kv_destroy};
+static const struct machine_ops kv_ops = {.apply = kv_apply,
+                                          .read = kv_read,
+                                          .digest = kv_digest,
+                                          .destroy = kv_destroy,
+                                          .describe = kv_describe};
 
 static struct kv *kv_of(struct machine *machine)
 {
@@ -125,6 +129,11 @@ static u64 kv_digest(const struct machine *machine)
 u64 kv_key_count(const struct machine *machine)
 {
     return kv_of_const(machine)->count;
+}
+
+static void kv_describe(const struct machine *machine, struct buffer *to)
+{
+    buffer_append_format(to, "machine_keys:%llu\r\n", (unsigned long long)kv_key_count(machine));
 }
 
 /* ---- the key space ---- */

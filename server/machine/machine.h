@@ -31,6 +31,8 @@ struct machine_ops {
     /* A digest of the whole state, equal on all servers that applied the same entries. Cheap. */
     u64 (*digest)(const struct machine *machine);
     void (*destroy)(struct machine *machine);
+    /* Appends what the machine has to say for INFO, lines "machine_key:value\r\n". May be NULL. */
+    void (*describe)(const struct machine *machine, struct buffer *to);
 };
 
 struct machine {
