@@ -263,7 +263,14 @@ void checks_init(struct cluster *cluster)
     *checks = (struct checks){.well_since_ns = TIME_NEVER};
     for (server_id id = 1; id <= cluster->count; id++) {
         struct judged *judged = &checks->servers[id];
-        judged->terms = grown(NULL, &judged->term_capacity, 0, sizeof(*judged->terms));
+        const struct cluster_initial *initial = &cluster->config.initial[id];
+        /* What a disk is made with is on it before anybody runs: entry 1 at least. */
+        judged->last_index = judged->durable_index = u64_max(1, initial->log_count);
+        judged->terms =
+            grown(NULL, &judged->term_capacity, judged->last_index, sizeof(*judged->terms));
+        judged->terms[1] = 1;
+        for (u32 i = 0; i < initial->log_count; i++)
+            judged->terms[i + 1] = initial->log_terms[i];
     }
 }
 

@@ -157,6 +157,28 @@ static void judge_timer(void *object, u64 argument)
     world_at(&cluster->world, cluster->world.now_ns + JUDGE_NS, judge_timer, cluster, 0);
 }
 
+void cluster_keep(struct cluster *cluster, void *memory)
+{
+    struct kept *kept = sim_alloc(sizeof(*kept));
+    *kept = (struct kept){cluster->kept, memory};
+    cluster->kept = kept;
+}
+
+/* The servers write them in their first step, when the caller's are gone. */
+static void keep_initial_logs(struct cluster *cluster)
+{
+    for (server_id id = 1; id <= cluster->count; id++) {
+        struct cluster_initial *initial = &cluster->config.initial[id];
+        if (initial->log_count == 0)
+            continue;
+        size_t size = initial->log_count * sizeof(*initial->log_terms);
+        u64 *copy = sim_alloc(size);
+        memcpy(copy, initial->log_terms, size);
+        initial->log_terms = copy;
+        cluster_keep(cluster, copy);
+    }
+}
+
 enum error_code cluster_create(const struct cluster_config *config, struct cluster **cluster,
                                struct error *error)
 {
@@ -174,6 +196,7 @@ enum error_code cluster_create(const struct cluster_config *config, struct clust
     rng_init(&made->load_rng, world_stream(&made->world, "load", 0));
     rng_init(&made->fault_rng, world_stream(&made->world, "faults", 0));
     rng_init(&made->scenario_rng, world_stream(&made->world, "scenario", 0));
+    keep_initial_logs(made);
     network_init(made);
     servers_init(made);
     clients_init(made);
@@ -183,13 +206,6 @@ enum error_code cluster_create(const struct cluster_config *config, struct clust
     world_at(&made->world, 0, judge_timer, made, 0);
     *cluster = made;
     return ERROR_NONE;
-}
-
-void cluster_keep(struct cluster *cluster, void *memory)
-{
-    struct kept *kept = sim_alloc(sizeof(*kept));
-    *kept = (struct kept){cluster->kept, memory};
-    cluster->kept = kept;
 }
 
 static void action_due(void *object, u64 argument);
