@@ -297,6 +297,9 @@ static bool unpack_command(const u8 *at, size_t left, struct block *block,
     u32 size = load_u32(at + 4);
     if (size > left - COMMAND_HEADER_SIZE || (at[0] != 1 && at[0] != 2))
         return false;
+    /* What a newer version means by other bits must not be lost on the way. */
+    if ((at[1] & ~FLAG_AFTER_WRITE) != 0 || load_u16(at + 2) != 0)
+        return false;
     struct span body = span_of(block, at + COMMAND_HEADER_SIZE, size);
     *command = command_create(at[0] == 1 ? COMMAND_WRITE : COMMAND_READ, body, sink);
     (*command)->after_write = (at[1] & FLAG_AFTER_WRITE) != 0;
