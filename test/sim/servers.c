@@ -158,6 +158,7 @@ static void server_main(void *argument)
         server->disk.instant = true;
         code = init_disk(server, &server->stop_reason);
         server->disk.instant = false;
+        disk_process_ended(&server->disk); /* made by raftd --init, a process of its own: its lock */
     }
     if (code == ERROR_NONE)
         run_server(server);
