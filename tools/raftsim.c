@@ -174,7 +174,8 @@ static int play(struct arguments *arguments, FILE *trace)
         worst = code > worst ? code : worst;
     }
     if (worst == 0)
-        (void)printf("%" PRIu64 " played, all held\n", arguments->play.plays);
+        (void)fprintf(arguments->play.story != NULL ? stderr : stdout,
+                      "%" PRIu64 " played, all held\n", arguments->play.plays);
     return worst;
 }
 

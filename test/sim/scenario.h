@@ -200,7 +200,7 @@ struct statement {
     enum statement_kind kind;
     struct statement *inner;    /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
     u64 time_ns;                /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
-    u64 count;                  /* REPEAT, DISK flip log, CRASH_AT_WRITE, ONCE serial */
+    u64 count;                  /* REPEAT, DISK flip log, CRASH_AT_WRITE (0: off), ONCE serial */
     u64 per_second;             /* LOAD */
     u32 ppm;                    /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
     i64 jump_ns;                /* CLOCK jump; 0: the statement sets the rate */

@@ -34,7 +34,7 @@
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
  *                                    | "stall" | "heal"
  *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" ) )
- *               | "crash-at-write" , servers , number
+ *               | "crash-at-write" , servers , ( number | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
  *               | "chaos" , time ;
  *

@@ -170,7 +170,8 @@ static void plan(struct player *player, const struct statement *statement, u64 t
     if (time_ns < now_ns) {
         error_set(player->error, ERROR_FORMAT,
                   "%s:%u: %s: that time is past, expected one after %" PRIu64 "us",
-                  player->scenario->file, statement->line, statement->text, (u64)(now_ns / NS_PER_US));
+                  player->scenario->file, statement->line, statement->text,
+                  (u64)(now_ns / NS_PER_US));
         return;
     }
     struct timed *timed = malloc(sizeof(*timed));

@@ -130,8 +130,11 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
 
 static bool parse_crash_at_write(struct line_reader *reader, struct statement *statement)
 {
-    return take_servers(reader, &statement->who) &&
-           take_number(reader, "which write from now, 1 or more", 1, UINT32_MAX, &statement->count);
+    if (!take_servers(reader, &statement->who))
+        return false;
+    return line_accept(reader, "off") ||
+           take_number(reader, "which write from now, 1 or more, or off", 1, UINT32_MAX,
+                       &statement->count);
 }
 
 static bool parse_clock(struct line_reader *reader, struct statement *statement)

@@ -439,6 +439,8 @@ START_TEST(faults__of_servers)
     }
     WITH("crash-at-write 2 5", statement)
     ck_assert_uint_eq(statement->count, 5);
+    WITH("crash-at-write 2 off", statement)
+    ck_assert_uint_eq(statement->count, 0);
     WITH("timers off", statement)
     ck_assert(!statement->on);
     WITH("timers on", statement)
@@ -516,7 +518,7 @@ START_TEST(faults__mistakes)
                                "1 or more");
     refuses("disk 2 slow=x", "t.scn:1: \"x\" is no time, expected one like 250ms, 2s or 1.5s");
     refuses("crash-at-write 2 0",
-            "t.scn:1: 0 is out of range, expected which write from now, 1 or more");
+            "t.scn:1: 0 is out of range, expected which write from now, 1 or more, or off");
     refuses("clock 2 stop", "t.scn:1: a clock does not do \"stop\", expected rate or jump");
     refuses("clock 2 rate 0",
             "t.scn:1: \"0\" is no rate, expected one from 0.01 to 100, such as 1.2");
