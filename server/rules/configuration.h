@@ -46,7 +46,7 @@ bool configuration_is_voter(const struct configuration *configuration, server_id
  * for an empty configuration. */
 bool quorum(const struct configuration *configuration, member_set set);
 
-/* The highest value that a quorum has reached: `values` is by position. [Leaders 4, §5.3, §5.4.2] */
+/* [Leaders 4, §5.3, §5.4.2] The highest value that a quorum has reached; `values` by position. */
 u64 quorum_value(const struct configuration *configuration, const u64 *values);
 
 /* Adds a voter, keeping the order. Errors: ERROR_CONFIG (full, repeated id, long address). */

@@ -41,7 +41,8 @@ void election_request(struct raft *raft, const struct election *election, server
 
 /* Counts an answer of this election (same kind, current term, one of its calls); repeated ones
  * count once. A vote counts when it was granted by a voter; others change nothing. */
-void election_count(const struct raft *raft, struct election *election, const struct message *reply);
+void election_count(const struct raft *raft, struct election *election,
+                    const struct message *reply);
 
 /* [Candidates 2, §5.2] Whether a quorum has said yes. */
 bool election_is_won(const struct raft *raft, const struct election *election);

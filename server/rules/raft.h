@@ -45,7 +45,7 @@ struct raft {
     u64 message_bytes_max;     /* records in one AppendEntries, but at least one entry */
     u64 window_bytes_max;      /* unacknowledged records on their way to one peer */
     u64 uncommitted_bytes_max; /* of a leader's log tail; above it new commands are refused */
-    bool no_op_at_start;       /* append a no-op when a term begins (§8). Only raftpipe turns it off */
+    bool no_op_at_start;       /* append a no-op when a term begins (§8); only raftpipe does not */
 };
 
 void raft_init(struct raft *raft, server_id self, u64 log_memory_bytes_max);
@@ -67,8 +67,7 @@ enum term_verdict {
 enum term_verdict check_term(const struct raft *raft, const struct message *message,
                              bool hears_leader);
 
-/* [All Servers 2, §5.1]: current_term = term (> current_term), the vote is free, the leader unknown.
- */
+/* [All Servers 2, §5.1] current_term = term (> current_term), the vote free, no leader known. */
 void adopt_term(struct raft *raft, u64 term);
 
 /* Whether a follower has heard from a leader of its term within the minimal election timeout. */

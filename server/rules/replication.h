@@ -90,9 +90,9 @@ enum replicate_verdict {
     REPLICATE_READ     /* entries from progress->next_index on are wanted from the disk */
 };
 
-/* [Leaders 1, §5.2] [Leaders 3, §5.3] What to send one peer now; call again until it is NOTHING (or READ, after
- * which `reading` is set and only heartbeats follow until replicate_read_done). A heartbeat is due
- * when nothing was sent for heartbeat_ns, or a round is due. */
+/* [Leaders 1, §5.2] [Leaders 3, §5.3] What to send one peer now; call again until it is NOTHING (or
+ * READ, after which `reading` is set and only heartbeats follow until replicate_read_done). A
+ * heartbeat is due when nothing was sent for heartbeat_ns, or a round is due. */
 enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,
                                  struct progress *progress, u64 now_ns, struct message *message);
 
