@@ -45,8 +45,8 @@ void span_release(struct span *span);
 /* ---- buffers: one owner, growing ---- */
 
 struct buffer {
-    u8 *data;      /* NULL when capacity is 0 */
-    size_t size;   /* bytes in use */
+    u8 *data;    /* NULL when capacity is 0 */
+    size_t size; /* bytes in use */
     size_t capacity;
 };
 

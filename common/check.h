@@ -15,7 +15,7 @@ _Noreturn void check_failed(const char *file, int line, const char *function, co
 /* For the place that control cannot reach, such as after a switch over all of an enum. */
 #define UNREACHABLE() check_failed(__FILE__, __LINE__, __func__, "this place is never reached")
 
-#define WARN_UNUSED __attribute__((warn_unused_result))
+#define WARN_UNUSED                   __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, first) __attribute__((format(printf, format_at, first)))
 
 #endif

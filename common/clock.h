@@ -10,8 +10,8 @@
 
 #include "common/types.h"
 
-/* Nanoseconds since some fixed instant; never goes back, and is never 0, which stands for "never" in
- * many fields. All deadlines are in it. */
+/* Nanoseconds since some fixed instant; never goes back, and is never 0, which stands for "never"
+ * in many fields. All deadlines are in it. */
 u64 clock_monotonic_ns(void);
 
 /* Nanoseconds since 1970, as the operator's clock has it; may jump. Only for what people read and

@@ -10,21 +10,21 @@
 #include "common/check.h"
 
 /* X(name, word, exit code from sysexits.h that a program ends with because of it) */
-#define ERROR_CODES(X)                                                              \
-    X(ERROR_NONE, "ok", 0)                                                          \
-    X(ERROR_USAGE, "usage", 64)                /* the command line is wrong */      \
-    X(ERROR_FORMAT, "format", 65)              /* bytes that break their format */  \
-    X(ERROR_CORRUPT, "corrupt", 65)            /* stored bytes were damaged */      \
-    X(ERROR_MISSING, "missing", 66)            /* a file that must exist does not */ \
-    X(ERROR_UNAVAILABLE, "unavailable", 69)    /* a peer or leader cannot be had */ \
-    X(ERROR_SYSTEM, "system", 71)              /* no memory, thread, descriptor */  \
-    X(ERROR_EXISTS, "exists", 73)              /* would overwrite what is there */  \
-    X(ERROR_IO, "io", 74)                      /* a read, write or sync failed */   \
-    X(ERROR_NO_SPACE, "no-space", 74)          /* the disk is full */               \
-    X(ERROR_BUSY, "busy", 75)                  /* a bound is reached; try later */  \
-    X(ERROR_LOCKED, "locked", 75)              /* another process holds it */       \
-    X(ERROR_MISMATCH, "mismatch", 78)          /* another cluster, server, version */ \
-    X(ERROR_CONFIG, "config", 78)              /* the configuration is wrong */
+#define ERROR_CODES(X)                                                             \
+    X(ERROR_NONE, "ok", 0)                                                         \
+    X(ERROR_USAGE, "usage", 64)             /* the command line is wrong */        \
+    X(ERROR_FORMAT, "format", 65)           /* bytes that break their format */    \
+    X(ERROR_CORRUPT, "corrupt", 65)         /* stored bytes were damaged */        \
+    X(ERROR_MISSING, "missing", 66)         /* a file that must exist does not */  \
+    X(ERROR_UNAVAILABLE, "unavailable", 69) /* a peer or leader cannot be had */   \
+    X(ERROR_SYSTEM, "system", 71)           /* no memory, thread, descriptor */    \
+    X(ERROR_EXISTS, "exists", 73)           /* would overwrite what is there */    \
+    X(ERROR_IO, "io", 74)                   /* a read, write or sync failed */     \
+    X(ERROR_NO_SPACE, "no-space", 74)       /* the disk is full */                 \
+    X(ERROR_BUSY, "busy", 75)               /* a bound is reached; try later */    \
+    X(ERROR_LOCKED, "locked", 75)           /* another process holds it */         \
+    X(ERROR_MISMATCH, "mismatch", 78)       /* another cluster, server, version */ \
+    X(ERROR_CONFIG, "config", 78)           /* the configuration is wrong */
 
 enum error_code {
 #define X(name, word, exit_code) name,

@@ -41,10 +41,10 @@ const char *report_level_word(enum report_level level);
 
 /* The arguments of a line that is dropped are not evaluated. `to` and `rank` are not called report
  * and level, because a macro's parameter would replace the field and the struct of that name. */
-#define REPORT(to, rank, room, ...)                                                      \
-    do {                                                                                 \
-        if ((int)(rank) <= atomic_load_explicit(&(to)->level, memory_order_relaxed))     \
-            report_say((to), (rank), (room), __VA_ARGS__);                               \
+#define REPORT(to, rank, room, ...)                                                  \
+    do {                                                                             \
+        if ((int)(rank) <= atomic_load_explicit(&(to)->level, memory_order_relaxed)) \
+            report_say((to), (rank), (room), __VA_ARGS__);                           \
     } while (0)
 
 #endif

@@ -32,7 +32,7 @@ struct entry_id {
 
 #define NS_PER_US ((u64)1000)
 #define NS_PER_MS ((u64)1000000)
-#define NS_PER_S ((u64)1000000000)
+#define NS_PER_S  ((u64)1000000000)
 
 #define KIB ((u64)1024)
 #define MIB ((u64)1024 * 1024)
@@ -41,7 +41,7 @@ struct entry_id {
 
 /* The structure that holds `member`, from a pointer to that member. */
 #define CONTAINER_OF(pointer, type, member) \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 static inline u64 u64_min(u64 a, u64 b)
 {

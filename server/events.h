@@ -3,9 +3,9 @@
  * One line an event, with the names of etcd-raft's state trace where it has one:
  *   {"name":"BecomeLeader","nid":"1","t":12345,"role":"leader",
  *    "state":{"term":2,"vote":"1","commit":3},"log":5,"durable":5,"applied":3}
- * t is the monotonic clock in ns. Events of messages carry "msg" with type, from, to, term, call and
- * what its kind adds (index, logTerm, commit, entries, reject ...). All pictures of a run are drawn
- * from this trace, and it can be checked against a specification of Raft.
+ * t is the monotonic clock in ns. Events of messages carry "msg" with type, from, to, term, call
+ * and what its kind adds (index, logTerm, commit, entries, reject ...). All pictures of a run are
+ * drawn from this trace, and it can be checked against a specification of Raft.
  *
  * Nothing is done when there is no trace. Thread: the server's. */
 #ifndef MAILRAFT_SERVER_EVENTS_H

@@ -3,8 +3,8 @@
  * A follower sends all writes of a pile in one FORWARD message, and all reads in another, so that
  * neither waits for the other's answer. It keeps what it sent, by call, until the reply comes; that
  * list is a `struct forwarding`, it belongs to one leader in one term, and ends with the follower's
- * loop. Whatever has not been answered then has an unknown outcome: nothing is ever sent twice. Only
- * reads, which leave no trace, go back to waiting for a leader.
+ * loop. Whatever has not been answered then has an unknown outcome: nothing is ever sent twice.
+ * Only reads, which leave no trace, go back to waiting for a leader.
  *
  * Encoding of the commands in a FORWARD, one after another, little-endian:
  *   u8 class (1 write, 2 read), u8 flags (1: after_write), u16 zero, u32 size, body
@@ -75,10 +75,10 @@ void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outc
 
 /* ---- at the leader ---- */
 
-/* Turns a FORWARD into commands whose answers, once all are there, become a FORWARD_REPLY, staged in
- * `outbox`: one, or as many as it takes when one may not hold more than `bytes_max`. A single answer
- * larger than that is replaced by an error that says so. On malformed bytes returns false, and no
- * command. */
+/* Turns a FORWARD into commands whose answers, once all are there, become a FORWARD_REPLY, staged
+ * in `outbox`: one, or as many as it takes when one may not hold more than `bytes_max`. A single
+ * answer larger than that is replaced by an error that says so. On malformed bytes returns false,
+ * and no command. */
 WARN_UNUSED bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns,
                                 u64 bytes_max, struct outbox *outbox,
                                 struct command_list *commands);

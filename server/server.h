@@ -80,9 +80,9 @@ struct server {
     struct metadata metadata; /* as found at the start; start_count is this start's */
     struct machine *machine;
     struct transport *transport;
-    struct mailbox mailbox;     /* per-state: where mail comes in */
-    struct mail_pile pile;      /* per-state: mail taken in and not yet dealt with */
-    struct dispatch *dispatch;  /* dispatch: all that the design keeps; else NULL */
+    struct mailbox mailbox;    /* per-state: where mail comes in */
+    struct mail_pile pile;     /* per-state: mail taken in and not yet dealt with */
+    struct dispatch *dispatch; /* dispatch: all that the design keeps; else NULL */
     struct outbox outbox;
     struct rng rng;
     struct events events;
@@ -90,17 +90,17 @@ struct server {
     struct buffer answer;       /* scratch */
     struct span *save_spans;    /* scratch: the pieces of a batch */
     u32 save_spans_capacity;
-    u64 forward_serial; /* of the last FORWARD sent; with start_count it rises for ever */
-    u64 pile_wall_ns;   /* wall clock when the pile was taken in; stamped into entries */
-    enum raft_state state;      /* of the loop that runs; for status and traces only */
+    u64 forward_serial;    /* of the last FORWARD sent; with start_count it rises for ever */
+    u64 pile_wall_ns;      /* wall clock when the pile was taken in; stamped into entries */
+    enum raft_state state; /* of the loop that runs; for status and traces only */
     u64 state_since_ns;
     u64 committed_seen; /* the commit index that was last traced */
-    u64 elections; /* begun by this server since its start */
-    bool handed_over;    /* the next candidacy is by order: no pre-vote, stickiness put aside */
-    u64 leader_gone_ns;  /* when the leader's connection to us ended; 0: it did not */
-    bool timers_held;    /* a test holds the election timers: time alone makes no candidate */
+    u64 elections;      /* begun by this server since its start */
+    bool handed_over;   /* the next candidacy is by order: no pre-vote, stickiness put aside */
+    u64 leader_gone_ns; /* when the leader's connection to us ended; 0: it did not */
+    bool timers_held;   /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
-    struct error failure; /* why it stopped; ERROR_NONE: it was told to */
+    struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
     u32 sink_count;
 };
@@ -108,9 +108,8 @@ struct server {
 /* Opens the storage and builds the server, its log and its machine (entries known to be committed
  * are applied). `machine` is taken over, on failure too. Errors: storage_open's. Blocks. */
 WARN_UNUSED enum error_code server_create(const struct server_options *options,
-                                          const struct server_world *world,
-                                          struct machine *machine, struct server **server,
-                                          struct error *error);
+                                          const struct server_world *world, struct machine *machine,
+                                          struct server **server, struct error *error);
 
 /* From now on no mail goes in, and nobody waits to post any. Thread: any. */
 void server_close(struct server *server);
@@ -127,8 +126,7 @@ struct mail_slot *server_slot(struct server *server);
 
 /* Runs the server's design until MAIL_STOP or a failure. Blocks. Returns ERROR_NONE, or what made
  * it stop. `transport` is how it speaks. */
-enum error_code server_run(struct server *server, struct transport *transport,
-                           struct error *error);
+enum error_code server_run(struct server *server, struct transport *transport, struct error *error);
 
 /* ---- what the loops share ---- */
 

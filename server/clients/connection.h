@@ -24,8 +24,8 @@
 #include "server/mail/command.h"
 
 enum {
-    PLACES_BUILT_IN = 2,  /* places that need no allocation */
-    PLACES_MAX = 1024,    /* commands of one connection under way; a power of two */
+    PLACES_BUILT_IN = 2,         /* places that need no allocation */
+    PLACES_MAX = 1024,           /* commands of one connection under way; a power of two */
     INLINE_SEND_MAX = 64 * 1024, /* the server thread sends at most this much of one connection */
     /* A guess of an answer's size while none was seen: how deep the first pipeline may be. */
     ANSWER_GUESS = 64 * 1024

@@ -41,24 +41,24 @@ struct clients {
     int wake_fd;
     _Atomic u64 output_bytes;
 
-    struct mutex lock; /* never taken with a connection's lock held, nor the other way round */
-    struct condition quiet;          /* input_stopped has become true */
-    struct connection *dirty_first;  /* Guarded by lock, as all in this group. To be sent to. */
-    struct connection *port_first;   /* that want the port */
-    bool stop_asked;                 /* no more input */
-    bool end_asked;                  /* close everything, end the thread */
-    bool input_stopped;              /* nothing is posted any more */
+    struct mutex lock;      /* never taken with a connection's lock held, nor the other way round */
+    struct condition quiet; /* input_stopped has become true */
+    struct connection *dirty_first; /* Guarded by lock, as all in this group. To be sent to. */
+    struct connection *port_first;  /* that want the port */
+    bool stop_asked;                /* no more input */
+    bool end_asked;                 /* close everything, end the thread */
+    bool input_stopped;             /* nothing is posted any more */
 
     /* ---- the port's thread alone ---- */
     int listen_fd;
-    int spare_fd; /* given up to accept and refuse one more when descriptors are out */
+    int spare_fd;   /* given up to accept and refuse one more when descriptors are out */
     bool listening; /* epoll watches listen_fd */
     bool stopping;
     struct connection *connections;
     u32 connection_count;
     struct connection *buried; /* closed in this round; events may still name them */
     u64 last_id;
-    u64 now_ns; /* of this round */
+    u64 now_ns;        /* of this round */
     u64 complained_ns; /* when the lack of descriptors was last reported; 0: never */
     u8 *scratch;
     struct resp_parser *parser; /* for connections that have no command begun */

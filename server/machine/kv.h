@@ -18,23 +18,23 @@
 /* X(NAME, name, class, min arguments, max arguments (-1: any), key step)
  * Arguments are counted without the name. Key step: 0 no key, 1 the first argument alone,
  * 2 every other argument (MSET), -1 every argument. */
-#define KV_COMMANDS(X)                      \
-    X(GET, "get", READ, 1, 1, 1)            \
-    X(SET, "set", WRITE, 2, -1, 1)          \
-    X(MGET, "mget", READ, 1, -1, -1)        \
-    X(MSET, "mset", WRITE, 2, -1, 2)        \
-    X(DEL, "del", WRITE, 1, -1, -1)         \
-    X(EXISTS, "exists", READ, 1, -1, -1)    \
-    X(INCR, "incr", WRITE, 1, 1, 1)         \
-    X(INCRBY, "incrby", WRITE, 2, 2, 1)     \
-    X(DECR, "decr", WRITE, 1, 1, 1)         \
-    X(DECRBY, "decrby", WRITE, 2, 2, 1)     \
-    X(APPEND, "append", WRITE, 2, 2, 1)     \
-    X(STRLEN, "strlen", READ, 1, 1, 1)      \
-    X(GETDEL, "getdel", WRITE, 1, 1, 1)     \
-    X(CAS, "cas", WRITE, 3, 3, 1)           \
-    X(DBSIZE, "dbsize", READ, 0, 0, 0)      \
-    X(SCAN, "scan", READ, 1, -1, 0)         \
+#define KV_COMMANDS(X)                   \
+    X(GET, "get", READ, 1, 1, 1)         \
+    X(SET, "set", WRITE, 2, -1, 1)       \
+    X(MGET, "mget", READ, 1, -1, -1)     \
+    X(MSET, "mset", WRITE, 2, -1, 2)     \
+    X(DEL, "del", WRITE, 1, -1, -1)      \
+    X(EXISTS, "exists", READ, 1, -1, -1) \
+    X(INCR, "incr", WRITE, 1, 1, 1)      \
+    X(INCRBY, "incrby", WRITE, 2, 2, 1)  \
+    X(DECR, "decr", WRITE, 1, 1, 1)      \
+    X(DECRBY, "decrby", WRITE, 2, 2, 1)  \
+    X(APPEND, "append", WRITE, 2, 2, 1)  \
+    X(STRLEN, "strlen", READ, 1, 1, 1)   \
+    X(GETDEL, "getdel", WRITE, 1, 1, 1)  \
+    X(CAS, "cas", WRITE, 3, 3, 1)        \
+    X(DBSIZE, "dbsize", READ, 0, 0, 0)   \
+    X(SCAN, "scan", READ, 1, -1, 0)      \
     X(FLUSHALL, "flushall", WRITE, 0, -1, 0)
 
 enum kv_command {
@@ -75,8 +75,8 @@ const struct kv_command_info *kv_command_find(const u8 *name, size_t size);
 const struct kv_command_info *kv_command_info(enum kv_command command);
 
 /* Whether the command may enter the log: number of arguments, sizes of keys and values, syntax of
- * options, numbers. On refusal appends a RESP error to `answer` with Redis' text, and returns false. Used
- * by the client port, so that what cannot work costs no log entry. Thread: any. */
+ * options, numbers. On refusal appends a RESP error to `answer` with Redis' text, and returns
+ * false. Used by the client port, so that what cannot work costs no log entry. Thread: any. */
 bool kv_command_check(const struct kv_limits *limits, const struct kv_command_info *info,
                       const struct kv_argument *arguments, u32 count, struct buffer *answer);
 

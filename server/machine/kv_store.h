@@ -31,7 +31,7 @@ struct kv {
     u64 digest_sum;                    /* of all items' digests */
     struct kv_argument *arguments;     /* scratch: of the command that is being executed */
     u32 arguments_capacity;
-    struct buffer gathered;            /* scratch: the keys of a SCAN's answer */
+    struct buffer gathered; /* scratch: the keys of a SCAN's answer */
 };
 
 u64 kv_hash(const struct kv_argument *key);
@@ -70,9 +70,9 @@ struct kv_set_options {
 
 struct kv_scan_options {
     u64 cursor;
-    u64 count;                        /* 1 and up */
-    const struct kv_argument *match;  /* NULL: all keys */
-    bool none;                        /* a TYPE was asked for that no key has */
+    u64 count;                       /* 1 and up */
+    const struct kv_argument *match; /* NULL: all keys */
+    bool none;                       /* a TYPE was asked for that no key has */
 };
 
 /* Read the options behind SET key value, and all arguments of SCAN and FLUSHALL. Return NULL, or

@@ -25,13 +25,13 @@ enum command_class {
 struct command {
     struct command *next; /* list link of whoever holds the command */
     enum command_class class;
-    bool after_write;    /* READ: the same client has a write under way, which it must see */
-    bool may_redirect;   /* the client asked for redirects instead of forwarding */
-    struct span body;    /* the machine's encoding of the command; one reference is the command's */
-    u64 arrived_ns;      /* monotonic time of arrival at this server */
+    bool after_write;  /* READ: the same client has a write under way, which it must see */
+    bool may_redirect; /* the client asked for redirects instead of forwarding */
+    struct span body;  /* the machine's encoding of the command; one reference is the command's */
+    u64 arrived_ns;    /* monotonic time of arrival at this server */
     struct command_sink *sink;
-    void *owner; /* the sink's: which client */
-    u64 slot;    /* the sink's: which of the client's answers */
+    void *owner;    /* the sink's: which client */
+    u64 slot;       /* the sink's: which of the client's answers */
     bool forwarded; /* came from another server, and so is not forwarded again */
     u64 wait_index; /* free for whoever holds the command: the log index that it waits for */
     u64 wait_round; /* the same for a confirming round */
@@ -54,12 +54,15 @@ struct command_sink {
 /* Ways for a command to fail in the hands of Raft. X(name, definite?, text without '-' and CRLF) */
 #define COMMAND_FAILURES(X)                                                                      \
     X(COMMAND_NO_LEADER, true, "CLUSTERDOWN no leader is known; nothing was executed")           \
-    X(COMMAND_LEADER_LOST, true, "CLUSTERDOWN the leader could not be reached; nothing was executed") \
-    X(COMMAND_BUSY, true, "BUSY too many commands are waiting; nothing was executed, try again")  \
-    X(COMMAND_NO_SPACE, true, "NOSPACE the disk is full; nothing was executed")                   \
-    X(COMMAND_TOO_LARGE, true, "ERR command is larger than the configured limits; nothing was executed") \
-    X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")        \
-    X(COMMAND_UNKNOWN_OUTCOME, false, "TIMEOUT outcome unknown: the command may or may not have been executed")
+    X(COMMAND_LEADER_LOST, true,                                                                 \
+      "CLUSTERDOWN the leader could not be reached; nothing was executed")                       \
+    X(COMMAND_BUSY, true, "BUSY too many commands are waiting; nothing was executed, try again") \
+    X(COMMAND_NO_SPACE, true, "NOSPACE the disk is full; nothing was executed")                  \
+    X(COMMAND_TOO_LARGE, true,                                                                   \
+      "ERR command is larger than the configured limits; nothing was executed")                  \
+    X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")       \
+    X(COMMAND_UNKNOWN_OUTCOME, false,                                                            \
+      "TIMEOUT outcome unknown: the command may or may not have been executed")
 
 enum command_failure {
 #define X(name, definite, text) name,

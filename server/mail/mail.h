@@ -36,9 +36,9 @@ enum mail_kind {
 
 /* Entries that a leader wanted for a peer, and that were no longer in memory. */
 struct entries_read {
-    server_id peer;    /* whom they are for */
-    u64 first;         /* index of the first record */
-    u32 count;         /* 0: they could not be read */
+    server_id peer; /* whom they are for */
+    u64 first;      /* index of the first record */
+    u32 count;      /* 0: they could not be read */
     struct span records;
 };
 
@@ -46,7 +46,8 @@ struct mail {
     struct mail *next;
     enum mail_kind kind;
     bool opened; /* the reader's: it has been looked at, though it may still be on the pile */
-    u64 size; /* what it counts against its mailbox's budget, bytes; set by whoever it is posted to */
+    u64 size; /* what it counts against its mailbox's budget, bytes; set by whoever it is posted to
+               */
     union {
         struct message message;
         struct command_list commands;

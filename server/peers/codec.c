@@ -336,10 +336,8 @@ static enum error_code forward_reply_from_wire(const mailraft_ForwardReply *wire
 {
     if (wire->result != FORWARD_DONE && wire->result != FORWARD_NOT_LEADER)
         return refuse(error, message, "unknown result");
-    message->as.forward_reply =
-        (struct forward_reply){.result = (enum forward_result)wire->result,
-                               .count = wire->count,
-                               .first = wire->first};
+    message->as.forward_reply = (struct forward_reply){
+        .result = (enum forward_result)wire->result, .count = wire->count, .first = wire->first};
     if (wire->result == FORWARD_DONE ? !count_fits(wire->count, parts->payload_size)
                                      : parts->payload_size != 0)
         return refuse(error, message, "count and answers do not fit together");

@@ -25,8 +25,8 @@ struct election {
     member_set granted; /* by position in the configuration */
     member_set refused;
     u64 first_call; /* answers to calls before this one belong to an earlier election */
-    bool pre_vote; /* asks whether it would win, in the term after the current one */
-    bool transfer; /* leadership was handed over: no pre-vote, stickiness put aside */
+    bool pre_vote;  /* asks whether it would win, in the term after the current one */
+    bool transfer;  /* leadership was handed over: no pre-vote, stickiness put aside */
 };
 
 /* Begins a pre-vote: own yes is counted, the term stays. */

@@ -13,15 +13,15 @@
 #include "common/types.h"
 
 /* X(NAME, word for traces and scenario files). The order is the number on the wire; never reuse. */
-#define MESSAGE_KINDS(X)                            \
-    X(PRE_VOTE, "pre-vote")                         \
-    X(PRE_VOTE_REPLY, "pre-vote-reply")             \
-    X(REQUEST_VOTE, "vote")                         \
-    X(REQUEST_VOTE_REPLY, "vote-reply")             \
-    X(APPEND_ENTRIES, "append")                     \
-    X(APPEND_ENTRIES_REPLY, "append-reply")         \
-    X(FORWARD, "forward")                           \
-    X(FORWARD_REPLY, "forward-reply")               \
+#define MESSAGE_KINDS(X)                    \
+    X(PRE_VOTE, "pre-vote")                 \
+    X(PRE_VOTE_REPLY, "pre-vote-reply")     \
+    X(REQUEST_VOTE, "vote")                 \
+    X(REQUEST_VOTE_REPLY, "vote-reply")     \
+    X(APPEND_ENTRIES, "append")             \
+    X(APPEND_ENTRIES_REPLY, "append-reply") \
+    X(FORWARD, "forward")                   \
+    X(FORWARD_REPLY, "forward-reply")       \
     X(TIMEOUT_NOW, "timeout-now")
 
 enum message_kind {
@@ -49,8 +49,8 @@ struct vote_reply {
 struct append_request {
     struct entry_id prev; /* prevLogTerm and prevLogIndex */
     u64 leader_commit;
-    u64 round;  /* a leader's confirming rounds rise; echoed in the reply (reads.h) */
-    u32 count;  /* 0: a heartbeat */
+    u64 round; /* a leader's confirming rounds rise; echoed in the reply (reads.h) */
+    u32 count; /* 0: a heartbeat */
 };
 
 enum append_result {

@@ -60,9 +60,9 @@ struct progress {
 struct leadership {
     u64 began_ns;
     u64 uncommitted_bytes; /* of the records behind commit_index */
-    u64 first_index; /* of this term's first entry; reads wait until it is committed */
-    u64 round;       /* newest confirming round that was begun */
-    bool round_due;  /* reads came: the next messages carry a new round */
+    u64 first_index;       /* of this term's first entry; reads wait until it is committed */
+    u64 round;             /* newest confirming round that was begun */
+    bool round_due;        /* reads came: the next messages carry a new round */
     struct progress peers[SERVERS_MAX]; /* by position; the own one is unused but for its id */
     u32 count;
 };

@@ -34,7 +34,7 @@ WARN_UNUSED enum error_code history_json_parse(struct history *history, const ch
 
 /* Adds all operations of a file; empty lines are skipped. Errors: ERROR_FORMAT, with "name:line: "
  * in front; ERROR_IO. */
-WARN_UNUSED enum error_code history_json_read(struct history *history, FILE *file,
-                                              const char *name, struct error *error);
+WARN_UNUSED enum error_code history_json_read(struct history *history, FILE *file, const char *name,
+                                              struct error *error);
 
 #endif

@@ -11,7 +11,7 @@
 #include "test/history/history.h"
 #include "test/history/values.h"
 
-#define ITEM_NONE UINT32_MAX
+#define ITEM_NONE  UINT32_MAX
 #define VALUE_NONE UINT32_MAX
 
 /* An operation as the search sees it. Items are numbered: those with an outcome first, in the
@@ -74,7 +74,7 @@ struct problem {
      * lifted. `producers` may count too many, never too few. */
     u32 known_values;
     u32 *producers;
-    u32 *last_reader; /* the item with the highest t0 that needs the value; ITEM_NONE: none */
+    u32 *last_reader;     /* the item with the highest t0 that needs the value; ITEM_NONE: none */
     struct links readers; /* per value: next is towards higher t0; ITEM_NONE ends it */
     /* Twins (twins.h) not yet lifted, by rising number, that is by t1; ITEM_NONE ends it. */
     struct links twins;

@@ -21,8 +21,8 @@ enum {
 
 struct value {
     u64 size;
-    u64 hash[2];  /* of all bytes, first byte most significant */
-    u64 power[2]; /* base^size, what a hash in front is multiplied by */
+    u64 hash[2];                /* of all bytes, first byte most significant */
+    u64 power[2];               /* base^size, what a hash in front is multiplied by */
     u8 bytes[VALUE_BYTES_KEPT]; /* when size allows, zeros behind; else all zeros */
     const struct text *text;    /* where the history has these bytes; NULL: nowhere */
     i64 integer;                /* meaningful when is_integer */

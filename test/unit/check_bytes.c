@@ -41,8 +41,7 @@ START_TEST(block_release__last_of_many_threads_frees)
     struct error error;
     for (int i = 0; i < HOLDERS; i++) {
         block_hold(block);
-        enum error_code code =
-            thread_start(&threads[i], "holder", hold_and_release, block, &error);
+        enum error_code code = thread_start(&threads[i], "holder", hold_and_release, block, &error);
         ck_assert_str_eq(error_word(code), "ok");
     }
     ck_assert_mem_eq(block->data, "shared", 6);

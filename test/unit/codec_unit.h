@@ -92,7 +92,8 @@ UNIT_HELPER struct message sample(enum message_kind kind)
         message.span_count = 2;
         break;
     case MESSAGE_FORWARD_REPLY:
-        message.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE, .count = 1, .first = 3};
+        message.as.forward_reply =
+            (struct forward_reply){.result = FORWARD_DONE, .count = 1, .first = 3};
         message.spans[0] = span_of_bytes("+OK\r\n", 5);
         message.span_count = 1;
         break;

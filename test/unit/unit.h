@@ -11,21 +11,21 @@
 
 enum { UNIT_TIMEOUT_S = 120 };
 
-#define UNIT_MAIN(module, ...)                                                    \
-    int main(void)                                                                \
-    {                                                                             \
-        const TTest *tests[] = {__VA_ARGS__};                                     \
-        Suite *suite = suite_create(module);                                      \
-        TCase *tcase = tcase_create(module);                                      \
-        tcase_set_timeout(tcase, UNIT_TIMEOUT_S);                                 \
-        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)             \
-            tcase_add_test(tcase, tests[i]);                                      \
-        suite_add_tcase(suite, tcase);                                            \
-        SRunner *runner = srunner_create(suite);                                  \
-        srunner_run_all(runner, CK_ENV);                                          \
-        int failed = srunner_ntests_failed(runner);                               \
-        srunner_free(runner);                                                     \
-        return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;                         \
+#define UNIT_MAIN(module, ...)                                        \
+    int main(void)                                                    \
+    {                                                                 \
+        const TTest *tests[] = {__VA_ARGS__};                         \
+        Suite *suite = suite_create(module);                          \
+        TCase *tcase = tcase_create(module);                          \
+        tcase_set_timeout(tcase, UNIT_TIMEOUT_S);                     \
+        for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) \
+            tcase_add_test(tcase, tests[i]);                          \
+        suite_add_tcase(suite, tcase);                                \
+        SRunner *runner = srunner_create(suite);                      \
+        srunner_run_all(runner, CK_ENV);                              \
+        int failed = srunner_ntests_failed(runner);                   \
+        srunner_free(runner);                                         \
+        return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;             \
     }
 
 #endif
