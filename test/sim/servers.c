@@ -158,7 +158,8 @@ static void server_main(void *argument)
         server->disk.instant = true;
         code = init_disk(server, &server->stop_reason);
         server->disk.instant = false;
-        disk_process_ended(&server->disk); /* made by raftd --init, a process of its own: its lock */
+        disk_process_ended(
+            &server->disk); /* made by raftd --init, a process of its own: its lock */
     }
     if (code == ERROR_NONE)
         run_server(server);
@@ -287,8 +288,14 @@ void cluster_resume(struct cluster *cluster, server_id id)
     story_note(cluster, id, "ProcessResumed");
     server->state = PROCESS_RUNNING;
     process_pause(server->process, false);
-    network_server_resumed(server);
-    clients_server_resumed(server);
+    /* Which of its threads wakes up first, a peer's reader or the clients' port, nobody knows. */
+    if (rng_chance(&cluster->net_rng, 1, 2)) {
+        network_server_resumed(server);
+        clients_server_resumed(server);
+    } else {
+        clients_server_resumed(server);
+        network_server_resumed(server);
+    }
     checks_faults_changed(cluster);
 }
 
