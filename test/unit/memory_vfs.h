@@ -461,10 +461,13 @@ static inline struct memory_vfs *memory_copy(struct memory_vfs *memory)
     return memory_crash(memory, memory_keep_all, NULL, true);
 }
 
-/* The content of a file, which must exist; for looking and for damaging. */
+/* The content of a file, which must exist, and which nobody else may be changing; for looking and
+ * for damaging. */
 static inline struct memory_content *memory_content_of(struct memory_vfs *memory, const char *name)
 {
+    pthread_mutex_lock(&memory->lock);
     int inode = memory_find(memory, name);
+    pthread_mutex_unlock(&memory->lock);
     ASSERT(inode >= 0);
     return &memory->inodes[inode].now;
 }
