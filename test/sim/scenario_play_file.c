@@ -31,10 +31,16 @@ static enum error_code choose_designs(const struct scenario *scenario,
     }
     if (*designs != 0)
         return ERROR_NONE;
-    return error_set(error, ERROR_FORMAT,
-                     "%s:%u: design %s is not supported yet, expected per-state", scenario->file,
-                     request->design_given ? 1 : scenario->design_line,
-                     scenario_design_word(design));
+    char there_are[64] = "";
+    for (u32 i = 0; i < ARRAY_LENGTH(play_designs); i++) {
+        size_t used = strlen(there_are);
+        if (cluster_design_supported((enum cluster_design)i))
+            snprintf(there_are + used, sizeof(there_are) - used, "%s%s", used == 0 ? "" : ", ",
+                     play_designs[i]);
+    }
+    return error_set(error, ERROR_FORMAT, "%s:%u: design %s is not supported yet, expected %s",
+                     scenario->file, request->design_given ? 1 : scenario->design_line,
+                     scenario_design_word(design), there_are);
 }
 
 static void write_line(void *context, const char *line, size_t size)
