@@ -123,13 +123,13 @@ bool cluster_run_until(struct cluster *cluster, bool (*holds)(void *context), vo
 
 /* Calls `action` at that time, which is not past, between two steps. It may do everything but let
  * time pass. Actions of the same time run in the order of their asking. */
-void cluster_at(struct cluster *cluster, u64 time_ns, void (*action)(void *context),
-                void *context);
+void cluster_at(struct cluster *cluster, u64 time_ns, void (*action)(void *context), void *context);
 
 /* Steps taken so far: mail, timers, disk completions. */
 u64 cluster_event_count(const struct cluster *cluster);
 
-/* Puts a line into the story, across all columns, and into the trace: what the scenario does now. */
+/* Puts a line into the story, across all columns, and into the trace: what the scenario does now.
+ */
 void cluster_say(struct cluster *cluster, const char *line);
 
 /* ---- failure ---- */
@@ -167,8 +167,8 @@ void cluster_join(struct cluster *cluster, cluster_set from, cluster_set to);
 /* Each group hears itself alone. Servers in no group are one more group. */
 void cluster_partition(struct cluster *cluster, const cluster_set *groups, u32 count);
 void cluster_isolate(struct cluster *cluster, cluster_set servers); /* each of them alone */
-void cluster_bridge(struct cluster *cluster, server_id server); /* it alone hears both halves */
-void cluster_ring(struct cluster *cluster);                     /* two neighbours each */
+void cluster_bridge(struct cluster *cluster, server_id server);     /* it alone hears both halves */
+void cluster_ring(struct cluster *cluster);                         /* two neighbours each */
 /* Everything of the network as it was at the start; held messages are delivered. */
 void cluster_heal(struct cluster *cluster);
 
@@ -183,7 +183,7 @@ void cluster_corrupt(struct cluster *cluster, cluster_set from, cluster_set to, 
 typedef u32 cluster_kinds;
 enum { CLUSTER_KINDS_ANY = (1u << MESSAGE_KIND_END) - 1 };
 
-/* The kinds that a word of the language means: "append", "append-reply", "vote", "any", ... "append"
+/* The kinds that a word of the language means: "append", "append-reply", "vote", "any"; "append"
  * is the request alone. 0: no such word. ("snapshot" is not known yet.) */
 cluster_kinds cluster_kinds_parse(const char *word);
 
@@ -199,9 +199,9 @@ void cluster_reset(struct cluster *cluster, cluster_set from, cluster_set to);
 
 /* ---- process and clock faults: each is a no-op for a server in a state that does not fit ---- */
 
-void cluster_crash(struct cluster *cluster, server_id server); /* power loss */
-void cluster_kill(struct cluster *cluster, server_id server);  /* the process dies */
-void cluster_stop(struct cluster *cluster, server_id server);  /* asks it to end; takes time */
+void cluster_crash(struct cluster *cluster, server_id server);   /* power loss */
+void cluster_kill(struct cluster *cluster, server_id server);    /* the process dies */
+void cluster_stop(struct cluster *cluster, server_id server);    /* asks it to end; takes time */
 void cluster_restart(struct cluster *cluster, server_id server); /* kills it first if it is alive */
 void cluster_pause(struct cluster *cluster, server_id server);
 void cluster_resume(struct cluster *cluster, server_id server);
@@ -311,7 +311,13 @@ u32 cluster_server_count(const struct cluster *cluster); /* spares too */
 cluster_set cluster_all(const struct cluster *cluster);  /* servers 1 .. config->servers */
 
 /* Process states. A server that refused to go on is STOPPED, as is one that was told to. */
-enum cluster_process { PROCESS_OFF, PROCESS_RUNNING, PROCESS_PAUSED, PROCESS_DEAD, PROCESS_STOPPED };
+enum cluster_process {
+    PROCESS_OFF,
+    PROCESS_RUNNING,
+    PROCESS_PAUSED,
+    PROCESS_DEAD,
+    PROCESS_STOPPED
+};
 enum cluster_process cluster_process(const struct cluster *cluster, server_id server);
 /* RUNNING: neither dead nor paused, past the opening of its storage. */
 bool cluster_is_live(const struct cluster *cluster, server_id server);

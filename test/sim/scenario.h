@@ -148,21 +148,21 @@ struct scenario_command {
 };
 
 /* X(NAME, word behind `expect`) */
-#define EXPECT_KINDS(X)        \
-    X(LEADER, "leader")        \
-    X(STATE, "state")          \
-    X(TERM, "term")            \
-    X(ANSWER, "answer")        \
-    X(VALUE, "value")          \
-    X(COMMITTED, "committed")  \
-    X(COMMIT, "commit")        \
-    X(LOG, "log")              \
-    X(MEMBERS, "members")      \
-    X(SNAPSHOT, "snapshot")    \
-    X(STOPPED, "stopped")      \
-    X(AGREE, "agree")          \
+#define EXPECT_KINDS(X)             \
+    X(LEADER, "leader")             \
+    X(STATE, "state")               \
+    X(TERM, "term")                 \
+    X(ANSWER, "answer")             \
+    X(VALUE, "value")               \
+    X(COMMITTED, "committed")       \
+    X(COMMIT, "commit")             \
+    X(LOG, "log")                   \
+    X(MEMBERS, "members")           \
+    X(SNAPSHOT, "snapshot")         \
+    X(STOPPED, "stopped")           \
+    X(AGREE, "agree")               \
     X(LINEARIZABLE, "linearizable") \
-    X(MESSAGES, "messages")    \
+    X(MESSAGES, "messages")         \
     X(BYTES, "bytes")
 
 enum expect_kind {
@@ -180,8 +180,8 @@ struct expectation {
     enum expect_leader leader; /* LEADER */
     enum expect_answer answer; /* ANSWER */
     enum raft_state state;     /* STATE */
-    struct server_list who;    /* LEADER is/not, STATE, VALUE and COMMIT on, LOG, MEMBERS, STOPPED */
-    struct link_list links;    /* MESSAGES, BYTES */
+    struct server_list who; /* LEADER is/not, STATE, VALUE and COMMIT on, LOG, MEMBERS, STOPPED */
+    struct link_list links; /* MESSAGES, BYTES */
     message_set messages;
     enum comparison comparison; /* COMMIT, MESSAGES, BYTES */
     u64 number;                 /* TERM, COMMITTED, COMMIT, MESSAGES, BYTES */
@@ -198,13 +198,13 @@ struct statement {
     u32 line;         /* in the file */
     const char *text; /* as it was written, without comment and outer blanks */
     enum statement_kind kind;
-    struct statement *inner;    /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
-    u64 time_ns;                /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
-    u64 count;                  /* REPEAT, DISK flip log, CRASH_AT_WRITE (0: off), ONCE serial */
-    u64 per_second;             /* LOAD */
-    u32 ppm;                    /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
-    i64 jump_ns;                /* CLOCK jump; 0: the statement sets the rate */
-    bool on;                    /* TIMERS on; RELEASE reverse */
+    struct statement *inner;     /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
+    u64 time_ns;                 /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
+    u64 count;                   /* REPEAT, DISK flip log, CRASH_AT_WRITE (0: off), ONCE serial */
+    u64 per_second;              /* LOAD */
+    u32 ppm;                     /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
+    i64 jump_ns;                 /* CLOCK jump; 0: the statement sets the rate */
+    bool on;                     /* TIMERS on; RELEASE reverse */
     struct duration_range delay; /* DELAY */
     struct server_list who;
     struct link_list links;     /* CUT, JOIN, DELAY ... RELEASE; RESET: both sides */
@@ -213,7 +213,7 @@ struct statement {
     message_set messages; /* HOLD */
     enum disk_action disk;
     enum member_action member;
-    const char *client; /* ASYNC: which; ONCE: session */
+    const char *client;              /* ASYNC: which; ONCE: session */
     struct scenario_command command; /* COMMAND, ASYNC, ONCE */
     struct expectation expectation;
 };
@@ -247,7 +247,7 @@ struct scenario {
     struct duration_range disk_sync;
     struct scenario_option *options;
     struct scenario_start starts[SERVERS_MAX]; /* by id - 1 */
-    u32 design_line; /* 0: not given */
+    u32 design_line;                           /* 0: not given */
     u32 spares_line;
     struct statement *first;
     struct scenario_memory *memory;

@@ -20,8 +20,8 @@ struct player {
     struct client *waiter; /* of the commands that are waited for */
     struct client *reader; /* of `expect value` */
     struct player_mark mark;
-    u64 last_action_ns;   /* of the latest `at` or `after` */
-    struct error *error;  /* set: the scenario cannot be played on */
+    u64 last_action_ns;  /* of the latest `at` or `after` */
+    struct error *error; /* set: the scenario cannot be played on */
 };
 
 /* The servers that a list means now. Returns false when a word in it means nobody (there is no
@@ -42,8 +42,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
 
 /* Judges an expectation as things stand, but for `value` through the leader: whether it holds. When
  * not, `why` is given a sentence that says how things are. */
-bool player_holds(struct player *player, const struct expectation *expectation,
-                  struct buffer *why);
+bool player_holds(struct player *player, const struct expectation *expectation, struct buffer *why);
 /* Whether judging it needs a command, so that time passes. */
 bool player_must_read(const struct expectation *expectation);
 /* Judges `value` through the leader; time passes, at most until `deadline_ns`. */

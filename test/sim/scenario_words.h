@@ -21,8 +21,8 @@ struct line_reader {
     u32 line;
     struct word words[LINE_WORDS_MAX];
     u32 count;
-    u32 at; /* the next word */
-    size_t begin;    /* of the first word in the line, bytes; and the end of the last */
+    u32 at;       /* the next word */
+    size_t begin; /* of the first word in the line, bytes; and the end of the last */
     size_t end;
     u32 servers_max; /* highest number that a server may have here */
 };
