@@ -171,8 +171,20 @@ enum expect_kind {
 #undef X
 };
 
-enum expect_leader { LEADER_IS, LEADER_ONE, LEADER_NONE, LEADER_NOT };
-enum expect_answer { SAYS_OK, SAYS_ERROR, SAYS_MOVED, SAYS_TIMEOUT, SAYS_TEXT };
+enum expect_leader {
+    LEADER_IS,   /* the live leader of the highest term is one of these */
+    LEADER_ONE,  /* exactly one live server leads: one that was deposed and does not know yet counts
+                  */
+    LEADER_NONE, /* no live server leads */
+    LEADER_NOT   /* there is a leader, and it is none of these */
+};
+enum expect_answer {
+    SAYS_OK,      /* it was carried out, and the answer is not nil */
+    SAYS_ERROR,   /* a definite error: it was not carried out */
+    SAYS_MOVED,   /* sent to another server */
+    SAYS_TIMEOUT, /* nobody knows */
+    SAYS_TEXT     /* the value is this text ("nil" for none), or the error has it in it */
+};
 
 struct expectation {
     enum expect_kind kind;
