@@ -328,5 +328,10 @@ void cluster_print_failure(const struct cluster *cluster, FILE *to, const char *
     (void)fprintf(to, "  what  %s\n", failure->text);
     cluster_set servers = failure->servers != 0 ? failure->servers : cluster_all(cluster);
     story_print_last(cluster, servers, to);
+    for (server_id id = 1; id <= cluster->count; id++) {
+        const struct error *reason = cluster_stop_reason(cluster, id);
+        if (cluster_process(cluster, id) == PROCESS_STOPPED && reason->code != ERROR_NONE)
+            (void)fprintf(to, "  server %u has stopped: %s\n", id, reason->text);
+    }
     (void)fprintf(to, "replay: %s\n", replay);
 }
