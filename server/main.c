@@ -21,12 +21,13 @@ const char *argp_program_version = "mailraft 0.1.0";
 static const char doc[] =
     "A replicated, durable, linearizable key-value server: one member of a Raft cluster.\v"
     "A data directory is made once with --init, and used by one server ever after.\n\n"
-    "Exit status: 0 after SIGTERM or SIGINT; 64 wrong usage; 65 damaged data; 66 a file is "
+    "Exit status: 0 after SIGTERM, SIGINT or SIGHUP; 64 wrong usage; 65 damaged data; 66 a file is "
     "missing; "
     "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
     "--init found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
     "configuration, or data of another cluster or server.";
 
+enum { DATA_PATH_SIZE = 4096 };
 enum { OPTION_INIT = 256, OPTION_LOG_LEVEL, OPTION_LOG_FORMAT, OPTION_TRACE, OPTION_DESIGN };
 
 static const struct argp_option argp_options[] = {
@@ -65,6 +66,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
             argp_error(state, "--id %s: expected the number of a server, 1 or more", value);
         return 0;
     case 'd':
+        if (value[0] == '\0' || strlen(value) >= DATA_PATH_SIZE)
+            argp_error(state, "--data: expected a path of 1 to %d bytes", DATA_PATH_SIZE - 1);
         arguments->data = value;
         return 0;
     case 'v':
@@ -101,7 +104,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
 /* All that a running raftd consists of. */
 struct raftd {
     struct arguments arguments;
-    char data[4096];
+    char data[DATA_PATH_SIZE];
     struct settings settings;
     const struct member *self;
     struct report report;
@@ -201,7 +204,7 @@ static enum error_code init(struct raftd *raftd, struct error *error)
     struct storage_options options = {.segment_bytes = values->segment_bytes};
     code = storage_init(raftd->vfs, &options, &identity, &values->configuration, error);
     if (code != ERROR_NONE)
-        return error_add(error, "init %s", raftd->data);
+        return code;
     printf("raftd: %s is ready for server %" PRIu32 " of cluster %s\n", raftd->data,
            raftd->self->id, values->cluster_id);
     return ERROR_NONE;
@@ -226,6 +229,40 @@ static enum error_code check_identity(const struct raftd *raftd, struct error *e
     return ERROR_NONE;
 }
 
+/* The members are the log's. The file's lines say where to listen and whom to call, so they must be
+ * the same servers; one that has moved to another address is told apart from a wrong file. */
+static enum error_code check_members(struct raftd *raftd, struct error *error)
+{
+    const char *file = raftd->arguments.config;
+    const struct configuration *ours = &raftd->settings.values.configuration;
+    const struct configuration *found = &raftd->server->raft.configuration;
+    for (u32 i = 0; i < ours->count; i++) {
+        const struct member *member = &ours->members[i];
+        const struct member *known = configuration_member(found, member->id);
+        if (known == NULL)
+            return error_set(error, ERROR_MISMATCH,
+                             "%s: server %" PRIu32 " is no member of the cluster in %s; the "
+                             "\"server\" lines must be those that it was made with",
+                             file, member->id, raftd->data);
+        if (strcmp(member->peer_address, known->peer_address) != 0 ||
+            strcmp(member->client_address, known->client_address) != 0)
+            REPORT(&raftd->report, REPORT_WARN, "raftd",
+                   "server %" PRIu32
+                   " is at %s, client=%s, says %s, and was at %s, client=%s, when "
+                   "%s was made: all servers must be told so",
+                   member->id, member->peer_address, member->client_address, file,
+                   known->peer_address, known->client_address, raftd->data);
+    }
+    for (u32 i = 0; i < found->count; i++) {
+        if (configuration_member(ours, found->members[i].id) == NULL)
+            return error_set(error, ERROR_MISMATCH,
+                             "%s: there is no line \"server %" PRIu32 " ...\", and it is a member "
+                             "of the cluster in %s",
+                             file, found->members[i].id, raftd->data);
+    }
+    return ERROR_NONE;
+}
+
 static enum error_code open_server(struct raftd *raftd, struct error *error)
 {
     enum error_code code = vfs_posix_create(raftd->data, &raftd->vfs, error);
@@ -246,9 +283,9 @@ static enum error_code open_server(struct raftd *raftd, struct error *error)
     struct server_options options;
     settings_server_options(&raftd->settings, rng_entropy(), &options);
     code = server_create(&options, &world, kv_create(), &raftd->server, error);
-    if (code != ERROR_NONE)
-        return error_add(error, "open %s", raftd->data);
-    return check_identity(raftd, error);
+    if (code == ERROR_NONE)
+        code = check_identity(raftd, error);
+    return code == ERROR_NONE ? check_members(raftd, error) : code;
 }
 
 static enum error_code open_ports(struct raftd *raftd, struct error *error)
@@ -287,6 +324,7 @@ static void stop_signals(sigset_t *set)
     sigemptyset(set);
     sigaddset(set, SIGTERM);
     sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
     sigaddset(set, SIGUSR1);
 }
 
@@ -308,8 +346,8 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
     int signal_number = 0;
     (void)sigwait(&set, &signal_number);
     if (signal_number != SIGUSR1)
-        REPORT(&raftd->report, REPORT_INFO, "raftd", "stopping because of %s",
-               signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+        REPORT(&raftd->report, REPORT_INFO, "raftd", "stopping because of SIG%s",
+               sigabbrev_np(signal_number));
     clients_stop(raftd->clients);
     (void)mail_post(server_slot(raftd->server), mail_create(MAIL_STOP));
     thread_join(&raftd->thread);

@@ -144,10 +144,11 @@ static enum error_code check(const struct settings_values *values, struct error 
         return error_set(error, ERROR_CONFIG,
                          "segment-bytes must exceed client-input-bytes by 64KiB, or the largest "
                          "command would not fit into a file of the log");
-    if (values->segment_bytes < values->message_bytes + 64 * KIB)
+    /* The bound on frames follows from client-input-bytes and is fixed while the server runs. */
+    if (values->message_bytes > values->client_input_bytes)
         return error_set(error, ERROR_CONFIG,
-                         "segment-bytes must exceed message-bytes by 64KiB, or a follower could "
-                         "never take in a full message");
+                         "message-bytes must be at most client-input-bytes, or peers would refuse "
+                         "the largest messages");
     if (values->peer_queue_bytes < values->window_bytes + values->message_bytes)
         return error_set(error, ERROR_CONFIG,
                          "peer-queue-bytes must be at least window-bytes and message-bytes "
@@ -172,10 +173,10 @@ enum error_code settings_load(struct settings *settings, const char *path, struc
 
 /* ---- for the rooms ---- */
 
-/* The largest message between servers holds one record, or message-bytes of them. */
+/* The largest message between servers holds one record, or message-bytes of them, which is less. */
 static u64 largest_payload(const struct settings_values *values)
 {
-    return u64_max(values->message_bytes, values->client_input_bytes + 64 * KIB);
+    return values->client_input_bytes + 64 * KIB;
 }
 
 void settings_server_options(const struct settings *settings, u64 seed,

@@ -221,6 +221,9 @@ START_TEST(load__each_refusal_says_where_and_what)
         {"max-value-bytes 16MiB",
          ": client-input-bytes must hold max-value-bytes and max-key-bytes together and 1KiB "
          "more, or the largest values could not be sent"},
+        {"message-bytes 17MiB",
+         ": message-bytes must be at most client-input-bytes, or peers would refuse the largest "
+         "messages"},
         {"segment-bytes 16MiB",
          ": segment-bytes must exceed client-input-bytes by 64KiB, or the largest command would "
          "not fit into a file of the log"},
