@@ -2,7 +2,6 @@
 import signal
 import threading
 import time
-import unittest
 
 import redis
 
@@ -234,7 +233,3 @@ class Failures(Case):
         self.assertEqual(len(set(cluster.wait_until_equal())), 1)
         with absent.client() as client:
             self.assertEqual(client.get("big:399"), value + "19")
-
-
-if __name__ == "__main__":
-    unittest.main()
