@@ -77,24 +77,8 @@ bool act_take_entries(struct server *server, const struct message *request, u64 
     struct message reply;
     if (!append_entries(&server->raft, request, server_room(server), now_ns, &reply, why))
         return false;
-    server->leader_gone_ns = 0;
     server_put(server, &reply);
     return true;
-}
-
-u64 act_follower_deadline_ns(struct server *server, u64 now_ns)
-{
-    u64 ordinary_ns = server_election_deadline_ns(server, now_ns);
-    if (server->leader_gone_ns == 0 ||
-        now_ns >= server->leader_gone_ns + server->raft.election_timeout_ns_min)
-        return ordinary_ns;
-    return now_ns + rng_range(&server->rng, NS_PER_MS, server->raft.heartbeat_ns / 5 + NS_PER_MS);
-}
-
-void act_leader_gone(struct server *server, u64 now_ns)
-{
-    server->raft.leader_heard_ns = 0;
-    server->leader_gone_ns = now_ns;
 }
 
 static void outcome_answer(void *context, struct command *command, const u8 *answer, size_t size)

@@ -31,15 +31,6 @@ void act_request_vote_again(struct server *server, const struct election *electi
 WARN_UNUSED bool act_take_entries(struct server *server, const struct message *request, u64 now_ns,
                                   const char **why);
 
-/* When a follower that has heard nobody since now_ns should campaign. A leader whose connection has
- * just ended is most likely dead: then a few ms from now, not the same for all, so that votes do
- * not split. Pre-vote makes a false alarm harmless. It may be refused because another voter has
- * not noticed yet, so it is tried again, until the ordinary timeout would have come. */
-u64 act_follower_deadline_ns(struct server *server, u64 now_ns);
-
-/* The connection from the leader has ended. */
-void act_leader_gone(struct server *server, u64 now_ns);
-
 /* Takes a command: answers it here, parks it, redirects the client, or puts it into `forwarding`.
  */
 void act_follow_command(struct server *server, struct forwarding *forwarding,

@@ -240,12 +240,6 @@ void server_done_with_mail(struct server *server)
     mail_destroy(mail_pile_take(&server->pile));
 }
 
-u64 server_election_deadline_ns(struct server *server, u64 now_ns)
-{
-    return now_ns + rng_range(&server->rng, server->raft.election_timeout_ns_min,
-                              server->raft.election_timeout_ns_max);
-}
-
 void server_put(struct server *server, struct message *message)
 {
     events_sent(&server->events, message);

@@ -97,7 +97,6 @@ struct server {
     u64 committed_seen; /* the commit index that was last traced */
     u64 elections;      /* begun by this server since its start */
     bool handed_over;   /* the next candidacy is by order: no pre-vote, stickiness put aside */
-    u64 leader_gone_ns; /* when the leader's connection to us ended; 0: it did not */
     bool timers_held;   /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
@@ -156,9 +155,6 @@ void server_flush_answers(struct server *server);
 
 /* Bytes of records that can still be appended in this pile, before the disk is full. */
 u64 server_room(struct server *server);
-
-/* A new random election timeout from `now_ns` on (§5.2). */
-u64 server_election_deadline_ns(struct server *server, u64 now_ns);
 
 /* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `lead` is NULL in other states. */
 void server_answer_local(struct server *server, struct lead *lead, struct command *command);

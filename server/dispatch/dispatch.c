@@ -43,6 +43,11 @@ static void flush(struct dispatch *dispatch)
         stage(dispatch);
         if (!server_flush(server, lead_of(dispatch)))
             dispatch_become(dispatch, RAFT_STOPPED, "the disk failed");
+        /* [Candidates 1, §5.2] "Reset election timer": the requests are out only now. */
+        if (dispatch->election_begins)
+            dispatch->deadline_ns =
+                election_candidate_deadline_ns(&server->raft, &server->rng, clock_monotonic_ns());
+        dispatch->election_begins = false;
     } while (server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch));
     if (server->state == RAFT_LEADER)
         lead_begin_pile(server, &dispatch->lead);
@@ -143,7 +148,8 @@ void dispatch_run(struct dispatch *dispatch)
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = dispatch;
     tell_time(dispatch);
-    dispatch->deadline_ns = act_follower_deadline_ns(server, dispatch->now_ns);
+    dispatch->deadline_ns =
+        election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
     dispatch->running = true;
     condition_broadcast(&dispatch->changed);
     while (server->state != RAFT_STOPPED) {

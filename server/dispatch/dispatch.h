@@ -34,6 +34,7 @@ struct dispatch {
 
     /* What belongs to one state. */
     struct election election;     /* candidate: votes received */
+    bool election_begins;         /* candidate: the requests are about to go out */
     struct forwarding forwarding; /* follower: commands under way to the leader */
     struct lead lead;             /* leader: progress of the peers, clients who wait */
 };

@@ -29,7 +29,7 @@ static void request_vote(struct dispatch *dispatch, const struct message *reques
     bool granted = act_answer_vote(server, request, hears_leader(dispatch));
     /* [Followers 2, §5.2] */
     if (granted && server->state == RAFT_FOLLOWER)
-        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
 }
 
 static void vote_reply(struct dispatch *dispatch, const struct message *reply)
@@ -51,7 +51,7 @@ static void append_entries_request(struct dispatch *dispatch, const struct messa
         dispatch_become(dispatch, RAFT_STOPPED, why);
         return;
     }
-    dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+    dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
 }
 
 static void append_entries_reply(struct dispatch *dispatch, const struct message *reply)
@@ -120,9 +120,10 @@ static void disconnected(struct dispatch *dispatch, server_id peer)
     struct server *server = dispatch->server;
     if (server->state != RAFT_FOLLOWER || peer != server->raft.leader)
         return;
-    act_leader_gone(server, dispatch->now_ns);
+    election_leader_gone(&server->raft, dispatch->now_ns);
     dispatch->deadline_ns =
-        u64_min(dispatch->deadline_ns, act_follower_deadline_ns(server, dispatch->now_ns));
+        u64_min(dispatch->deadline_ns,
+                election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns));
 }
 
 /* A leader leads already; anybody else campaigns now. */

@@ -13,12 +13,12 @@ static void election_timeout(struct dispatch *dispatch)
         return;
     bool may = server->state == RAFT_CANDIDATE || raft_may_campaign(&server->raft);
     if (!may || server->timers_held) {
-        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
         return;
     }
-    const char *why = server->state == RAFT_CANDIDATE ? "the election timed out"
-                      : server->leader_gone_ns != 0   ? "the leader's connection ended"
-                                                      : "no leader was heard";
+    const char *why = server->state == RAFT_CANDIDATE    ? "the election timed out"
+                      : server->raft.leader_gone_ns != 0 ? "the leader's connection ended"
+                                                         : "no leader was heard";
     dispatch_become(dispatch, RAFT_CANDIDATE, why);
 }
 

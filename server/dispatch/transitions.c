@@ -29,11 +29,12 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
     server_enter(server, state, why);
     switch (state) {
     case RAFT_FOLLOWER:
-        dispatch->deadline_ns = act_follower_deadline_ns(server, dispatch->now_ns);
+        dispatch->deadline_ns =
+            election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
         return;
     case RAFT_CANDIDATE:
         act_begin_campaign(server, &dispatch->election);
-        dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+        dispatch->election_begins = true;
         return;
     case RAFT_LEADER:
         lead_begin(server, &dispatch->lead, dispatch->now_ns);
@@ -51,7 +52,7 @@ bool dispatch_count_votes(struct dispatch *dispatch)
         if (election->pre_vote) {
             server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
             act_begin_election(server, election, false);
-            dispatch->deadline_ns = server_election_deadline_ns(server, dispatch->now_ns);
+            dispatch->election_begins = true;
         } else {
             dispatch_become(dispatch, RAFT_LEADER, "a quorum voted for it");
         }

@@ -13,13 +13,8 @@
 struct candidate {
     struct election election;
     u64 deadline_ns; /* [Candidates 4]: a new election then */
+    bool begins;     /* the requests for votes are about to go out */
 };
-
-/* [Candidates 1, §5.2] Reset the election timer, at the pre-vote and at the election itself. */
-static void reset_timer(struct server *server, struct candidate *self)
-{
-    self->deadline_ns = server_election_deadline_ns(server, clock_monotonic_ns());
-}
 
 static enum raft_state leave(struct server *server, enum raft_state next, const char *why)
 {
@@ -42,7 +37,7 @@ static enum raft_state judge(struct server *server, struct candidate *self)
     if (self->election.pre_vote && election_is_won(raft, &self->election)) {
         server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
         act_begin_election(server, &self->election, false);
-        reset_timer(server, self);
+        self->begins = true;
     }
     if (!self->election.pre_vote && !raft->metadata_unsaved &&
         election_is_won(raft, &self->election))
@@ -53,13 +48,17 @@ static enum raft_state judge(struct server *server, struct candidate *self)
 enum raft_state candidate_run(struct server *server)
 {
     struct raft *raft = &server->raft;
-    struct candidate self;
+    struct candidate self = {.begins = true};
     act_begin_campaign(server, &self.election);
-    reset_timer(server, &self);
     for (;;) {
         /* Term and own vote reach the disk here, before they are counted or spoken of. */
         if (!server_flush(server, NULL))
             return leave(server, RAFT_STOPPED, "the disk failed");
+        /* [Candidates 1, §5.2] "Reset election timer": the requests are out only now. */
+        if (self.begins)
+            self.deadline_ns =
+                election_candidate_deadline_ns(raft, &server->rng, clock_monotonic_ns());
+        self.begins = false;
         switch (judge(server, &self)) {
         case RAFT_LEADER:
             return leave(server, RAFT_LEADER, "a quorum voted for it");
@@ -135,7 +134,7 @@ enum raft_state candidate_run(struct server *server)
         if (expired && now_ns >= self.deadline_ns) {
             if (!server->timers_held) /* [Candidates 4, §5.2] */
                 return leave(server, RAFT_CANDIDATE, "the election timed out");
-            self.deadline_ns = server_election_deadline_ns(server, now_ns);
+            self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, now_ns);
         }
     }
 }

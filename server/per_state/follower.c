@@ -28,7 +28,8 @@ static void forward_unsent(void *context, u64 call)
 static void begin(struct server *server, struct follower *self)
 {
     self->server = server;
-    self->deadline_ns = act_follower_deadline_ns(server, clock_monotonic_ns());
+    self->deadline_ns =
+        election_follower_deadline_ns(&server->raft, &server->rng, clock_monotonic_ns());
     forwarding_init(&self->forwarding);
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = self;
@@ -58,8 +59,9 @@ static void disconnected(struct server *server, struct follower *self, server_id
 {
     if (peer != server->raft.leader)
         return;
-    act_leader_gone(server, now_ns);
-    self->deadline_ns = u64_min(self->deadline_ns, act_follower_deadline_ns(server, now_ns));
+    election_leader_gone(&server->raft, now_ns);
+    self->deadline_ns = u64_min(self->deadline_ns,
+                                election_follower_deadline_ns(&server->raft, &server->rng, now_ns));
 }
 
 /* ---- the loop ---- */
@@ -100,14 +102,14 @@ enum raft_state follower_run(struct server *server)
             case MAIL_REQUEST_VOTE:
                 /* [Followers 2, §5.2] Whoever got the vote gets the time to win, too. */
                 if (act_answer_vote(server, message, raft_hears_leader(raft, now_ns)))
-                    self.deadline_ns = server_election_deadline_ns(server, now_ns);
+                    self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
                 continue;
             case MAIL_APPEND_ENTRIES:
                 if (!act_take_entries(server, message, now_ns, &why))
                     return leave(server, &self, server_stop_because(server, why, message->from),
                                  why);
                 /* [Followers 2, §5.2] */
-                self.deadline_ns = server_election_deadline_ns(server, now_ns);
+                self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
                 continue;
             case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
                 server_refuse(server, message);
@@ -155,9 +157,9 @@ enum raft_state follower_run(struct server *server)
         if (expired && now_ns >= self.deadline_ns) {
             if (raft_may_campaign(raft) && !server->timers_held)
                 return leave(server, &self, RAFT_CANDIDATE,
-                             server->leader_gone_ns != 0 ? "the leader's connection ended"
-                                                         : "no leader was heard");
-            self.deadline_ns = server_election_deadline_ns(server, now_ns);
+                             server->raft.leader_gone_ns != 0 ? "the leader's connection ended"
+                                                              : "no leader was heard");
+            self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
         }
     }
 }

@@ -121,6 +121,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     /* [Followers 2, §5.2] */
     raft->leader = request->from;
     raft->leader_heard_ns = now_ns;
+    raft->leader_gone_ns = 0;
 
     raft_message(raft, MESSAGE_APPEND_ENTRIES_REPLY, request->from, request, reply);
     struct append_reply *answer = &reply->as.append_reply;

@@ -5,6 +5,7 @@
 #ifndef MAILRAFT_RULES_ELECTION_H
 #define MAILRAFT_RULES_ELECTION_H
 
+#include "common/rng.h"
 #include "server/rules/raft.h"
 
 /* ---- the voter ---- */
@@ -49,5 +50,24 @@ bool election_is_won(const struct raft *raft, const struct election *election);
 
 /* Whether a quorum can no longer be reached, whatever the others say. */
 bool election_is_lost(const struct raft *raft, const struct election *election);
+
+/* ---- when (timeout.c) ---- */
+
+/* [Followers 2, §5.2] The ordinary election timeout: a random time from now_ns on. */
+u64 election_timeout_ns(const struct raft *raft, struct rng *rng, u64 now_ns);
+
+/* The connection from the leader has ended: most likely it is dead. For one ordinary timeout the
+ * two deadlines below are short. Pre-vote makes a false alarm harmless. */
+void election_leader_gone(struct raft *raft, u64 now_ns);
+
+/* When a follower that heard nobody since now_ns should campaign. In haste the servers take turns:
+ * the first one behind the leader that is gone tries at once, the next one some ms later, so that
+ * votes do not split. A try may be refused because another voter has not noticed yet; then it is
+ * made again. */
+u64 election_follower_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns);
+
+/* When a candidate whose requests went out at now_ns should give up and try again [Candidates 4,
+ * §5.2]. In haste that is soon: whoever is alive answers within a few syncs. */
+u64 election_candidate_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns);
 
 #endif

@@ -35,8 +35,10 @@ struct raft {
 
     struct configuration configuration; /* the newest in the log, committed or not (§6) */
     server_id leader;                   /* of current_term; SERVER_NONE: not known */
-    u64 leader_heard_ns; /* when the leader was last heard; 0: never, or its connection ended */
-    u64 next_call;       /* number for the next request; 1 and up */
+    u64 leader_heard_ns;   /* when the leader was last heard; 0: never, or its connection ended */
+    server_id gone_leader; /* the last leader whose connection to us ended */
+    u64 leader_gone_ns;    /* when it did; 0: a leader was heard since then */
+    u64 next_call;         /* number for the next request; 1 and up */
 
     /* Settings, changed only between messages. */
     u64 election_timeout_ns_min; /* §5.2; also how long stickiness lasts */

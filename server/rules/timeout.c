@@ -1,0 +1,53 @@
+/* timeout.c - how long to wait before an election: see election.h. The caller's clock and random
+ * numbers are handed in. */
+#include "server/rules/election.h"
+
+/* [Followers 2, §5.2] Randomised, so that one server mostly times out alone. */
+u64 election_timeout_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
+{
+    return now_ns + rng_range(rng, raft->election_timeout_ns_min, raft->election_timeout_ns_max);
+}
+
+void election_leader_gone(struct raft *raft, u64 now_ns)
+{
+    raft->leader_heard_ns = 0;
+    raft->gone_leader = raft->leader;
+    raft->leader_gone_ns = now_ns;
+}
+
+/* Whether the haste after the end of the leader's connection is still on: for as long as one
+ * ordinary timeout, in which it must lead to a leader, or else it was a false alarm. */
+static bool in_haste(const struct raft *raft, u64 now_ns)
+{
+    return raft->leader_gone_ns != 0 &&
+           now_ns < raft->leader_gone_ns + raft->election_timeout_ns_min;
+}
+
+/* How many servers stand between the leader that is gone and this one, in the order of ids. */
+static u64 rank_behind_gone_leader(const struct raft *raft)
+{
+    const struct configuration *configuration = &raft->configuration;
+    int gone = configuration_position(configuration, raft->gone_leader);
+    int self = configuration_position(configuration, raft->self);
+    if (gone < 0 || self < 0)
+        return 0;
+    u32 count = configuration->count;
+    return ((u32)self + count - (u32)gone - 1) % count;
+}
+
+u64 election_follower_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
+{
+    if (!in_haste(raft, now_ns))
+        return election_timeout_ns(raft, rng, now_ns);
+    /* The first quarter of a step is for a leader that lives: it calls again at once. */
+    u64 step_ns = raft->heartbeat_ns / 5;
+    return now_ns + rank_behind_gone_leader(raft) * step_ns +
+           rng_range(rng, step_ns / 4, step_ns * 3 / 4);
+}
+
+u64 election_candidate_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
+{
+    if (!in_haste(raft, now_ns))
+        return election_timeout_ns(raft, rng, now_ns);
+    return now_ns + rng_range(rng, raft->heartbeat_ns, raft->heartbeat_ns * 2);
+}
