@@ -20,21 +20,11 @@ bool act_answer_vote(struct server *server, const struct message *request, bool 
     return granted && !pre_vote;
 }
 
-static void request_vote(struct server *server, const struct election *election, server_id voter)
-{
-    struct message request;
-    election_request(&server->raft, election, voter, &request);
-    server_put(server, &request);
-}
-
 static void request_votes(struct server *server, const struct election *election)
 {
     const struct configuration *configuration = &server->raft.configuration;
-    for (u32 position = 0; position < configuration->count; position++) {
-        server_id id = configuration->members[position].id;
-        if (id != server->raft.self && configuration_is_voter(configuration, id))
-            request_vote(server, election, id);
-    }
+    for (u32 position = 0; position < configuration->count; position++)
+        act_request_vote_again(server, election, configuration->members[position].id);
 }
 
 void act_begin_election(struct server *server, struct election *election, bool handed_over)
@@ -60,13 +50,11 @@ void act_begin_campaign(struct server *server, struct election *election)
 
 void act_request_vote_again(struct server *server, const struct election *election, server_id peer)
 {
-    const struct configuration *configuration = &server->raft.configuration;
-    int position = configuration_position(configuration, peer);
-    if (position < 0 || !configuration_is_voter(configuration, peer))
+    if (!election_asks(&server->raft, election, peer))
         return;
-    member_set answered = election->granted | election->refused;
-    if ((answered >> position & 1) == 0)
-        request_vote(server, election, peer);
+    struct message request;
+    election_request(&server->raft, election, peer, &request);
+    server_put(server, &request);
 }
 
 /* ---- the follower ---- */
@@ -135,9 +123,11 @@ void act_forward(struct server *server, struct forwarding *forwarding, u64 now_n
         command_list_move(&server->parked, &forwarding->reads);
         return;
     }
-    forwarding_stage(forwarding, &server->raft, server->metadata.start_count,
-                     &server->forward_serial, server->options.message_bytes_max,
-                     now_ns + server->options.forward_timeout_ns, &server->outbox);
+    struct message message;
+    while (forwarding_next(forwarding, &server->raft, server->metadata.start_count,
+                           &server->forward_serial, server->options.message_bytes_max,
+                           now_ns + server->options.forward_timeout_ns, &message))
+        outbox_put(&server->outbox, &message);
 }
 
 void act_forwarding_lost(struct server *server, struct forwarding *forwarding)

@@ -20,8 +20,8 @@ void act_begin_campaign(struct server *server, struct election *election);
 /* The pre-vote was won: term + 1, own vote, and the requests for the others'. */
 void act_begin_election(struct server *server, struct election *election, bool handed_over);
 
-/* A peer can be reached now: it gets the request that went nowhere before, unless it has answered.
- */
+/* A peer can be reached now: it gets the request that went nowhere before, unless it has answered,
+ * or is not asked at all. */
 void act_request_vote_again(struct server *server, const struct election *election, server_id peer);
 
 /* ---- the follower ---- */

@@ -15,15 +15,28 @@ static bool disk_failed(struct server *server, const char *what)
 
 /* ---- apply ---- */
 
-static void apply_command(struct server *server, struct lead *lead, const struct entry *entry)
+static void apply_command(struct server *server, const struct entry *entry, struct command *writer)
 {
     struct machine_context context = {entry->id, entry->time_ns};
-    struct command *writer = lead != NULL ? lead_writer_of(lead, entry->id.index) : NULL;
     buffer_clear(&server->answer);
     server->machine->ops->apply(server->machine, &context, entry->payload, entry->payload_size,
                                 writer != NULL ? &server->answer : NULL);
     if (writer != NULL)
         server_answer(server, writer, server->answer.data, server->answer.size);
+}
+
+void server_apply(struct server *server, u64 index, struct command *writer)
+{
+    struct entry entry = log_entry(&server->raft.log, index);
+    switch (entry.type) {
+    case ENTRY_COMMAND:
+        apply_command(server, &entry, writer);
+        break;
+    case ENTRY_NOOP:
+    case ENTRY_CONFIGURATION:
+        ASSERT(writer == NULL);
+        break; /* nothing for the machine */
+    }
 }
 
 /* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
@@ -32,18 +45,18 @@ static void apply_committed(struct server *server, struct lead *lead)
 {
     struct raft *raft = &server->raft;
     while (raft->last_applied < raft->commit_index) {
-        struct entry entry = log_entry(&raft->log, raft->last_applied + 1);
-        switch (entry.type) {
-        case ENTRY_COMMAND:
-            apply_command(server, lead, &entry);
-            break;
-        case ENTRY_NOOP:
-        case ENTRY_CONFIGURATION:
-            break; /* nothing for the machine */
-        }
-        raft->last_applied = entry.id.index;
-        events_applied(&server->events, entry.id.index);
+        u64 index = raft->last_applied + 1;
+        server_apply(server, index, lead != NULL ? leading_writer_of(lead, index) : NULL);
+        raft->last_applied = index;
+        events_applied(&server->events, index);
     }
+}
+
+void server_read(struct server *server, struct command *read)
+{
+    buffer_clear(&server->answer);
+    server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
+    server_answer(server, read, server->answer.data, server->answer.size);
 }
 
 static void commit_and_apply(struct server *server, struct lead *lead)
@@ -61,12 +74,12 @@ static void commit_and_apply(struct server *server, struct lead *lead)
 
 /* ---- save ---- */
 
-static void collect_unsaved(struct server *server, u32 *span_count, u32 *count)
+static void collect_records(struct server *server, u64 first, u32 *span_count, u32 *count)
 {
     struct log *log = &server->raft.log;
     *span_count = 0;
     *count = 0;
-    u64 index = log->unsaved_index;
+    u64 index = first;
     while (index <= log->last_index) {
         if (server->save_spans_capacity - *span_count < MESSAGE_SPANS_MAX) {
             server->save_spans_capacity = server->save_spans_capacity * 2 + MESSAGE_SPANS_MAX;
@@ -83,21 +96,34 @@ static void collect_unsaved(struct server *server, u32 *span_count, u32 *count)
     }
 }
 
-static bool save_log(struct server *server)
+bool server_store_log(struct server *server, u64 first)
 {
     struct raft *raft = &server->raft;
     u32 span_count;
     u32 count;
-    collect_unsaved(server, &span_count, &count);
-    u64 last = raft->log.last_index;
+    collect_records(server, first, &span_count, &count);
     enum error_code code =
-        storage_append(server->storage, server->save_spans, span_count, raft->log.unsaved_index,
-                       count, log_last(&raft->log), raft->commit_index, &server->failure);
+        storage_append(server->storage, server->save_spans, span_count, first, count,
+                       log_last(&raft->log), raft->commit_index, &server->failure);
     for (u32 i = 0; i < span_count; i++)
         span_release(&server->save_spans[i]);
-    if (code != ERROR_NONE)
-        return disk_failed(server, "save log entries");
-    log_saved(&raft->log, last);
+    return code == ERROR_NONE ? true : disk_failed(server, "save log entries");
+}
+
+bool server_store_state(struct server *server, u64 current_term, server_id voted_for)
+{
+    enum error_code code =
+        storage_save_metadata(server->storage, current_term, voted_for, &server->failure);
+    return code == ERROR_NONE ? true : disk_failed(server, "save term and vote");
+}
+
+static bool save_log(struct server *server)
+{
+    struct log *log = &server->raft.log;
+    u64 last = log->last_index;
+    if (!server_store_log(server, log->unsaved_index))
+        return false;
+    log_saved(log, last);
     return true;
 }
 
@@ -107,9 +133,8 @@ static bool save(struct server *server)
     if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
         return true;
     if (raft->metadata_unsaved) {
-        if (storage_save_metadata(server->storage, raft->current_term, raft->voted_for,
-                                  &server->failure) != ERROR_NONE)
-            return disk_failed(server, "save term and vote");
+        if (!server_store_state(server, raft->current_term, raft->voted_for))
+            return false;
         raft->metadata_unsaved = false;
     }
     if (raft->log.unsaved_index <= raft->log.last_index && !save_log(server))

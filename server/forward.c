@@ -49,36 +49,32 @@ static void take_batch(struct command_list *from, u64 bytes_max, struct command_
     }
 }
 
-static void stage_list(struct forwarding *forwarding, struct command_list *commands,
-                       struct raft *raft, u64 start_count, u64 *serial, u64 bytes_max,
-                       u64 deadline_ns, struct outbox *outbox)
+static void keep_batch(struct forwarding *forwarding, struct forward_batch *batch)
 {
-    while (commands->first != NULL) {
-        struct forward_batch *batch = memory_alloc_zero(1, sizeof(*batch));
-        take_batch(commands, bytes_max, &batch->commands);
-        struct message message;
-        raft_message(raft, MESSAGE_FORWARD, raft->leader, NULL, &message);
-        message.as.forward_request = (struct forward_request){
-            .start = start_count, .serial = ++*serial, .count = batch->commands.count};
-        encode_commands(&batch->commands, &message);
-        batch->call = message.call;
-        batch->deadline_ns = deadline_ns;
-        if (forwarding->last != NULL)
-            forwarding->last->next = batch;
-        else
-            forwarding->first = batch;
-        forwarding->last = batch;
-        outbox_put(outbox, &message);
-    }
+    if (forwarding->last != NULL)
+        forwarding->last->next = batch;
+    else
+        forwarding->first = batch;
+    forwarding->last = batch;
 }
 
-void forwarding_stage(struct forwarding *forwarding, struct raft *raft, u64 start_count,
-                      u64 *serial, u64 bytes_max, u64 deadline_ns, struct outbox *outbox)
+bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 start_count, u64 *serial,
+                     u64 bytes_max, u64 deadline_ns, struct message *message)
 {
-    stage_list(forwarding, &forwarding->writes, raft, start_count, serial, bytes_max, deadline_ns,
-               outbox);
-    stage_list(forwarding, &forwarding->reads, raft, start_count, serial, bytes_max, deadline_ns,
-               outbox);
+    struct command_list *commands =
+        forwarding->writes.first != NULL ? &forwarding->writes : &forwarding->reads;
+    if (commands->first == NULL)
+        return false;
+    struct forward_batch *batch = memory_alloc_zero(1, sizeof(*batch));
+    take_batch(commands, bytes_max, &batch->commands);
+    raft_message(raft, MESSAGE_FORWARD, raft->leader, NULL, message);
+    message->as.forward_request = (struct forward_request){
+        .start = start_count, .serial = ++*serial, .count = batch->commands.count};
+    encode_commands(&batch->commands, message);
+    batch->call = message->call;
+    batch->deadline_ns = deadline_ns;
+    keep_batch(forwarding, batch);
+    return true;
 }
 
 static struct forward_batch *find_call(const struct forwarding *forwarding, u64 call)
@@ -289,31 +285,53 @@ static void batch_flush(struct command_sink *sink)
 
 static const struct command_sink_ops batch_ops = {batch_answer, batch_redirect, batch_flush};
 
-static bool unpack_command(const u8 *at, size_t left, struct block *block,
-                           struct command_sink *sink, struct command **command, size_t *used)
+/* The size of the encoded command at `at`, 0 when there is none. */
+static size_t encoded_size(const u8 *at, size_t left)
 {
     if (left < COMMAND_HEADER_SIZE)
-        return false;
+        return 0;
     u32 size = load_u32(at + 4);
     if (size > left - COMMAND_HEADER_SIZE || (at[0] != 1 && at[0] != 2))
-        return false;
+        return 0;
     /* What a newer version means by other bits must not be lost on the way. */
     if ((at[1] & ~FLAG_AFTER_WRITE) != 0 || load_u16(at + 2) != 0)
+        return 0;
+    return COMMAND_HEADER_SIZE + (size_t)size;
+}
+
+bool forward_is_sound(const struct message *request)
+{
+    u32 count = request->as.forward_request.count;
+    if (request->span_count != 1 || count == 0)
         return false;
-    struct span body = span_of(block, at + COMMAND_HEADER_SIZE, size);
-    *command = command_create(at[0] == 1 ? COMMAND_WRITE : COMMAND_READ, body, sink);
-    (*command)->after_write = (at[1] & FLAG_AFTER_WRITE) != 0;
-    (*command)->forwarded = true;
-    *used = COMMAND_HEADER_SIZE + size;
-    return true;
+    const u8 *at = request->spans[0].data;
+    size_t left = request->spans[0].size;
+    for (u32 i = 0; i < count; i++) {
+        size_t size = encoded_size(at, left);
+        if (size == 0)
+            return false;
+        at += size;
+        left -= size;
+    }
+    return left == 0;
+}
+
+static struct command *unpack_command(const u8 *at, size_t size, struct block *block,
+                                      struct command_sink *sink)
+{
+    struct span body = span_of(block, at + COMMAND_HEADER_SIZE, (u32)(size - COMMAND_HEADER_SIZE));
+    struct command *command = command_create(at[0] == 1 ? COMMAND_WRITE : COMMAND_READ, body, sink);
+    command->after_write = (at[1] & FLAG_AFTER_WRITE) != 0;
+    command->forwarded = true;
+    return command;
 }
 
 bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns, u64 bytes_max,
                     struct outbox *outbox, struct command_list *commands)
 {
-    u32 count = request->as.forward_request.count;
-    if (request->span_count != 1 || count == 0 || count > request->spans[0].size)
+    if (!forward_is_sound(request))
         return false;
+    u32 count = request->as.forward_request.count;
     struct unpacked_batch *batch =
         memory_alloc_zero(1, sizeof(*batch) + count * sizeof(batch->answers[0]));
     *batch = (struct unpacked_batch){.sink = {&batch_ops},
@@ -324,28 +342,16 @@ bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns
                                      .bytes_max = bytes_max,
                                      .count = count,
                                      .missing = count};
-    struct command_list unpacked = {0};
     const struct span *span = &request->spans[0];
     size_t offset = 0;
     for (u32 i = 0; i < count; i++) {
-        struct command *command;
-        size_t used;
-        if (!unpack_command(span->data + offset, span->size - offset, span->block, &batch->sink,
-                            &command, &used))
-            goto malformed;
+        const u8 *at = span->data + offset;
+        size_t size = encoded_size(at, span->size - offset);
+        struct command *command = unpack_command(at, size, span->block, &batch->sink);
         command->slot = i;
         command->arrived_ns = now_ns;
-        offset += used;
-        command_list_put(&unpacked, command);
+        offset += size;
+        command_list_put(commands, command);
     }
-    if (offset != span->size)
-        goto malformed;
-    command_list_move(commands, &unpacked);
     return true;
-
-malformed:
-    for (struct command *command; (command = command_list_take(&unpacked)) != NULL;)
-        command_destroy(command);
-    memory_free(batch);
-    return false;
 }

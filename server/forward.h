@@ -40,10 +40,11 @@ void forwarding_init(struct forwarding *forwarding);
 /* Takes in a command for the leader. */
 void forwarding_put(struct forwarding *forwarding, struct command *command);
 
-/* The end of a pile: stages the messages that carry what was put in. `*serial` is the server's
- * counter of such messages. */
-void forwarding_stage(struct forwarding *forwarding, struct raft *raft, u64 start_count,
-                      u64 *serial, u64 bytes_max, u64 deadline_ns, struct outbox *outbox);
+/* The end of a pile: fills the next message that carries what was put in, writes first; call again
+ * until it returns false. `*serial` is the server's counter of such messages. The leader is known.
+ */
+bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 start_count, u64 *serial,
+                     u64 bytes_max, u64 deadline_ns, struct message *message);
 
 /* What became of a batch. Commands that may be tried again are put into `again`; for the others
  * `answer` or `fail` is called. */
@@ -74,6 +75,9 @@ u64 forwarding_deadline_ns(const struct forwarding *forwarding);
 void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome);
 
 /* ---- at the leader ---- */
+
+/* Whether the bytes of a FORWARD are the commands that it says they are. */
+bool forward_is_sound(const struct message *request);
 
 /* Turns a FORWARD into commands whose answers, once all are there, become a FORWARD_REPLY, staged
  * in `outbox`: one, or as many as it takes when one may not hold more than `bytes_max`. A single

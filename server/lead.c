@@ -6,10 +6,7 @@
 
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
 {
-    lead->writes = (struct command_list){0};
-    lead->reads = (struct command_list){0};
-    memset(lead->forwarders, 0, sizeof(lead->forwarders));
-    leadership_begin(&server->raft, &lead->leadership, now_ns, clock_wall_ns());
+    leading_begin(&server->raft, lead, now_ns, clock_wall_ns());
     events_appended(&server->events, server->raft.log.last_index);
     lead_begin_pile(server, lead);
     /* Commands that came while there was no leader. */
@@ -40,26 +37,11 @@ void lead_begin_pile(struct server *server, struct lead *lead)
 
 static void take_write(struct server *server, struct lead *lead, struct command *command)
 {
-    u64 size = RECORD_HEADER_SIZE + (u64)command->body.size;
-    if (size > RECORD_SIZE_MAX) {
-        server_fail(server, command, COMMAND_TOO_LARGE);
-        return;
-    }
-    if (!leadership_has_room(&server->raft, &lead->leadership, size)) {
-        server_fail(server, command, COMMAND_BUSY);
-        return;
-    }
-    if (size > lead->room_bytes) {
-        server_fail(server, command, COMMAND_NO_SPACE);
-        return;
-    }
-    lead->room_bytes -= size;
-    command->wait_index = leadership_append(&server->raft, &lead->leadership, command->body.data,
-                                            command->body.size, server->pile_wall_ns);
-    events_appended(&server->events, command->wait_index);
-    /* The log has its own copy now. */
-    span_release(&command->body);
-    command_list_put(&lead->writes, command);
+    enum command_failure why;
+    if (leading_take_write(&server->raft, lead, command, server->pile_wall_ns, &why))
+        events_appended(&server->events, command->wait_index);
+    else
+        server_fail(server, command, why);
 }
 
 void lead_take(struct server *server, struct lead *lead, struct command *command, u64 now_ns)
@@ -70,9 +52,7 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
         take_write(server, lead, command);
         return;
     case COMMAND_READ:
-        command->wait_round = reads_begin(&lead->leadership);
-        command->wait_index = reads_index(&server->raft, &lead->leadership, command->after_write);
-        command_list_put(&lead->reads, command);
+        leading_take_read(&server->raft, lead, command);
         return;
     case COMMAND_STATUS:
     case COMMAND_SETTING:
@@ -84,16 +64,8 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
 void lead_take_forward(struct server *server, struct lead *lead, const struct message *request,
                        u64 now_ns)
 {
-    const struct forward_request *forward = &request->as.forward_request;
-    int position = configuration_position(&server->raft.configuration, request->from);
-    if (position < 0)
+    if (!leading_takes_forward(&server->raft, lead, request))
         return;
-    struct forwarder *newest = &lead->forwarders[position];
-    bool rises = forward->start > newest->start ||
-                 (forward->start == newest->start && forward->serial > newest->serial);
-    if (!rises)
-        return;
-    *newest = (struct forwarder){forward->start, forward->serial};
     struct command_list commands = {0};
     if (!forward_unpack(&server->raft, request, now_ns, server->options.answer_bytes_max,
                         &server->outbox, &commands)) {
@@ -147,26 +119,12 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
     }
 }
 
-struct command *lead_writer_of(struct lead *lead, u64 index)
-{
-    struct command *first = lead->writes.first;
-    if (first == NULL || first->wait_index != index)
-        return NULL;
-    return command_list_take(&lead->writes);
-}
-
 void lead_answer_reads(struct server *server, struct lead *lead)
 {
     if (lead->reads.first == NULL)
         return;
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
-    for (struct command *read = lead->reads.first; read != NULL; read = lead->reads.first) {
-        if (read->wait_round > confirmed || read->wait_index > server->raft.last_applied)
-            return;
-        (void)command_list_take(&lead->reads);
-        buffer_clear(&server->answer);
-        server->machine->ops->read(server->machine, read->body.data, read->body.size,
-                                   &server->answer);
-        server_answer(server, read, server->answer.data, server->answer.size);
-    }
+    struct command *read;
+    while ((read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
+        server_read(server, read);
 }

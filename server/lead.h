@@ -1,33 +1,16 @@
-/* lead.h - what a leader keeps for its clients, beside Raft's own leadership.
+/* lead.h - a leader's work for its clients: what leading.h decides, carried out with the server's
+ * machine, outbox and sinks.
  *
- * Writes wait for their entry to be applied; reads wait for a confirming round and for the index
- * that they must see. Both are served in the order in which they came. All of it belongs to one
- * leadership: whoever leads holds a `struct lead`, and lead_end answers everybody who still waits.
+ * Whoever leads holds a `struct lead`, and lead_end answers everybody who still waits.
  *
  * Thread: the server's. */
 #ifndef MAILRAFT_SERVER_LEAD_H
 #define MAILRAFT_SERVER_LEAD_H
 
+#include "server/leading.h"
 #include "server/mail/mail.h"
-#include "server/rules/replication.h"
 
 struct server;
-
-/* The newest FORWARD taken from one server: only rising ones are taken, so that a message which
- * arrives twice is not executed twice. A duplicate from an earlier leadership has an earlier term.
- */
-struct forwarder {
-    u64 start;
-    u64 serial;
-};
-
-struct lead {
-    struct leadership leadership;
-    struct command_list writes; /* wait_index: their entry's; rising */
-    struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
-    struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
-    u64 room_bytes; /* what storage can take in this pile, less what was appended in it */
-};
 
 /* Begins the leadership that the won election gave. */
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns);
@@ -53,9 +36,6 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
 /* [Leaders 1 and 3, §5.3] Stages what is to be said to each peer now: entries, heartbeats, rounds.
  */
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns);
-
-/* Whether somebody here waits for the answer to the entry at `index`. */
-struct command *lead_writer_of(struct lead *lead, u64 index);
 
 /* Answers the reads whose round is confirmed and whose index is applied. */
 void lead_answer_reads(struct server *server, struct lead *lead);

@@ -153,6 +153,18 @@ WARN_UNUSED bool server_flush(struct server *server, struct lead *lead);
 /* Sends out the answers gathered so far; part of every flush, and the last thing at the end. */
 void server_flush_answers(struct server *server);
 
+/* The pieces of a flush, for a design that has an order of its own. Writes and syncs term and vote,
+ * or the log's records from `first` on; false when the disk failed, and server->failure says why.
+ * Nothing is marked as saved. Blocks. */
+WARN_UNUSED bool server_store_state(struct server *server, u64 current_term, server_id voted_for);
+WARN_UNUSED bool server_store_log(struct server *server, u64 first);
+
+/* Applies the committed entry at `index` to the machine, and answers `writer`, whose command it is;
+ * NULL: nobody here waits. */
+void server_apply(struct server *server, u64 index, struct command *writer);
+/* Answers a read from the machine as it is now. Consumes it. */
+void server_read(struct server *server, struct command *read);
+
 /* Bytes of records that can still be appended in this pile, before the disk is full. */
 u64 server_room(struct server *server);
 

@@ -84,6 +84,15 @@ void election_request(struct raft *raft, const struct election *election, server
     request->as.vote_request.transfer = election->transfer;
 }
 
+bool election_asks(const struct raft *raft, const struct election *election, server_id id)
+{
+    const struct configuration *configuration = &raft->configuration;
+    int position = configuration_position(configuration, id);
+    member_set answered = election->granted | election->refused;
+    return position >= 0 && id != raft->self && configuration_is_voter(configuration, id) &&
+           (answered >> position & 1) == 0;
+}
+
 void election_count(const struct raft *raft, struct election *election, const struct message *reply)
 {
     enum message_kind kind =

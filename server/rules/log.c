@@ -205,6 +205,17 @@ void log_saved(struct log *log, u64 index)
     log->unsaved_index = index + 1;
 }
 
+void log_handed_over(struct log *log)
+{
+    log->unsaved_index = log->last_index + 1;
+}
+
+void log_synced(struct log *log, u64 index)
+{
+    ASSERT(index < log->unsaved_index && index >= log->durable_index);
+    log->durable_index = index;
+}
+
 void log_evict(struct log *log, u64 through)
 {
     through = u64_min(through, log->durable_index);

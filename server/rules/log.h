@@ -101,6 +101,12 @@ struct entry log_entry(const struct log *log, u64 index);
 /* Says that storage has synced everything through `index`, as it stands now. */
 void log_saved(struct log *log, u64 index);
 
+/* The two halves of log_saved, for whoever does not wait for the disk: everything has been handed
+ * to storage; storage has synced everything through `index`, which was handed to it before and has
+ * not been replaced since. */
+void log_handed_over(struct log *log);
+void log_synced(struct log *log, u64 index);
+
 /* Forgets the oldest records in memory while there are more than memory_bytes_max bytes, but only
  * such as are saved and lie at or before `through`. Their ids stay known. */
 void log_evict(struct log *log, u64 through);

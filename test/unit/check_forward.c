@@ -125,7 +125,9 @@ static void put(enum command_class class, u64 slot, const char *body)
 /* The end of a pile; what was staged is in `sent`. */
 static void stage(u64 bytes_max, u64 deadline_ns)
 {
-    forwarding_stage(&forwarding, &follower, 33, &serial, bytes_max, deadline_ns, &outbox);
+    struct message message;
+    while (forwarding_next(&forwarding, &follower, 33, &serial, bytes_max, deadline_ns, &message))
+        outbox_put(&outbox, &message);
     outbox_send_all(&outbox, &sent.transport);
 }
 
@@ -152,7 +154,7 @@ static struct message reply_of(u64 call, enum forward_result result, u32 first, 
 
 /* ---- at the follower ---- */
 
-START_TEST(forwarding_stage__writes_and_reads_in_messages_of_their_own)
+START_TEST(forwarding_next__writes_and_reads_in_messages_of_their_own)
 {
     begin();
     put(COMMAND_READ, 1, "get");
@@ -181,7 +183,7 @@ START_TEST(forwarding_stage__writes_and_reads_in_messages_of_their_own)
 }
 END_TEST
 
-START_TEST(forwarding_stage__bytes_of_a_message_exactly_and_one_less)
+START_TEST(forwarding_next__bytes_of_a_message_exactly_and_one_less)
 {
     begin();
     /* Each takes 8 bytes of header and 2 of body. */
@@ -564,8 +566,8 @@ START_TEST(forward_unpack__malformed_bytes_are_refused_whole)
 }
 END_TEST
 
-UNIT_MAIN("forward", forwarding_stage__writes_and_reads_in_messages_of_their_own,
-          forwarding_stage__bytes_of_a_message_exactly_and_one_less,
+UNIT_MAIN("forward", forwarding_next__writes_and_reads_in_messages_of_their_own,
+          forwarding_next__bytes_of_a_message_exactly_and_one_less,
           forwarding_replied__in_any_order, forwarding_replied__a_call_that_nobody_waits_for,
           forwarding_replied__not_the_leader_so_all_may_be_tried_again,
           forwarding_replied__answers_in_several_messages,

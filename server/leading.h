@@ -1,0 +1,54 @@
+/* leading.h - what a leader keeps for its clients beside Raft's own leadership, and what it decides
+ * about their commands.
+ *
+ * Writes wait for their entry to be applied; reads wait for a confirming round and for the index
+ * that they must see. Both are served in the order in which they came. All of it belongs to one
+ * leadership. What is here changes nothing but what it is handed: no machine, no outbox, no client
+ * is touched. lead.h does that.
+ *
+ * Thread: the one that runs the server's rules. Never blocks. */
+#ifndef MAILRAFT_SERVER_LEADING_H
+#define MAILRAFT_SERVER_LEADING_H
+
+#include "server/mail/command.h"
+#include "server/rules/replication.h"
+
+/* The newest FORWARD taken from one server: only rising ones are taken, so that a message which
+ * arrives twice is not executed twice. A duplicate from an earlier leadership has an earlier term.
+ */
+struct forwarder {
+    u64 start;
+    u64 serial;
+};
+
+struct lead {
+    struct leadership leadership;
+    struct command_list writes; /* wait_index: their entry's; rising */
+    struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
+    struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
+    u64 room_bytes; /* what storage can take in this pile, less what was appended in it */
+};
+
+/* Begins the leadership that the won election gave; nobody waits yet. */
+void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns);
+
+/* Appends a write to the log and lets it wait for its entry; false when it cannot be taken, `*why`
+ * says why, and it is still the caller's. */
+WARN_UNUSED bool leading_take_write(struct raft *raft, struct lead *lead, struct command *command,
+                                    u64 wall_ns, enum command_failure *why);
+
+/* Lets a read wait for the round and the index that make it linearizable. */
+void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command);
+
+/* Whether this FORWARD is from a member, and newer than all before it; then it is noted. */
+WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lead,
+                                       const struct message *request);
+
+/* Takes out whoever waits for the entry at `index`; NULL: nobody here does. */
+struct command *leading_writer_of(struct lead *lead, u64 index);
+
+/* Takes out the first read when it may be answered now; else NULL. `confirmed`:
+ * reads_confirmed_round. */
+struct command *leading_ready_read(const struct raft *raft, struct lead *lead, u64 confirmed);
+
+#endif
