@@ -130,6 +130,8 @@ static bool save_log(struct server *server)
 static bool save(struct server *server)
 {
     struct raft *raft = &server->raft;
+    if (storage_check(server->storage, &server->failure) != ERROR_NONE)
+        return disk_failed(server, "prepare segments");
     if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
         return true;
     if (raft->metadata_unsaved) {

@@ -152,6 +152,18 @@ enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct 
     return code;
 }
 
+enum error_code preparer_check(struct preparer *preparer, struct error *error)
+{
+    enum error_code code = ERROR_NONE;
+    mutex_lock(&preparer->lock);
+    if (preparer->problem.code != ERROR_NONE && !may_pass(preparer->problem.code)) {
+        *error = preparer->problem;
+        code = error->code;
+    }
+    mutex_unlock(&preparer->lock);
+    return code;
+}
+
 struct spare preparer_take(struct preparer *preparer)
 {
     mutex_lock(&preparer->lock);

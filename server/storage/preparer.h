@@ -60,6 +60,9 @@ WARN_UNUSED enum error_code preparer_ensure(struct preparer *preparer, size_t co
 /* Takes the first spare, which must be there; the caller closes its file. The job makes another. */
 struct spare preparer_take(struct preparer *preparer);
 
+/* Whether the job has failed for good: then `error` says why, and no segment will come. */
+WARN_UNUSED enum error_code preparer_check(struct preparer *preparer, struct error *error);
+
 /* The size of the spare at `position`, or of one that is still to be made. */
 u64 preparer_spare_size(struct preparer *preparer, size_t position);
 /* The size of the largest spare that is there; 0: there is none. */

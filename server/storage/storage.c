@@ -484,6 +484,15 @@ enum error_code storage_append(struct storage *storage, const struct span *spans
     return ERROR_NONE;
 }
 
+enum error_code storage_check(struct storage *storage, struct error *error)
+{
+    enum error_code code = failed(storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    code = preparer_check(&storage->preparer, error);
+    return code == ERROR_NONE ? code : fail_for_good(storage, error);
+}
+
 u64 storage_room(struct storage *storage)
 {
     struct error ignored;

@@ -86,6 +86,11 @@ WARN_UNUSED enum error_code storage_append(struct storage *storage, const struct
                                            struct entry_id last, u64 commit_hint,
                                            struct error *error);
 
+/* Whether it still works. A job that fails for good, such as one that cannot write a new segment,
+ * makes the storage unusable too, and would otherwise be noticed only by an append that finds no
+ * room, which is never made. */
+WARN_UNUSED enum error_code storage_check(struct storage *storage, struct error *error);
+
 /* Bytes of records that one storage_append can surely take now, into prewritten space. A little is
  * held back for entries that Raft itself must append, and for which nobody asks. Never blocks. */
 u64 storage_room(struct storage *storage);

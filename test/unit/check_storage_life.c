@@ -221,6 +221,30 @@ START_TEST(life__killed_while_a_segment_is_made)
 }
 END_TEST
 
+/* The job alone meets the failure: nobody appends, so nobody would ever find no room. */
+START_TEST(check__says_that_no_segment_can_be_made)
+{
+    enum error_code code = ERROR_IO;
+    for (u64 nth = 1; code != ERROR_NONE; nth++) {
+        struct memory_vfs *memory = story_several_segments(&before);
+        struct storage *storage;
+        struct storage_recovery recovery;
+        struct error error;
+        memory->locked = false;
+        memory_fault_after(memory, nth, MEMORY_FAIL_ON, ERROR_IO);
+        code = open_found(memory, SMALL_SEGMENT, &storage, &recovery, &error);
+        if (code == ERROR_NONE) {
+            while (storage_check(storage, &error) == ERROR_NONE)
+                ;
+            ck_assert_int_eq(error.code, ERROR_IO);
+            ck_assert_uint_eq(storage_room(storage), 0);
+            storage_close(storage);
+        }
+        memory_destroy(memory);
+    }
+}
+END_TEST
+
 START_TEST(open__every_read_fails)
 {
     struct memory_vfs *memory = story_several_segments(&before);
@@ -281,5 +305,5 @@ END_TEST
 
 UNIT_MAIN("storage_life", life__power_cut_at_every_change, life__every_change_fails_once,
           life__every_change_fails_from_one_on, life__killed_at_every_change_then_power_cut,
-          life__killed_while_a_segment_is_made, open__every_read_fails,
-          init__cut_short_anywhere_is_refused_or_whole)
+          life__killed_while_a_segment_is_made, check__says_that_no_segment_can_be_made,
+          open__every_read_fails, init__cut_short_anywhere_is_refused_or_whole)
