@@ -246,7 +246,8 @@ static void put_right(struct cluster *cluster, server_id id)
         server->disk.stalled || server->disk.slow_ns != 0 || server->disk.crash_at != 0)
         cluster_disk(cluster, id, CLUSTER_DISK_HEAL, 0);
     cluster_resume(cluster, id);
-    if (server->process == NULL)
+    /* Who was asked to stop and has not got round to it would do so later. */
+    if (server->process == NULL || server->asked_to_stop)
         cluster_restart(cluster, id);
 }
 

@@ -93,6 +93,7 @@ struct sim_server {
     struct server *server;   /* NULL: not opened yet, or no process */
     enum cluster_process state;
     u64 incarnation; /* of the process; rises */
+    bool asked_to_stop;
     u64 disks;       /* wiped that often */
     struct report report;
     struct trace trace;

@@ -172,6 +172,7 @@ void server_boot(struct sim_server *server)
     struct cluster *cluster = server->cluster;
     ASSERT(server->process == NULL);
     server->incarnation++;
+    server->asked_to_stop = false;
     error_clear(&server->stop_reason);
     server->process = process_create(&cluster->world, server->id, &server->clock);
     server->state = PROCESS_RUNNING;
@@ -256,6 +257,7 @@ void cluster_stop(struct cluster *cluster, server_id id)
 {
     struct sim_server *server = &cluster->servers[id];
     story_note(cluster, id, "StopAsked");
+    server->asked_to_stop = true;
     if (server->process != NULL && server->server == NULL)
         cluster_kill(cluster, id); /* it has not opened its storage yet: nobody reads its mail */
     else
