@@ -52,11 +52,13 @@ static void apply_committed(struct server *server, struct lead *lead)
     }
 }
 
-void server_read(struct server *server, struct command *read)
+u64 server_read(struct server *server, struct command *read)
 {
     buffer_clear(&server->answer);
     server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
-    server_answer(server, read, server->answer.data, server->answer.size);
+    u64 size = server->answer.size;
+    server_answer(server, read, server->answer.data, size);
+    return size;
 }
 
 static void commit_and_apply(struct server *server, struct lead *lead)

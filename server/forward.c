@@ -3,7 +3,12 @@
 
 #include "common/memory.h"
 
-enum { COMMAND_HEADER_SIZE = 8, ANSWER_HEADER_SIZE = 4, FLAG_AFTER_WRITE = 1 };
+enum {
+    COMMAND_HEADER_SIZE = 8,
+    ANSWER_HEADER_SIZE = 4,
+    FLAG_AFTER_WRITE = 1,
+    SENT_AT_ONCE = 1024 * 1024 /* bytes of answers that are not kept back for more */
+};
 
 /* ---- at the follower ---- */
 
@@ -210,16 +215,19 @@ struct unpacked_batch {
     u64 call;
     u64 bytes_max; /* of a reply's payload */
     u32 count;
-    u32 missing;
-    struct buffer answers[];
+    u32 missing;             /* commands that have no answer yet */
+    u32 sent;                /* answers that have left */
+    u32 ready;               /* answers up to the first that is missing; >= sent */
+    size_t ready_size;       /* encoded, of those from sent up to ready */
+    struct buffer answers[]; /* data is NULL until there is one */
 };
 
-/* Sends the answers from `first` up to, not including, `end`. */
-static void send_some(struct unpacked_batch *batch, u32 first, u32 end, size_t size)
+/* Sends the answers that are ready. */
+static void send_ready(struct unpacked_batch *batch)
 {
-    struct block *block = block_create((u32)size);
+    struct block *block = block_create((u32)batch->ready_size);
     u8 *to = block->data;
-    for (u32 i = first; i < end; i++) {
+    for (u32 i = batch->sent; i < batch->ready; i++) {
         struct buffer *answer = &batch->answers[i];
         store_u32(to, (u32)answer->size);
         if (answer->size > 0)
@@ -230,26 +238,30 @@ static void send_some(struct unpacked_batch *batch, u32 first, u32 end, size_t s
     struct message request = {.call = batch->call};
     struct message reply;
     raft_message(batch->raft, MESSAGE_FORWARD_REPLY, batch->from, &request, &reply);
-    reply.as.forward_reply = (struct forward_reply){FORWARD_DONE, end - first, first};
-    reply.spans[0] = (struct span){block, block->data, (u32)size};
+    reply.as.forward_reply =
+        (struct forward_reply){FORWARD_DONE, batch->ready - batch->sent, batch->sent};
+    reply.spans[0] = (struct span){block, block->data, (u32)batch->ready_size};
     reply.span_count = 1;
     outbox_put_early(batch->outbox, &reply);
+    batch->sent = batch->ready;
+    batch->ready_size = 0;
 }
 
+/* Answers whose turn it is are sent whenever they fill a good part of a message, so that many large
+ * ones do not gather in memory, and when there are no more to wait for. */
 static void send_answers(struct unpacked_batch *batch)
 {
-    u32 first = 0;
-    size_t size = 0;
-    for (u32 i = 0; i < batch->count; i++) {
-        size_t more = ANSWER_HEADER_SIZE + batch->answers[i].size;
-        if (i > first && size + more > batch->bytes_max) {
-            send_some(batch, first, i, size);
-            first = i;
-            size = 0;
-        }
-        size += more;
+    while (batch->ready < batch->count && batch->answers[batch->ready].data != NULL) {
+        size_t more = ANSWER_HEADER_SIZE + batch->answers[batch->ready].size;
+        if (batch->ready > batch->sent && batch->ready_size + more > batch->bytes_max)
+            send_ready(batch);
+        batch->ready++;
+        batch->ready_size += more;
+        if (batch->ready_size >= SENT_AT_ONCE)
+            send_ready(batch);
     }
-    send_some(batch, first, batch->count, size);
+    if (batch->missing == 0 && batch->ready > batch->sent)
+        send_ready(batch);
 }
 
 static void batch_answer(struct command_sink *sink, struct command *command, const u8 *answer,
@@ -263,11 +275,12 @@ static void batch_answer(struct command_sink *sink, struct command *command, con
         buffer_append_string(&batch->answers[command->slot], too_large);
     else
         buffer_append(&batch->answers[command->slot], answer, size);
+    (void)buffer_reserve(&batch->answers[command->slot], 1); /* an empty answer is one, too */
     command_destroy(command);
-    if (--batch->missing > 0)
-        return;
+    batch->missing--;
     send_answers(batch);
-    memory_free(batch);
+    if (batch->missing == 0)
+        memory_free(batch);
 }
 
 static void batch_redirect(struct command_sink *sink, struct command *command, server_id leader)

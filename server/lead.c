@@ -4,6 +4,10 @@
 #include "common/clock.h"
 #include "server/server.h"
 
+enum {
+    READ_BYTES_MAX = 8 * 1024 * 1024 /* answers to reads in one flush: some ms of copying */
+};
+
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
 {
     leading_begin(&server->raft, lead, now_ns, clock_wall_ns());
@@ -121,10 +125,14 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
 
 void lead_answer_reads(struct server *server, struct lead *lead)
 {
+    lead->reads_left = false;
     if (lead->reads.first == NULL)
         return;
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
+    u64 bytes = 0;
     struct command *read;
-    while ((read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
-        server_read(server, read);
+    while (bytes < READ_BYTES_MAX &&
+           (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
+        bytes += server_read(server, read);
+    lead->reads_left = bytes >= READ_BYTES_MAX && lead->reads.first != NULL;
 }

@@ -37,7 +37,9 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
  */
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns);
 
-/* Answers the reads whose round is confirmed and whose index is applied. */
+/* Answers the reads whose round is confirmed and whose index is applied, up to a bound of bytes:
+ * what is left (reads_left) waits for the next flush, so that no crowd of large reads keeps the
+ * leader from its heartbeats. */
 void lead_answer_reads(struct server *server, struct lead *lead);
 
 #endif

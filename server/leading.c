@@ -5,6 +5,7 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
 {
     lead->writes = (struct command_list){0};
     lead->reads = (struct command_list){0};
+    lead->reads_left = false;
     memset(lead->forwarders, 0, sizeof(lead->forwarders));
     leadership_begin(raft, &lead->leadership, now_ns, wall_ns);
 }

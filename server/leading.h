@@ -26,7 +26,8 @@ struct lead {
     struct command_list writes; /* wait_index: their entry's; rising */
     struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
     struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
-    u64 room_bytes; /* what storage can take in this pile, less what was appended in it */
+    bool reads_left; /* more could be answered at once, but heartbeats come between */
+    u64 room_bytes;  /* what storage can take in this pile, less what was appended in it */
 };
 
 /* Begins the leadership that the won election gave; nobody waits yet. */

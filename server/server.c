@@ -297,10 +297,18 @@ static void change_setting(struct server *server, const struct span *body, struc
             : error_set(&error, ERROR_CONFIG, "%s: this server takes no settings", key);
     if (code == ERROR_NONE) {
         apply_options(server);
+        server->settings_changed = true;
         buffer_append_string(answer, "+OK\r\n");
     } else {
         buffer_append_format(answer, "-ERR %s\r\n", error.text);
     }
+}
+
+bool server_take_change(struct server *server)
+{
+    bool changed = server->settings_changed;
+    server->settings_changed = false;
+    return changed;
 }
 
 void server_answer_local(struct server *server, struct lead *lead, struct command *command)

@@ -94,10 +94,11 @@ struct server {
     u64 pile_wall_ns;      /* wall clock when the pile was taken in; stamped into entries */
     enum raft_state state; /* of the loop that runs; for status and traces only */
     u64 state_since_ns;
-    u64 committed_seen; /* the commit index that was last traced */
-    u64 elections;      /* begun by this server since its start */
-    bool handed_over;   /* the next candidacy is by order: no pre-vote, stickiness put aside */
-    bool timers_held;   /* a test holds the election timers: time alone makes no candidate */
+    bool settings_changed; /* since a loop last asked server_take_change */
+    u64 committed_seen;    /* the commit index that was last traced */
+    u64 elections;         /* begun by this server since its start */
+    bool handed_over;      /* the next candidacy is by order: no pre-vote, stickiness put aside */
+    bool timers_held;      /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
@@ -163,10 +164,14 @@ WARN_UNUSED bool server_store_log(struct server *server, u64 first);
  * NULL: nobody here waits. */
 void server_apply(struct server *server, u64 index, struct command *writer);
 /* Answers a read from the machine as it is now. Consumes it. */
-void server_read(struct server *server, struct command *read);
+u64 server_read(struct server *server, struct command *read);
 
 /* Bytes of records that can still be appended in this pile, before the disk is full. */
 u64 server_room(struct server *server);
+
+/* Whether a setting has changed since the last call: whoever waits for a time that was drawn from
+ * the old settings draws another, and takes the earlier one. */
+bool server_take_change(struct server *server);
 
 /* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `lead` is NULL in other states. */
 void server_answer_local(struct server *server, struct lead *lead, struct command *command);

@@ -59,6 +59,10 @@ static void finish(struct dispatch *dispatch)
     if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX)
         return; /* the next one flushes for all */
     flush(dispatch);
+    if (server_take_change(dispatch->server))
+        dispatch->deadline_ns = u64_min(
+            dispatch->deadline_ns,
+            election_timeout_ns(&dispatch->server->raft, &dispatch->server->rng, dispatch->now_ns));
     if (dispatch_next_deadline_ns(dispatch) < dispatch->armed_ns ||
         dispatch->server->state == RAFT_STOPPED)
         condition_broadcast(&dispatch->changed);

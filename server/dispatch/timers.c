@@ -59,6 +59,8 @@ u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
     }
     case RAFT_LEADER: {
         const struct leadership *leadership = &dispatch->lead.leadership;
+        if (dispatch->lead.reads_left)
+            return 0; /* only a look at who waits for the lock between two helpings */
         return u64_min(leadership_next_heartbeat_ns(&server->raft, leadership),
                        leadership_quorum_until_ns(&server->raft, leadership));
     }

@@ -131,6 +131,9 @@ enum raft_state candidate_run(struct server *server)
             }
         }
 
+        if (server_take_change(server))
+            self.deadline_ns =
+                u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));
         if (expired && now_ns >= self.deadline_ns) {
             if (!server->timers_held) /* [Candidates 4, §5.2] */
                 return leave(server, RAFT_CANDIDATE, "the election timed out");

@@ -151,6 +151,9 @@ enum raft_state follower_run(struct server *server)
         }
 
         act_forward(server, &self.forwarding, now_ns);
+        if (server_take_change(server))
+            self.deadline_ns =
+                u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));
         if (!server_flush(server, NULL))
             return leave(server, &self, RAFT_STOPPED, "the disk failed");
         /* [Followers 2, §5.2] All that came before the deadline has been read. */

@@ -28,6 +28,8 @@ static void take_commands(struct server *server, struct lead *lead, struct comma
 
 static u64 wake_ns(const struct server *server, const struct lead *lead)
 {
+    if (lead->reads_left)
+        return 0; /* only a look into the mailbox between two helpings */
     return u64_min(leadership_next_heartbeat_ns(&server->raft, &lead->leadership),
                    leadership_quorum_until_ns(&server->raft, &lead->leadership));
 }
