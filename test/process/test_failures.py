@@ -73,7 +73,7 @@ class Failures(Case):
         leader = cluster.wait_for_leader()
         with leader.client() as client:
             client.set("kept", "value")
-        other, third = cluster.followers()
+        other = cluster.followers()[0]
         leader.kill()
         with other.client() as client:
             self.assertTrue(client.set("later", "too"))
@@ -82,7 +82,6 @@ class Failures(Case):
         with leader.client(retry_on_timeout=False) as client:
             wait_until("the old leader is back", lambda: leader.info().get("raft_leader_id"))
             self.assertEqual(client.mget("kept", "later"), ["value", "too"])
-        self.assertIn("leader", third.log())
 
     def test_sigterm_under_load_ends_with_0_and_loses_nothing(self):
         cluster = self.cluster().start()

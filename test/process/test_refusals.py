@@ -263,8 +263,9 @@ class Refusals(Case):
                              (server.number, server.peer_port, server.port))
         stranger[4].init()
         stranger[4].start()
-        wait_until("it is refused", lambda: re.search(r"level=warn .*room=peers .*server 4",
-                                                      cluster[1].log()))
+        wait_until("it is refused", lambda: any(
+            re.search(r"level=warn .*room=peers .*server 4 is no member", server.log())
+            for server in cluster.servers))
         self.assert_unharmed(cluster)
 
     def test_wiped_server_is_recognised(self):
