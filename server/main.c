@@ -333,14 +333,16 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
     enum error_code code = open_server(raftd, error);
     if (code == ERROR_NONE)
         code = open_ports(raftd, error);
-    if (code == ERROR_NONE)
-        code = thread_start(&raftd->thread, "server", run_server, raftd, error);
     if (code != ERROR_NONE)
         return code;
+    /* Said before the server runs: from then on the settings are its own. */
     REPORT(&raftd->report, REPORT_INFO, "raftd",
            "server %" PRIu32 " of cluster %s is up: peers at %s, clients at %s, data in %s",
            raftd->self->id, raftd->settings.values.cluster_id, raftd->self->peer_address,
            raftd->self->client_address, raftd->data);
+    code = thread_start(&raftd->thread, "server", run_server, raftd, error);
+    if (code != ERROR_NONE)
+        return code;
     sigset_t set;
     stop_signals(&set);
     int signal_number = 0;
