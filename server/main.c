@@ -35,7 +35,8 @@ static const struct argp_option argp_options[] = {
     {"id", 'i', "N", 0, "which of the servers in it this one is", 0},
     {"data", 'd', "DIR", 0, "the data directory (default: data/N)", 0},
     {"init", OPTION_INIT, NULL, 0, "make the data directory, which must be empty, and end", 0},
-    {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default) or dispatch", 0},
+    {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default), dispatch or step",
+     0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warn, info or debug", 0},
     {"log-format", OPTION_LOG_FORMAT, "FORMAT", 0, "logfmt or json", 0},
     {"verbose", 'v', NULL, 0, "the same as --log-level debug", 0},
@@ -87,7 +88,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_DESIGN:
         if (!server_design_parse(value, &arguments->design))
-            argp_error(state, "--design %s: expected per-state or dispatch", value);
+            argp_error(state, "--design %s: expected per-state, dispatch or step", value);
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "unexpected argument \"%s\"", value);

@@ -7,6 +7,7 @@
 #include "common/memory.h"
 #include "server/dispatch/dispatch.h"
 #include "server/per_state/per_state.h"
+#include "server/step/node.h"
 
 enum {
     CALL_BITS = 40 /* of a call's number within one life; the start counter stands above them */
@@ -142,6 +143,8 @@ enum error_code server_create(const struct server_options *options,
     events_init(&made->events, world->trace, &made->raft, &made->state);
     if (options->design == DESIGN_DISPATCH)
         made->dispatch = dispatch_create(made);
+    else if (options->design == DESIGN_STEP)
+        made->step = step_node_create(made);
     enum error_code code = recover(made, error);
     fetcher_init(&made->fetcher, made->storage, server_slot(made), world->report);
     if (code != ERROR_NONE) {
@@ -166,6 +169,8 @@ void server_destroy(struct server *server)
     struct command *command;
     while ((command = command_list_take(&server->parked)) != NULL)
         server_fail(server, command, COMMAND_STOPPING);
+    if (server->step != NULL)
+        step_node_destroy(server->step);
     server_flush_answers(server);
     mail_pile_clear(&server->pile);
     mailbox_deinit(&server->mailbox);
@@ -199,6 +204,9 @@ enum error_code server_run(struct server *server, struct transport *transport, s
         break;
     case DESIGN_DISPATCH:
         dispatch_run(server->dispatch);
+        break;
+    case DESIGN_STEP:
+        step_node_run(server->step);
         break;
     }
     server_flush_answers(server);

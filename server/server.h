@@ -30,7 +30,8 @@
 /* X(NAME, word). The control flows a server can have; they differ in nothing else. */
 #define SERVER_DESIGNS(X)            \
     X(DESIGN_PER_STATE, "per-state") \
-    X(DESIGN_DISPATCH, "dispatch")
+    X(DESIGN_DISPATCH, "dispatch")   \
+    X(DESIGN_STEP, "step")
 
 enum server_design {
 #define X(name, word) name,
@@ -71,6 +72,7 @@ struct server_world {
 enum { SERVER_SINKS_MAX = 8 };
 
 struct dispatch;
+struct step_node;
 
 struct server {
     struct server_options options;
@@ -80,9 +82,10 @@ struct server {
     struct metadata metadata; /* as found at the start; start_count is this start's */
     struct machine *machine;
     struct transport *transport;
-    struct mailbox mailbox;    /* per-state: where mail comes in */
-    struct mail_pile pile;     /* per-state: mail taken in and not yet dealt with */
+    struct mailbox mailbox;    /* per-state, step: where mail comes in */
+    struct mail_pile pile;     /* the same: mail taken in and not yet dealt with */
     struct dispatch *dispatch; /* dispatch: all that the design keeps; else NULL */
+    struct step_node *step;    /* step: the machine and all around it; else NULL */
     struct outbox outbox;
     struct rng rng;
     struct events events;

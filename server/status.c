@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "server/server.h"
+#include "server/step/node.h"
 
 static void describe_members(const struct server *server, struct buffer *to)
 {
@@ -64,6 +65,11 @@ static void describe_log(const struct server *server, struct buffer *to)
                          storage.sync_ns_max / NS_PER_US);
 }
 
+static u32 parked_count(const struct server *server)
+{
+    return server->parked.count + (server->step != NULL ? step_node_parked(server->step) : 0);
+}
+
 void server_describe(struct server *server, const struct lead *lead, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
@@ -77,7 +83,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
         server->metadata.cluster_id, raft->self, server_design_word(server->options.design),
         raft_state_word(server->state), (clock_monotonic_ns() - server->state_since_ns) / NS_PER_S,
         raft->current_term, raft->voted_for, raft->leader, server->elections,
-        server->metadata.directory_id, server->metadata.start_count, server->parked.count,
+        server->metadata.directory_id, server->metadata.start_count, parked_count(server),
         server->machine->ops->digest(server->machine));
     if (server->machine->ops->describe != NULL)
         server->machine->ops->describe(server->machine, to);

@@ -1,0 +1,102 @@
+/* candidate.c - what a candidate does with each event (§5.2: "Candidates" under Figure 2's Rules
+ * for Servers).
+ *
+ * Trusted: no leader is known. In the first phase, the pre-vote, nothing has changed yet: the term
+ * and the vote are those of before. In the second this server has voted for itself. */
+#include "server/step/inside.h"
+
+void step_judge(struct step *step)
+{
+    const struct raft *raft = step->raft;
+    struct election *election = &step->election;
+    if (election->pre_vote && election_is_won(raft, election)) {
+        step_tell_transition(step, "a quorum would vote for it");
+        step_begin_election(step, false);
+    }
+    /* Its own vote counts when it is on the disk, as anybody's does. */
+    if (!election->pre_vote && !raft->metadata_unsaved && election_is_won(raft, election))
+        step_become(step, RAFT_LEADER, "a quorum voted for it"); /* [Candidates 2, §5.2] */
+    else if (election_is_lost(raft, election))
+        step_become(step, RAFT_FOLLOWER, "a quorum refused");
+}
+
+static void vote_resp(struct step *step, const struct message *reply)
+{
+    election_count(step->raft, &step->election, reply);
+    step_judge(step);
+}
+
+/* [Candidates 4, §5.2] */
+static void timeout(struct step *step, bool timers_held)
+{
+    step_expire_parked(step);
+    if (step->now_ns < step->deadline_ns)
+        return;
+    if (timers_held)
+        step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
+    else
+        step_campaign(step, false, "the election timed out");
+}
+
+static void connected(struct step *step, server_id peer)
+{
+    if (!election_asks(step->raft, &step->election, peer))
+        return;
+    /* The request that went nowhere before. */
+    struct message request;
+    election_request(step->raft, &step->election, peer, &request);
+    step_say(step, &request);
+}
+
+void candidate_step(struct step *step, const struct step_event *event)
+{
+    switch (event->kind) {
+    case ON_APPEND:
+    case ON_READ:
+        step_park(step, step_take_command(event));
+        return;
+    case ON_TIMEOUT:
+        timeout(step, event->as.timers_held);
+        return;
+    case ON_APPEND_ENTRIES_REQ: /* [Candidates 3, §5.2] */
+        step_become(step, RAFT_FOLLOWER, "there is a leader");
+        follower_step(step, event);
+        return;
+    case ON_VOTE_REQ:
+    case ON_PRE_VOTE_REQ:
+        /* It hears no leader; and its vote of this term it has given to itself. */
+        (void)step_answer_vote(step, event->as.message);
+        return;
+    case ON_VOTE_RESP:
+    case ON_PRE_VOTE_RESP:
+        vote_resp(step, event->as.message);
+        return;
+    case ON_FORWARD_REQ: /* only a leader takes it; nothing was executed */
+        step_refuse_message(step, event->as.message);
+        return;
+    case ON_CAMPAIGN:
+        step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
+        return;
+    case ON_CONNECTED:
+        connected(step, event->as.peer);
+        return;
+    case ON_PERSISTED:
+        step_persisted(step, &event->as.persisted);
+        step_judge(step);
+        return;
+    case ON_ROOM:
+        step->room_bytes = event->as.room_bytes;
+        return;
+    case ON_STOP:
+        step_become(step, RAFT_STOPPED, event->as.why);
+        return;
+    case ON_APPEND_ENTRIES_RESP: /* this server's leadership is over */
+    case ON_ENTRIES_READ:        /* the same */
+    case ON_FORWARD_RESP:        /* nobody waits for it any more */
+    case ON_UNSENT:              /* the same */
+    case ON_TIMEOUT_NOW:         /* it is a candidate already */
+    case ON_CONNECTION_LOST:     /* it has no leader to lose */
+    case ON_SETTLE:              /* what it had to say it has said */
+        return;
+    }
+}

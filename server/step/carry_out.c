@@ -1,0 +1,160 @@
+/* carry_out.c - what becomes of actions. */
+#include "common/memory.h"
+#include "server/step/node.h"
+
+static void note_unsent(struct step_node *node, u64 call)
+{
+    if (node->unsent_count == node->unsent_capacity) {
+        node->unsent_capacity = node->unsent_capacity * 2 + SERVERS_MAX;
+        node->unsent = memory_resize(node->unsent, node->unsent_capacity * sizeof(node->unsent[0]));
+    }
+    node->unsent[node->unsent_count++] = call;
+}
+
+static void send_letter(struct step_node *node, struct step_send *send)
+{
+    struct server *server = node->server;
+    struct message *message = &send->letter->message;
+    enum message_kind kind = message->kind;
+    u64 call = message->call;
+    events_sent(&server->events, message);
+    bool sent = server->transport->ops->send(server->transport, message);
+    memory_free(send->letter);
+    send->letter = NULL;
+    if (!sent && kind == MESSAGE_FORWARD)
+        note_unsent(node, call);
+}
+
+static void note_log_store(struct step_node *node, const struct step_log_store *store)
+{
+    struct node_stores *stores = &node->stores;
+    stores->newest = store->store;
+    stores->first = stores->log ? u64_min(stores->first, store->first) : store->first;
+    stores->last = store->last;
+    stores->log = true;
+    if (node->step.state != RAFT_LEADER)
+        return;
+    for (u64 index = store->first; index <= store->last.index; index++)
+        events_appended(&node->server->events, index);
+}
+
+static void note_state_store(struct step_node *node, const struct step_state_store *store)
+{
+    node->stores.newest = store->store;
+    node->stores.state = true;
+    node->stores.state_store = *store;
+}
+
+static void apply(struct step_node *node, const struct step_apply *order)
+{
+    struct command *writer = order->token != 0 ? tokens_take(&node->tokens, order->token) : NULL;
+    server_apply(node->server, order->index, writer);
+    events_applied(&node->server->events, order->index);
+}
+
+static void read_entries(struct step_node *node, const struct step_read_entries *order)
+{
+    if (fetcher_order(&node->server->fetcher, order->peer, order->first, order->bytes_max))
+        return;
+    ASSERT(node->failed_read_count < ARRAY_LENGTH(node->failed_reads));
+    node->failed_reads[node->failed_read_count++] =
+        (struct node_failed_read){order->peer, order->first};
+}
+
+static void accept_forward(struct step_node *node, const struct message *request)
+{
+    struct server *server = node->server;
+    bool sound = forward_unpack(&server->raft, request, node->now_ns,
+                                server->options.answer_bytes_max, &server->outbox, &node->accepted);
+    ASSERT(sound); /* the machine has looked */
+}
+
+static void transition(struct step_node *node, const struct step_words *words)
+{
+    node->changed = true;
+    node->server->elections = node->step.elections;
+    server_enter(node->server, words->state, words->why);
+}
+
+static void tell(struct step_node *node, const struct step_words *words)
+{
+    REPORT(node->server->world.report, words->trouble ? REPORT_ERROR : REPORT_DEBUG, "server",
+           "server %u: %s", words->peer, words->why);
+}
+
+static void carry_out(struct step_node *node, struct step_action *action)
+{
+    struct server *server = node->server;
+    const struct step_answer *answer = &action->as.answer;
+    switch (action->kind) {
+    case DO_SEND:
+        send_letter(node, &action->as.send);
+        return;
+    case DO_ALARM:
+        node->alarm_ns = action->as.at_ns;
+        return;
+    case DO_STATE_STORE:
+        note_state_store(node, &action->as.state_store);
+        return;
+    case DO_LOG_STORE:
+        note_log_store(node, &action->as.log_store);
+        return;
+    case DO_COMMIT:
+        events_committed(&server->events);
+        return;
+    case DO_APPLY:
+        apply(node, &action->as.apply);
+        return;
+    case DO_READ_READY:
+        server_read(server, tokens_take(&node->tokens, answer->token));
+        return;
+    case DO_ANSWER:
+        server_answer(server, tokens_take(&node->tokens, answer->token), answer->data,
+                      answer->size);
+        return;
+    case DO_REFUSE:
+        server_fail(server, tokens_take(&node->tokens, answer->token), answer->failure);
+        return;
+    case DO_REDIRECT:
+        server_redirect(server, tokens_take(&node->tokens, answer->token));
+        return;
+    case DO_ACCEPT:
+        accept_forward(node, action->as.forward);
+        return;
+    case DO_READ_ENTRIES:
+        read_entries(node, &action->as.read);
+        return;
+    case DO_TRANSITION:
+        transition(node, &action->as.words);
+        return;
+    case DO_TELL:
+        tell(node, &action->as.words);
+        return;
+    case DO_HALT:
+        (void)server_stop_because(server, action->as.words.why, action->as.words.peer);
+        return;
+    }
+}
+
+void step_node_carry_out(struct step_node *node)
+{
+    for (u32 i = 0; i < node->actions.count; i++)
+        carry_out(node, &node->actions.items[i]);
+    step_actions_clear(&node->actions);
+}
+
+bool step_node_store(struct step_node *node, struct step_persisted *persisted)
+{
+    struct server *server = node->server;
+    struct node_stores stores = node->stores;
+    node->stores = (struct node_stores){0};
+    const struct step_state_store *state = &stores.state_store;
+    if (stores.state && !server_store_state(server, state->current_term, state->voted_for))
+        return false;
+    if (stores.log && !server_store_log(server, stores.first))
+        return false;
+    *persisted = (struct step_persisted){.store = stores.newest};
+    if (stores.log)
+        persisted->last = stores.last;
+    return true;
+}

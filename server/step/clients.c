@@ -1,0 +1,157 @@
+/* clients.c - commands: where they wait, and what becomes of them.
+ *
+ * A command waits in a list of the state's, without a sink: its `slot` is the token, and whatever
+ * happens to it becomes an action that names the token. */
+#include "server/step/inside.h"
+
+#include "common/memory.h"
+
+struct command *step_take_command(const struct step_event *event)
+{
+    const struct step_client *client = &event->as.client;
+    const struct span *body = &client->body;
+    ASSERT(client->token != 0);
+    struct command *command = memory_alloc_zero(1, sizeof(*command));
+    command->class = event->kind == ON_APPEND ? COMMAND_WRITE : COMMAND_READ;
+    command->body = span_of(body->block, body->data, body->size);
+    command->slot = client->token;
+    command->arrived_ns = client->arrived_ns;
+    command->after_write = client->after_write;
+    command->may_redirect = client->may_redirect;
+    command->forwarded = client->forwarded;
+    return command;
+}
+
+void step_refuse(struct step *step, struct command *command, enum command_failure failure)
+{
+    struct step_action *action = step_do(step, DO_REFUSE);
+    action->as.answer = (struct step_answer){.token = command->slot, .failure = failure};
+    command_destroy(command);
+}
+
+/* ---- without a leader ---- */
+
+void step_park(struct step *step, struct command *command)
+{
+    if (command->forwarded)
+        step_refuse(step, command, COMMAND_LEADER_LOST);
+    else
+        command_list_put(&step->parked, command);
+}
+
+void step_expire_parked(struct step *step)
+{
+    struct command_list *parked = &step->parked;
+    while (parked->first != NULL &&
+           parked->first->arrived_ns + step->leader_wait_ns <= step->now_ns)
+        step_refuse(step, command_list_take(parked), COMMAND_NO_LEADER);
+}
+
+void step_refuse_all(struct step *step)
+{
+    struct command *command;
+    while ((command = command_list_take(&step->parked)) != NULL)
+        step_refuse(step, command, COMMAND_STOPPING);
+}
+
+/* ---- the follower's ---- */
+
+static void outcome_answer(void *context, struct command *command, const u8 *answer, size_t size)
+{
+    struct step_action *action = step_do(context, DO_ANSWER);
+    action->as.answer = (struct step_answer){.token = command->slot, .data = answer, .size = size};
+    command_destroy(command);
+}
+
+static void outcome_fail(void *context, struct command *command, enum command_failure failure)
+{
+    step_refuse(context, command, failure);
+}
+
+static struct forwarding_outcome outcome_of(struct step *step)
+{
+    return (struct forwarding_outcome){outcome_answer, outcome_fail, step, &step->parked};
+}
+
+void step_follow_command(struct step *step, struct command *command)
+{
+    if (step->raft->leader == SERVER_NONE || command->forwarded) {
+        step_park(step, command);
+    } else if (command->may_redirect) {
+        struct step_action *action = step_do(step, DO_REDIRECT);
+        action->as.answer =
+            (struct step_answer){.token = command->slot, .leader = step->raft->leader};
+        command_destroy(command);
+    } else {
+        forwarding_put(&step->forwarding, command);
+    }
+}
+
+void step_forward(struct step *step)
+{
+    struct forwarding *forwarding = &step->forwarding;
+    if (step->raft->leader == SERVER_NONE) {
+        /* It was known when they came, and later events have said otherwise. */
+        command_list_move(&step->parked, &forwarding->writes);
+        command_list_move(&step->parked, &forwarding->reads);
+        return;
+    }
+    struct command_list waiting = step->parked;
+    step->parked = (struct command_list){0};
+    struct command *command;
+    while ((command = command_list_take(&waiting)) != NULL)
+        step_follow_command(step, command);
+    struct message message;
+    while (forwarding_next(forwarding, step->raft, step->start_count, &step->forward_serial,
+                           step->raft->message_bytes_max, step->now_ns + step->forward_timeout_ns,
+                           &message))
+        step_say(step, &message);
+}
+
+void step_forward_replied(struct step *step, const struct message *reply)
+{
+    if (reply->as.forward_reply.result == FORWARD_NOT_LEADER && reply->from == step->raft->leader)
+        step->raft->leader = SERVER_NONE;
+    struct forwarding_outcome outcome = outcome_of(step);
+    forwarding_replied(&step->forwarding, reply, &outcome);
+}
+
+void step_forward_unsent(struct step *step, u64 call)
+{
+    struct forwarding_outcome outcome = outcome_of(step);
+    forwarding_unsent(&step->forwarding, call, &outcome);
+}
+
+void step_forward_expire(struct step *step)
+{
+    struct forwarding_outcome outcome = outcome_of(step);
+    forwarding_expire(&step->forwarding, step->now_ns, &outcome);
+}
+
+void step_forward_lost(struct step *step)
+{
+    struct forwarding_outcome outcome = outcome_of(step);
+    forwarding_lost(&step->forwarding, &outcome);
+}
+
+/* ---- the leader's ---- */
+
+void step_lead_command(struct step *step, struct command *command)
+{
+    enum command_failure why;
+    if (command->class == COMMAND_READ) {
+        leading_take_read(step->raft, &step->lead, command);
+        return;
+    }
+    if (!leading_take_write(step->raft, &step->lead, command, step->wall_ns, &why))
+        step_refuse(step, command, why);
+}
+
+void step_lead_end(struct step *step)
+{
+    struct command *command;
+    while ((command = command_list_take(&step->lead.writes)) != NULL)
+        step_refuse(step, command, COMMAND_UNKNOWN_OUTCOME);
+    while ((command = command_list_take(&step->lead.reads)) != NULL)
+        step_park(step, command);
+}

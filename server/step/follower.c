@@ -1,0 +1,117 @@
+/* follower.c - what a follower does with each event (§5.2: "Followers" under Figure 2's Rules for
+ * Servers).
+ *
+ * Trusted: raft->leader, once it is set, is the leader of current_term, and what was forwarded went
+ * to it. A message is of the current term here: step.c has minded that. */
+#include "server/step/inside.h"
+
+static void reset_timer(struct step *step)
+{
+    step->deadline_ns = election_timeout_ns(step->raft, &step->rng, step->now_ns);
+}
+
+static void append_entries_req(struct step *step, const struct message *request)
+{
+    struct message reply;
+    const char *why;
+    if (!append_entries(step->raft, request, step->room_bytes, step->now_ns, &reply, &why)) {
+        step_halt(step, request->from, why);
+        return;
+    }
+    step_say(step, &reply);
+    step_apply(step);
+    reset_timer(step); /* [Followers 2, §5.2] */
+}
+
+static void vote_req(struct step *step, const struct message *request)
+{
+    /* [Followers 2, §5.2] Whoever got the vote gets the time to win, too. */
+    if (step_answer_vote(step, request))
+        reset_timer(step);
+}
+
+/* [Followers 2, §5.2] */
+static void timeout(struct step *step, bool timers_held)
+{
+    step_expire_parked(step);
+    step_forward_expire(step);
+    if (step->now_ns < step->deadline_ns)
+        return;
+    if (raft_may_campaign(step->raft) && !timers_held)
+        step_campaign(step, false,
+                      step->raft->leader_gone_ns != 0 ? "the leader's connection ended"
+                                                      : "no leader was heard");
+    else
+        reset_timer(step);
+}
+
+static void connection_lost(struct step *step, server_id peer)
+{
+    if (peer != step->raft->leader)
+        return;
+    election_leader_gone(step->raft, step->now_ns);
+    step->deadline_ns = u64_min(
+        step->deadline_ns, election_follower_deadline_ns(step->raft, &step->rng, step->now_ns));
+}
+
+void follower_step(struct step *step, const struct step_event *event)
+{
+    switch (event->kind) {
+    case ON_APPEND:
+    case ON_READ:
+        step_follow_command(step, step_take_command(event));
+        return;
+    case ON_TIMEOUT:
+        timeout(step, event->as.timers_held);
+        return;
+    case ON_APPEND_ENTRIES_REQ:
+        append_entries_req(step, event->as.message);
+        return;
+    case ON_VOTE_REQ:
+        vote_req(step, event->as.message);
+        return;
+    case ON_PRE_VOTE_REQ:
+        (void)step_answer_vote(step, event->as.message);
+        return;
+    case ON_FORWARD_REQ: /* only a leader takes it; nothing was executed */
+        step_refuse_message(step, event->as.message);
+        return;
+    case ON_FORWARD_RESP:
+        step_forward_replied(step, event->as.message);
+        return;
+    case ON_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
+        if (event->as.message->from == step->raft->leader)
+            step_campaign(step, true, "leadership was handed over");
+        return;
+    case ON_CAMPAIGN:
+        step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
+        return;
+    case ON_CONNECTED: /* what was on its way on the old connection may be lost */
+        if (event->as.peer == step->raft->leader)
+            step_forward_lost(step);
+        return;
+    case ON_CONNECTION_LOST:
+        connection_lost(step, event->as.peer);
+        return;
+    case ON_UNSENT:
+        step_forward_unsent(step, event->as.call);
+        return;
+    case ON_PERSISTED:
+        step_persisted(step, &event->as.persisted);
+        return;
+    case ON_ROOM:
+        step->room_bytes = event->as.room_bytes;
+        return;
+    case ON_SETTLE:
+        step_forward(step);
+        return;
+    case ON_STOP:
+        step_become(step, RAFT_STOPPED, event->as.why);
+        return;
+    case ON_APPEND_ENTRIES_RESP: /* this server's leadership is over */
+    case ON_ENTRIES_READ:        /* the same */
+    case ON_VOTE_RESP:           /* this server's candidacy is over */
+    case ON_PRE_VOTE_RESP:       /* the same */
+        return;
+    }
+}

@@ -1,0 +1,133 @@
+/* leader.c - what a leader does with each event (§5.3, §5.4, §8: "Leaders" under Figure 2's Rules
+ * for Servers).
+ *
+ * Trusted: this server is the only leader of current_term, which is on its disk; its log only
+ * grows. */
+#include "server/step/inside.h"
+
+/* [Leaders 1 and 3, §5.3] To each peer what is to be said now: entries, heartbeats, rounds. */
+static void replicate_to_all(struct step *step)
+{
+    struct leadership *leadership = &step->lead.leadership;
+    leadership_begin_round(step->raft, leadership);
+    for (u32 position = 0; position < leadership->count; position++) {
+        struct progress *progress = &leadership->peers[position];
+        if (progress->id == step->raft->self)
+            continue;
+        struct message message;
+        enum replicate_verdict verdict;
+        while ((verdict = replicate(step->raft, leadership, progress, step->now_ns, &message)) ==
+               REPLICATE_SEND)
+            step_say_now(step, &message);
+        if (verdict == REPLICATE_READ)
+            step_do(step, DO_READ_ENTRIES)->as.read = (struct step_read_entries){
+                progress->id, progress->next_index, step->raft->message_bytes_max};
+    }
+}
+
+/* [Leaders 2, §5.3] */
+static void command(struct step *step, const struct step_event *event)
+{
+    step->lead.room_bytes = step->room_bytes;
+    step_lead_command(step, step_take_command(event));
+}
+
+static void append_entries_resp(struct step *step, const struct message *reply)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, reply->from);
+    if (progress == NULL)
+        return;
+    bool was_set_back = progress->set_back;
+    replicate_reply(step->raft, progress, reply, step->now_ns);
+    if (progress->set_back && !was_set_back)
+        step_tell(step, reply->from,
+                  "lacks entries that it had acknowledged: its data directory was lost or set back "
+                  "to an older copy; it gets no more entries",
+                  true);
+    step_apply(step);
+}
+
+static void forward_req(struct step *step, const struct message *request)
+{
+    if (!leading_takes_forward(step->raft, &step->lead, request))
+        return;
+    if (forward_is_sound(request)) {
+        step_do(step, DO_ACCEPT)->as.forward = request;
+        return;
+    }
+    step_tell(step, request->from, "forwarded commands that cannot be decoded", true);
+    step_refuse_message(step, request);
+}
+
+static void entries_read(struct step *step, const struct entries_read *read)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, read->peer);
+    struct message message;
+    if (progress != NULL &&
+        replicate_read_done(step->raft, &step->lead.leadership, progress, read->first, read->count,
+                            &read->records, step->now_ns, &message))
+        step_say_now(step, &message);
+}
+
+static void connected(struct step *step, server_id peer)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, peer);
+    if (progress != NULL)
+        replicate_connected(step->raft, progress);
+}
+
+void leader_step(struct step *step, const struct step_event *event)
+{
+    switch (event->kind) {
+    case ON_APPEND:
+    case ON_READ:
+        command(step, event);
+        return;
+    case ON_TIMEOUT: /* thesis §6.2; the heartbeats go out when it settles */
+        if (!leadership_has_quorum(step->raft, &step->lead.leadership, step->now_ns))
+            step_become(step, RAFT_FOLLOWER, "no contact with a quorum");
+        return;
+    case ON_APPEND_ENTRIES_REQ:
+        step_halt(step, event->as.message->from, "a second leader of the same term");
+        return;
+    case ON_APPEND_ENTRIES_RESP:
+        append_entries_resp(step, event->as.message);
+        return;
+    case ON_VOTE_REQ: /* the vote of this term went to this server itself */
+        step_refuse_message(step, event->as.message);
+        return;
+    case ON_PRE_VOTE_REQ:
+        (void)step_answer_vote(step, event->as.message);
+        return;
+    case ON_FORWARD_REQ:
+        forward_req(step, event->as.message);
+        return;
+    case ON_CONNECTED:
+        connected(step, event->as.peer);
+        return;
+    case ON_PERSISTED:
+        step_persisted(step, &event->as.persisted);
+        step_apply(step);
+        return;
+    case ON_ENTRIES_READ:
+        entries_read(step, event->as.read);
+        return;
+    case ON_ROOM:
+        step->room_bytes = event->as.room_bytes;
+        return;
+    case ON_SETTLE:
+        replicate_to_all(step);
+        return;
+    case ON_STOP:
+        step_become(step, RAFT_STOPPED, event->as.why);
+        return;
+    case ON_VOTE_RESP:       /* a vote more than was needed */
+    case ON_PRE_VOTE_RESP:   /* this server's candidacy is over */
+    case ON_FORWARD_RESP:    /* nobody waits for it any more */
+    case ON_UNSENT:          /* the same */
+    case ON_TIMEOUT_NOW:     /* it leads already */
+    case ON_CAMPAIGN:        /* the same */
+    case ON_CONNECTION_LOST: /* heartbeats tell whether the peer lives */
+        return;
+    }
+}

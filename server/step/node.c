@@ -1,0 +1,265 @@
+/* node.c - the loop: see node.h. */
+#include "server/step/node.h"
+
+#include "common/clock.h"
+#include "common/memory.h"
+
+struct step_node *step_node_create(struct server *server)
+{
+    struct step_node *node = memory_alloc_zero(1, sizeof(*node));
+    node->server = server;
+    return node;
+}
+
+void step_node_destroy(struct step_node *node)
+{
+    struct command *command;
+    while ((command = tokens_take_any(&node->tokens)) != NULL)
+        server_fail(node->server, command, COMMAND_STOPPING);
+    while ((command = command_list_take(&node->accepted)) != NULL)
+        server_fail(node->server, command, COMMAND_STOPPING);
+    tokens_deinit(&node->tokens);
+    step_actions_deinit(&node->actions);
+    step_deinit(&node->step);
+    memory_free(node->unsent);
+    memory_free(node);
+}
+
+u32 step_node_parked(const struct step_node *node)
+{
+    return node->step.parked.count;
+}
+
+/* ---- telling events ---- */
+
+static struct step_event event_of(const struct step_node *node, enum step_event_kind kind)
+{
+    return (struct step_event){
+        .kind = kind, .now_ns = node->now_ns, .wall_ns = node->server->pile_wall_ns};
+}
+
+static void tell_one(struct step_node *node, const struct step_event *event)
+{
+    step(&node->step, event, &node->actions);
+    step_node_carry_out(node);
+}
+
+static void tell_command(struct step_node *node, struct command *command)
+{
+    struct step_event event = event_of(node, command->class == COMMAND_WRITE ? ON_APPEND : ON_READ);
+    struct span body = command->body;
+    event.as.client = (struct step_client){.body = body,
+                                           .arrived_ns = command->arrived_ns,
+                                           .after_write = command->after_write,
+                                           .may_redirect = command->may_redirect,
+                                           .forwarded = command->forwarded};
+    /* A read is answered from its body; a write's bytes are the machine's affair from now on. */
+    bool keeps_body = command->class == COMMAND_READ;
+    if (!keeps_body)
+        command->body = (struct span){0};
+    event.as.client.token = tokens_put(&node->tokens, command);
+    tell_one(node, &event);
+    if (!keeps_body)
+        span_release(&body);
+}
+
+/* Tells what came of carrying out the last event's actions. Returns whether there was anything. */
+static bool tell_consequence(struct step_node *node)
+{
+    struct command *command = command_list_take(&node->accepted);
+    if (command != NULL) {
+        tell_command(node, command);
+        return true;
+    }
+    if (node->unsent_count > 0) {
+        struct step_event event = event_of(node, ON_UNSENT);
+        event.as.call = node->unsent[--node->unsent_count];
+        tell_one(node, &event);
+        return true;
+    }
+    if (node->failed_read_count > 0) {
+        const struct node_failed_read *failed = &node->failed_reads[--node->failed_read_count];
+        struct entries_read read = {.peer = failed->peer, .first = failed->first};
+        struct step_event event = event_of(node, ON_ENTRIES_READ);
+        event.as.read = &read;
+        tell_one(node, &event);
+        return true;
+    }
+    return false;
+}
+
+static void tell(struct step_node *node, const struct step_event *event)
+{
+    tell_one(node, event);
+    while (tell_consequence(node))
+        continue;
+}
+
+/* ---- mail ---- */
+
+static void tell_commands(struct step_node *node, struct command_list *commands)
+{
+    struct lead *lead = node->step.state == RAFT_LEADER ? &node->step.lead : NULL;
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL) {
+        /* What a server knows of itself, and its settings, are no business of Raft's. */
+        if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+            server_answer_local(node->server, lead, command);
+        else
+            tell_command(node, command);
+    }
+}
+
+static void tell_mail(struct step_node *node, struct mail *mail)
+{
+    struct step_event event = event_of(node, ON_STOP);
+    switch (mail->kind) {
+    case MAIL_PRE_VOTE:
+    case MAIL_PRE_VOTE_REPLY:
+    case MAIL_REQUEST_VOTE:
+    case MAIL_REQUEST_VOTE_REPLY:
+    case MAIL_APPEND_ENTRIES:
+    case MAIL_APPEND_ENTRIES_REPLY:
+    case MAIL_FORWARD:
+    case MAIL_FORWARD_REPLY:
+    case MAIL_TIMEOUT_NOW:
+        event.kind = step_event_of_message(mail->as.message.kind);
+        event.as.message = &mail->as.message;
+        break;
+    case MAIL_COMMANDS:
+        tell_commands(node, &mail->as.commands);
+        return;
+    case MAIL_CONNECTED:
+        event.kind = ON_CONNECTED;
+        event.as.peer = mail->as.peer;
+        break;
+    case MAIL_DISCONNECTED:
+        event.kind = ON_CONNECTION_LOST;
+        event.as.peer = mail->as.peer;
+        break;
+    case MAIL_ENTRIES_READ:
+        event.kind = ON_ENTRIES_READ;
+        event.as.read = &mail->as.read;
+        break;
+    case MAIL_CAMPAIGN:
+        event.kind = ON_CAMPAIGN;
+        event.as.campaign = (struct step_campaign){true, "an election was ordered"};
+        break;
+    case MAIL_ELECTION_TIMEOUT:
+        event.kind = ON_CAMPAIGN;
+        event.as.campaign = (struct step_campaign){false, "the election timer was fired"};
+        break;
+    case MAIL_STOP:
+        event.as.why = "it was told to";
+        break;
+    }
+    tell(node, &event);
+}
+
+static void tell_room(struct step_node *node)
+{
+    struct step_event event = event_of(node, ON_ROOM);
+    event.as.room_bytes = storage_room(node->server->storage);
+    tell(node, &event);
+}
+
+static void tell_timeout(struct step_node *node)
+{
+    struct step_event event = event_of(node, ON_TIMEOUT);
+    event.as.timers_held = node->server->timers_held;
+    tell(node, &event);
+}
+
+static void tell_stop(struct step_node *node, const char *why)
+{
+    struct step_event event = event_of(node, ON_STOP);
+    event.as.why = why;
+    tell(node, &event);
+}
+
+static void tell_settle(struct step_node *node)
+{
+    struct step_event event = event_of(node, ON_SETTLE);
+    node->changed = false;
+    tell(node, &event);
+}
+
+static void tell_persisted(struct step_node *node, const struct step_persisted *persisted)
+{
+    struct step_event event = event_of(node, ON_PERSISTED);
+    event.as.persisted = *persisted;
+    tell(node, &event);
+}
+
+/* ---- the loop ---- */
+
+static bool has_stopped(const struct step_node *node)
+{
+    return node->step.state == RAFT_STOPPED;
+}
+
+static void tell_time(struct step_node *node)
+{
+    node->now_ns = clock_monotonic_ns();
+}
+
+/* Answers to clients here and at other servers; they were given only after a quorum's disks held
+ * what they tell. */
+static void speak(struct step_node *node)
+{
+    struct server *server = node->server;
+    if (!server->raft.metadata_unsaved)
+        outbox_send_early(&server->outbox, server->transport);
+    server_flush_answers(server);
+}
+
+/* The end of a pile: what was asked of the disk is done at once, and has consequences. */
+static void settle(struct step_node *node)
+{
+    do {
+        tell_settle(node);
+        speak(node);
+        if (node->stores.newest == 0)
+            return;
+        struct step_persisted persisted;
+        if (!step_node_store(node, &persisted)) {
+            tell_stop(node, "the disk failed");
+            return;
+        }
+        tell_time(node);
+        tell_persisted(node, &persisted);
+        speak(node);
+    } while (!has_stopped(node) && (node->stores.newest != 0 || node->changed));
+}
+
+/* They may have been changed in the pile before. */
+static void take_settings(struct step_node *node)
+{
+    node->step.leader_wait_ns = node->server->options.leader_wait_ns;
+    node->step.forward_timeout_ns = node->server->options.forward_timeout_ns;
+}
+
+void step_node_run(struct step_node *node)
+{
+    struct server *server = node->server;
+    step_init(&node->step, &server->raft, server->options.seed);
+    node->step.start_count = server->metadata.start_count;
+    tell_time(node);
+    node->alarm_ns = step_begin(&node->step, node->now_ns);
+    while (!has_stopped(node)) {
+        bool expired = server_collect(server, node->alarm_ns, &node->now_ns);
+        take_settings(node);
+        tell_room(node);
+        for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node);
+             server_done_with_mail(server)) {
+            struct mail *mail = mail_pile_peek(&server->pile);
+            server_open_mail(server, mail);
+            tell_mail(node, mail);
+        }
+        /* All that came before the alarm has been told. */
+        if (expired && !has_stopped(node))
+            tell_timeout(node);
+        if (!has_stopped(node))
+            settle(node);
+    }
+}

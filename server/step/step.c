@@ -1,0 +1,106 @@
+/* step.c - see step.h: one call, from the event to the list of actions.
+ *
+ * First the term, then what the state makes of the event, and at the end what every event may have
+ * led to: something to store, letters that wait for nothing, another alarm. */
+#include "server/step/inside.h"
+
+void step_init(struct step *step, struct raft *raft, u64 seed)
+{
+    *step = (struct step){.raft = raft, .state = RAFT_FOLLOWER};
+    rng_init(&step->rng, seed);
+    forwarding_init(&step->forwarding);
+    step->commit_told = raft->commit_index;
+    step->stores.asked_term = raft->current_term;
+    step->stores.asked_vote = raft->voted_for;
+    step->stores.next_index = raft->log.last_index + 1;
+    step->stores.rewrite_first = UINT64_MAX;
+}
+
+static void drop_commands(struct command_list *commands)
+{
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL)
+        command_destroy(command);
+}
+
+void step_deinit(struct step *step)
+{
+    struct step_actions unheard = {0};
+    step->actions = &unheard;
+    step_forward_lost(step);
+    step->actions = NULL;
+    step_actions_deinit(&unheard);
+    drop_commands(&step->parked);
+    drop_commands(&step->lead.writes);
+    drop_commands(&step->lead.reads);
+    struct step_letter *letter;
+    while ((letter = step->held.first) != NULL) {
+        step->held.first = letter->next;
+        step_letter_destroy(letter);
+    }
+}
+
+u64 step_begin(struct step *step, u64 now_ns)
+{
+    step->now_ns = now_ns;
+    step->deadline_ns = election_follower_deadline_ns(step->raft, &step->rng, now_ns);
+    step->alarm_ns = step->deadline_ns;
+    return step->alarm_ns;
+}
+
+/* Returns whether the message is to be handled, in the state that the server is in then. */
+static bool mind_term(struct step *step, const struct message *message)
+{
+    switch (check_term(step->raft, message, step_hears_leader(step))) {
+    case TERM_NEWER: /* [All Servers 2, §5.1] */
+        adopt_term(step->raft, message->term);
+        step_become(step, RAFT_FOLLOWER, "a newer term has begun");
+        return true;
+    case TERM_STALE:
+    case TERM_IGNORE:
+        step_refuse_message(step, message);
+        return false;
+    case TERM_CURRENT:
+        return true;
+    }
+    UNREACHABLE();
+}
+
+static void step_in_state(struct step *step, const struct step_event *event)
+{
+    switch (step->state) {
+    case RAFT_FOLLOWER:
+        follower_step(step, event);
+        return;
+    case RAFT_CANDIDATE:
+        candidate_step(step, event);
+        return;
+    case RAFT_LEADER:
+        leader_step(step, event);
+        return;
+    case RAFT_STOPPED:
+        stopped_step(step, event);
+        return;
+    }
+}
+
+void step(struct step *step, const struct step_event *event, struct step_actions *actions)
+{
+    ASSERT(step->actions == NULL);
+    step->actions = actions;
+    step->now_ns = event->now_ns;
+    step->wall_ns = event->wall_ns;
+    /* Entries that actions named lie in the log until the next call; now the oldest may go. */
+    if (event->kind == ON_SETTLE)
+        log_evict(&step->raft->log, step->raft->last_applied);
+    bool heeded = step->state == RAFT_STOPPED || !step_event_is_message(event->kind) ||
+                  mind_term(step, event->as.message);
+    if (heeded)
+        step_in_state(step, event);
+    if (step->state != RAFT_STOPPED) {
+        step_store(step);
+        step_release_letters(step);
+        step_set_alarm(step);
+    }
+    step->actions = NULL;
+}
