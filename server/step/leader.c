@@ -117,6 +117,7 @@ void leader_step(struct step *step, const struct step_event *event)
         return;
     case ON_SETTLE:
         replicate_to_all(step);
+        step_apply(step); /* a leader that is alone has nobody to wait for */
         return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);

@@ -29,7 +29,7 @@ void cluster_config_init(struct cluster_config *config)
 
 bool cluster_design_supported(enum cluster_design design)
 {
-    return design != CLUSTER_STEP;
+    return design <= CLUSTER_MIXED;
 }
 
 /* X(key, field of struct server_options, is it a time?) */

@@ -120,11 +120,26 @@ static void process_is_over(void *object, u64 incarnation)
                      (unsigned long long)left);
 }
 
+static enum server_design design_of_server(const struct sim_server *server)
+{
+    switch (server->design) {
+    case CLUSTER_PER_STATE:
+        return DESIGN_PER_STATE;
+    case CLUSTER_DISPATCH:
+        return DESIGN_DISPATCH;
+    case CLUSTER_STEP:
+        return DESIGN_STEP;
+    case CLUSTER_MIXED: /* each of its servers has one of the others */
+        break;
+    }
+    UNREACHABLE();
+}
+
 static void run_server(struct sim_server *server)
 {
     struct cluster *cluster = server->cluster;
     struct server_options options = cluster->server_options;
-    options.design = server->design == CLUSTER_DISPATCH ? DESIGN_DISPATCH : DESIGN_PER_STATE;
+    options.design = design_of_server(server);
     options.seed =
         world_stream(&cluster->world, "server", server->id * 1000003ULL + server->incarnation);
     struct server_world world = {.vfs = &server->disk.vfs,
@@ -396,7 +411,7 @@ bool sim_server_is_healthy(const struct sim_server *server)
 /* In a mixed cluster the servers take the designs in turn. */
 static enum cluster_design design_of(const struct cluster *cluster, server_id id)
 {
-    static const enum cluster_design turns[] = {CLUSTER_PER_STATE, CLUSTER_DISPATCH};
+    static const enum cluster_design turns[] = {CLUSTER_PER_STATE, CLUSTER_DISPATCH, CLUSTER_STEP};
     if (cluster->config.design != CLUSTER_MIXED)
         return cluster->config.design;
     return turns[id % ARRAY_LENGTH(turns)];
