@@ -144,11 +144,11 @@ test: ## unit, scenario and whole-process tests
 
 # ---- lint ----
 C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
-C_SOURCES := $(filter %.c,$(C_FILES))
+SHIPPED_SOURCES := $(filter common/%.c server/%.c tools/%.c,$(C_FILES))
 SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* tools/* 2>/dev/null)
 lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, sizes of files and functions
 	clang-format --dry-run -Werror $(C_FILES)
-	@for f in $(C_SOURCES); do \
+	@for f in $(SHIPPED_SOURCES); do \
 	    clang -fsyntax-only -Wthread-safety -Wno-unknown-warning-option $(STANDARD) $(INCLUDES) \
 	        -Wall -Wextra -Werror $$f || exit 1; done; echo "clang -Wthread-safety: clean"
 	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 -I. -I$(B)/proto \

@@ -118,6 +118,7 @@ static size_t convert_token(struct buffer *to, const u8 *from, size_t size)
 {
     const u8 *newline = memchr(from, '\n', size);
     ASSERT(newline != NULL && newline - from >= 2 && newline[-1] == '\r');
+    /* cppcheck-suppress nullPointerArithmeticRedundantCheck ; ASSERT does not return */
     size_t line = (size_t)(newline - from) + 1;
     const u8 *text = from + 1;
     size_t text_size = line - 3;
