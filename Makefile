@@ -135,7 +135,9 @@ scenarios: all ## play every scenario file
 
 SEEDS ?= 1..2000
 sim: scenarios ## all scenarios, and a sweep of seeds (SEEDS=1..2000)
-	$(B)/raftsim chaos --servers 5 --seconds 10 --seeds $(SEEDS) -j $(JOBS)
+	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
+	$(B)/raftsim chaos --servers 3 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
+	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS) --design mixed
 
 test: ## unit, scenario and whole-process tests
 	@$(MAKE) --no-print-directory unit
