@@ -25,6 +25,10 @@ RAFTCTL = os.path.join(BUILD, "raftctl")
 RAFTDUMP = os.path.join(BUILD, "raftdump")
 RAFTCLUSTER = os.path.join(TOP, "tools", "raftcluster")
 
+# All servers run this design; "mixed" gives each member of a cluster another one.
+DESIGN = os.environ.get("DESIGN", "per-state")
+DESIGNS = ("per-state", "dispatch")
+
 # How much slower than a release build a server may be.
 SLOW = {"asan": 3, "tsan": 8, "coverage": 2}.get(os.path.basename(BUILD), 1)
 PATIENCE = 30 * SLOW  # seconds; what takes longer is broken
@@ -87,8 +91,9 @@ class Server:
         self.process = None
 
     def words(self, *more):
+        design = DESIGNS[self.number % len(DESIGNS)] if DESIGN == "mixed" else DESIGN
         return [RAFTD, "--config", self.cluster.config, "--id", str(self.number), "--data",
-                self.data, *more]
+                self.data, "--design", design, *more]
 
     def init(self):
         code, text = run(*self.words("--init"))
