@@ -178,7 +178,12 @@ class Raftcluster(Case):
         self.assertTrue(os.path.exists(letter))
         self.assertIn("2 of 3 voters", self.do("status", code=0))
         os.unlink(letter)
-        self.do("start", code=0)
+        self.do("kill", "1", code=0)
+        # A server that has lost its data must not come back as if it had never promised anything.
+        shutil.rmtree(os.path.join(self.data, "1"))
+        for words in (["start"], ["restart", "1"]):
+            self.assertIn("server 1 has run here before", self.do(*words, code=73))
+        self.do("start", "--fresh", code=0)
 
 
 class Raftdump(Case):
