@@ -25,7 +25,7 @@
 #define REQUIRES(...) SYNC_ATTRIBUTE(requires_capability(__VA_ARGS__))
 /* Known to be held after the call, because it was checked at run time. */
 #define ASSERTS_HELD(...) SYNC_ATTRIBUTE(assert_capability(__VA_ARGS__))
-/* For the functions that make a mutex what it is. */
+/* For the functions that make a mutex what it is, and for tests that misuse one. */
 #define SYNC_UNCHECKED SYNC_ATTRIBUTE(no_thread_safety_analysis)
 
 struct SYNC_ATTRIBUTE(capability("mutex")) mutex {

@@ -71,7 +71,7 @@ void mutex_deinit(struct mutex *mutex)
     ASSERT(mutex->owner == NULL && mutex->as.coroutine[0] == NULL);
 }
 
-void mutex_lock(struct mutex *mutex)
+SYNC_UNCHECKED void mutex_lock(struct mutex *mutex)
 {
     ASSERT(mutex->owner != self());
     while (mutex->owner != NULL) {
@@ -83,7 +83,7 @@ void mutex_lock(struct mutex *mutex)
     mutex->owner = self();
 }
 
-void mutex_unlock(struct mutex *mutex)
+SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
 {
     ASSERT(mutex->owner == self());
     mutex->owner = NULL;

@@ -30,7 +30,7 @@ static const char *text_string(void)
 START_TEST(history_text__equal_bytes_are_one_text)
 {
     set_up();
-    const struct text *texts[1000];
+    const struct text *texts[1000] = {NULL};
     for (int round = 0; round < 2; round++)
         for (u32 i = 0; i < ARRAY_LENGTH(texts); i++) {
             const struct text *one = history_text(&history, &i, sizeof(i));

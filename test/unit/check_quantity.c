@@ -129,17 +129,11 @@ START_TEST(parse_duration_range__both_ends)
     ck_assert(quantity_parse_duration_range("0..1.5s", &range));
     ck_assert_uint_eq(range.high, 1500 * NS_PER_MS);
     range = (struct quantity_range){1, 2};
-    const char *const bad[] = {"",
-                               "..",
-                               "1s..",
-                               "..1s",
-                               "2s..1s",
-                               "1s...2s",
-                               "1s..2s..3s",
-                               "150..300ms",
-                               "1s-2s",
-                               "0000000000000000000000000000000000000000000000000000000000000001s.."
-                               "2s"};
+    const char *const bad[] = {"", "..", "1s..", "..1s", "2s..1s", "1s...2s", "1s..2s..3s",
+                               "150..300ms", "1s-2s",
+                               /* longer than any number that is meant */
+                               ("00000000000000000000000000000000000000000000000000000000"
+                                "00000001s..2s")};
     for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
         ck_assert_msg(!quantity_parse_duration_range(bad[i], &range), "accepted \"%s\"", bad[i]);
     ck_assert_uint_eq(range.low, 1);
