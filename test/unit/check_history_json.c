@@ -37,50 +37,6 @@ static enum error_code parse(const char *line)
     return history_json_parse(&history, line, strlen(line), 7, &error);
 }
 
-START_TEST(history_text__equal_bytes_are_one_text)
-{
-    set_up();
-    const struct text *texts[1000] = {NULL};
-    for (int round = 0; round < 2; round++)
-        for (u32 i = 0; i < ARRAY_LENGTH(texts); i++) {
-            const struct text *one = history_text(&history, &i, sizeof(i));
-            ck_assert(round == 0 || one == texts[i]);
-            ck_assert_uint_eq(one->id, i);
-            texts[i] = one;
-        }
-    ck_assert_uint_eq(history_text(&history, NULL, 0)->size, 0);
-    ck_assert_ptr_ne(history_text(&history, "a", 2), history_text(&history, "a", 1));
-    tear_down();
-}
-END_TEST
-
-START_TEST(history_text__large_ones_fit)
-{
-    set_up();
-    static u8 large[300000];
-    large[299999] = 1;
-    const struct text *one = history_text(&history, large, sizeof(large));
-    ck_assert_ptr_eq(one, history_text(&history, large, sizeof(large)));
-    ck_assert_mem_eq(one->data, large, sizeof(large));
-    tear_down();
-}
-END_TEST
-
-START_TEST(history_add__an_operation_may_be_completed_later)
-{
-    set_up();
-    struct operation operation = {.kind = OPERATION_GET, .key = history_text(&history, "k", 1)};
-    size_t first = history_add(&history, &operation);
-    for (int i = 0; i < 1000; i++)
-        history_add(&history, &operation);
-    history_at(&history, first)->status = OPERATION_OK;
-    ck_assert_int_eq(history.operations[0].status, OPERATION_OK);
-    ck_assert_int_eq(history.operations[1].status, OPERATION_UNKNOWN);
-    ck_assert_uint_eq(history.count, 1001);
-    tear_down();
-}
-END_TEST
-
 /* Each line, written again, is itself. */
 START_TEST(history_json_parse__all_operations_and_back)
 {
@@ -240,24 +196,7 @@ START_TEST(history_json_read__errors_name_file_and_line)
 }
 END_TEST
 
-START_TEST(format_operation__reads_like_a_sentence)
-{
-    set_up();
-    struct operation cas = {.kind = OPERATION_CAS,
-                            .status = OPERATION_OK,
-                            .key = history_text(&history, "k", 1),
-                            .value = history_text(&history, "n\n\"", 3),
-                            .ok = true};
-    format_operation(&text, &cas);
-    ck_assert_str_eq(text_string(), "cas nothing -> \"n\\n\\\"\": swapped");
-    tear_down();
-}
-END_TEST
-
-UNIT_MAIN("history", history_text__equal_bytes_are_one_text, history_text__large_ones_fit,
-          history_add__an_operation_may_be_completed_later,
-          history_json_parse__all_operations_and_back,
+UNIT_MAIN("history_json", history_json_parse__all_operations_and_back,
           history_json_parse__numbers_and_nulls_count_as_values,
           history_json_parse__any_bytes_survive, history_json_parse__says_what_is_wrong,
-          history_json_read__lines_of_any_length, history_json_read__errors_name_file_and_line,
-          format_operation__reads_like_a_sentence)
+          history_json_read__lines_of_any_length, history_json_read__errors_name_file_and_line)
