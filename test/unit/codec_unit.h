@@ -10,9 +10,6 @@
 #include "server/rules/entry.h"
 #include "test/unit/unit.h"
 
-/* Unused by some tests. */
-#define UNIT_HELPER __attribute__((unused)) static
-
 enum { FRAME_MAX = 1 << 20 };
 
 /* ---- messages to try ---- */

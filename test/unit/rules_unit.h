@@ -17,9 +17,6 @@
 
 #define T_MS NS_PER_MS
 
-/* Unused by some tests. */
-#define UNIT_HELPER __attribute__((unused)) static
-
 UNIT_HELPER struct entry command_entry(u64 term, const char *text)
 {
     return (struct entry){.id.term = term,

@@ -7,9 +7,6 @@
 #include "test/sim/scenario.h"
 #include "test/unit/unit.h"
 
-/* Unused by some tests. */
-#define UNIT_HELPER __attribute__((unused)) static
-
 UNIT_HELPER struct scenario *scenario_of(const char *text)
 {
     struct scenario *scenario;

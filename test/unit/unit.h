@@ -9,6 +9,9 @@
 #include <check.h>
 #include <stdlib.h>
 
+/* Before the functions of a header that only some tests use. */
+#define UNIT_HELPER __attribute__((unused)) static
+
 enum { UNIT_TIMEOUT_S = 120 };
 
 #define UNIT_MAIN(module, ...)                                        \
