@@ -119,6 +119,13 @@ bool server_store_state(struct server *server, u64 current_term, server_id voted
     return code == ERROR_NONE ? true : disk_failed(server, "save term and vote");
 }
 
+bool server_check_disk(struct server *server)
+{
+    if (storage_check(server->storage, &server->failure) == ERROR_NONE)
+        return true;
+    return disk_failed(server, "prepare segments");
+}
+
 static bool save_log(struct server *server)
 {
     struct log *log = &server->raft.log;
@@ -132,8 +139,8 @@ static bool save_log(struct server *server)
 static bool save(struct server *server)
 {
     struct raft *raft = &server->raft;
-    if (storage_check(server->storage, &server->failure) != ERROR_NONE)
-        return disk_failed(server, "prepare segments");
+    if (!server_check_disk(server))
+        return false;
     if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
         return true;
     if (raft->metadata_unsaved) {

@@ -4,10 +4,6 @@
 #include "common/clock.h"
 #include "server/server.h"
 
-enum {
-    READ_BYTES_MAX = 8 * 1024 * 1024 /* answers to reads in one flush: some ms of copying */
-};
-
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
 {
     leading_begin(&server->raft, lead, now_ns, clock_wall_ns());
@@ -131,8 +127,8 @@ void lead_answer_reads(struct server *server, struct lead *lead)
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
     u64 bytes = 0;
     struct command *read;
-    while (bytes < READ_BYTES_MAX &&
+    while (bytes < LEAD_READ_BYTES_MAX &&
            (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
         bytes += server_read(server, read);
-    lead->reads_left = bytes >= READ_BYTES_MAX && lead->reads.first != NULL;
+    lead->reads_left = bytes >= LEAD_READ_BYTES_MAX && lead->reads.first != NULL;
 }

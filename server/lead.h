@@ -12,6 +12,10 @@
 
 struct server;
 
+enum {
+    LEAD_READ_BYTES_MAX = 8 * 1024 * 1024 /* answers to reads in one flush: some ms of copying */
+};
+
 /* Begins the leadership that the won election gave. */
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns);
 

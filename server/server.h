@@ -157,9 +157,10 @@ WARN_UNUSED bool server_flush(struct server *server, struct lead *lead);
 /* Sends out the answers gathered so far; part of every flush, and the last thing at the end. */
 void server_flush_answers(struct server *server);
 
-/* The pieces of a flush, for a design that has an order of its own. Writes and syncs term and vote,
- * or the log's records from `first` on; false when the disk failed, and server->failure says why.
- * Nothing is marked as saved. Blocks. */
+/* The pieces of a flush, for a design that has an order of its own. Asks whether the disk has
+ * failed since, or writes and syncs term and vote, or the log's records from `first` on; false when
+ * the disk failed, and server->failure says why. Nothing is marked as saved. Blocks. */
+WARN_UNUSED bool server_check_disk(struct server *server);
 WARN_UNUSED bool server_store_state(struct server *server, u64 current_term, server_id voted_for);
 WARN_UNUSED bool server_store_log(struct server *server, u64 first);
 

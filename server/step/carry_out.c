@@ -69,6 +69,17 @@ static void accept_forward(struct step_node *node, const struct message *request
     ASSERT(sound); /* the machine has looked */
 }
 
+/* It may be answered at any time from now on; a crowd of large reads must not keep a leader from
+ * its heartbeats. */
+static void read_ready(struct step_node *node, u64 token)
+{
+    struct command *read = tokens_take(&node->tokens, token);
+    if (node->reads.first != NULL || node->read_bytes >= LEAD_READ_BYTES_MAX)
+        command_list_put(&node->reads, read);
+    else
+        node->read_bytes += server_read(node->server, read);
+}
+
 static void transition(struct step_node *node, const struct step_words *words)
 {
     node->changed = true;
@@ -106,7 +117,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         apply(node, &action->as.apply);
         return;
     case DO_READ_READY:
-        server_read(server, tokens_take(&node->tokens, answer->token));
+        read_ready(node, answer->token);
         return;
     case DO_ANSWER:
         server_answer(server, tokens_take(&node->tokens, answer->token), answer->data,
@@ -147,6 +158,8 @@ bool step_node_store(struct step_node *node, struct step_persisted *persisted)
 {
     struct server *server = node->server;
     struct node_stores stores = node->stores;
+    if (!server_check_disk(server))
+        return false;
     node->stores = (struct node_stores){0};
     const struct step_state_store *state = &stores.state_store;
     if (stores.state && !server_store_state(server, state->current_term, state->voted_for))

@@ -43,7 +43,7 @@ void step_expire_parked(struct step *step)
 {
     struct command_list *parked = &step->parked;
     while (parked->first != NULL &&
-           parked->first->arrived_ns + step->leader_wait_ns <= step->now_ns)
+           parked->first->arrived_ns + step->settings.leader_wait_ns <= step->now_ns)
         step_refuse(step, command_list_take(parked), COMMAND_NO_LEADER);
 }
 
@@ -103,8 +103,8 @@ void step_forward(struct step *step)
         step_follow_command(step, command);
     struct message message;
     while (forwarding_next(forwarding, step->raft, step->start_count, &step->forward_serial,
-                           step->raft->message_bytes_max, step->now_ns + step->forward_timeout_ns,
-                           &message))
+                           step->raft->message_bytes_max,
+                           step->now_ns + step->settings.forward_timeout_ns, &message))
         step_say(step, &message);
 }
 

@@ -32,6 +32,7 @@
     X(ON_PERSISTED, "Persisted", "stores have reached the disk")                                 \
     X(ON_ENTRIES_READ, "EntriesRead", "old entries, wanted for a peer, have come from the disk") \
     X(ON_ROOM, "Room", "how much the disk can take")                                             \
+    X(ON_SETTINGS, "Settings", "settings are others than before")                                \
     X(ON_SETTLE, "Settle", "nothing more is at the door: say what is to be said now")            \
     X(ON_STOP, "Stop", "the server is to stop")
 
@@ -57,6 +58,12 @@ struct step_persisted {
     struct entry_id last; /* the last entry of the newest DO_LOG_STORE among them; {0, 0}: none */
 };
 
+/* ON_SETTINGS. Those of struct raft are changed between two events, and this one follows. */
+struct step_settings {
+    u64 leader_wait_ns;     /* how long a command waits for a leader to be known */
+    u64 forward_timeout_ns; /* how long a forwarded command waits for its answer */
+};
+
 /* ON_CAMPAIGN. */
 struct step_campaign {
     bool handed_over; /* as if the leader had asked for it: no pre-vote, stickiness put aside */
@@ -76,8 +83,9 @@ struct step_event {
         u64 call;       /* ON_UNSENT */
         struct step_persisted persisted;
         const struct entries_read *read; /* ON_ENTRIES_READ */
-        u64 room_bytes;                  /* ON_ROOM: beyond all stores asked for so far */
-        const char *why;                 /* ON_STOP */
+        struct step_settings settings;
+        u64 room_bytes;  /* ON_ROOM: beyond all stores asked for so far */
+        const char *why; /* ON_STOP */
     } as;
 };
 

@@ -102,6 +102,11 @@ void follower_step(struct step *step, const struct step_event *event)
     case ON_ROOM:
         step->room_bytes = event->as.room_bytes;
         return;
+    case ON_SETTINGS: /* a shorter election timeout holds at once */
+        step->settings = event->as.settings;
+        step->deadline_ns =
+            u64_min(step->deadline_ns, election_timeout_ns(step->raft, &step->rng, step->now_ns));
+        return;
     case ON_SETTLE:
         step_forward(step);
         return;

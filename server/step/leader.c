@@ -115,6 +115,9 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_ROOM:
         step->room_bytes = event->as.room_bytes;
         return;
+    case ON_SETTINGS:
+        step->settings = event->as.settings;
+        return;
     case ON_SETTLE:
         replicate_to_all(step);
         step_apply(step); /* a leader that is alone has nobody to wait for */

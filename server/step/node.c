@@ -16,6 +16,8 @@ void step_node_destroy(struct step_node *node)
     struct command *command;
     while ((command = tokens_take_any(&node->tokens)) != NULL)
         server_fail(node->server, command, COMMAND_STOPPING);
+    while ((command = command_list_take(&node->reads)) != NULL)
+        server_fail(node->server, command, COMMAND_STOPPING);
     while ((command = command_list_take(&node->accepted)) != NULL)
         server_fail(node->server, command, COMMAND_STOPPING);
     tokens_deinit(&node->tokens);
@@ -163,6 +165,15 @@ static void tell_room(struct step_node *node)
     tell(node, &event);
 }
 
+static void tell_settings(struct step_node *node)
+{
+    const struct server_options *options = &node->server->options;
+    struct step_event event = event_of(node, ON_SETTINGS);
+    event.as.settings =
+        (struct step_settings){options->leader_wait_ns, options->forward_timeout_ns};
+    tell(node, &event);
+}
+
 static void tell_timeout(struct step_node *node)
 {
     struct step_event event = event_of(node, ON_TIMEOUT);
@@ -203,6 +214,14 @@ static void tell_time(struct step_node *node)
     node->now_ns = clock_monotonic_ns();
 }
 
+/* Another helping of the reads that are ready. */
+static void serve_reads(struct step_node *node)
+{
+    node->read_bytes = 0;
+    while (node->read_bytes < LEAD_READ_BYTES_MAX && node->reads.first != NULL)
+        node->read_bytes += server_read(node->server, command_list_take(&node->reads));
+}
+
 /* Answers to clients here and at other servers; they were given only after a quorum's disks held
  * what they tell. */
 static void speak(struct step_node *node)
@@ -219,24 +238,17 @@ static void settle(struct step_node *node)
     do {
         tell_settle(node);
         speak(node);
-        if (node->stores.newest == 0)
-            return;
         struct step_persisted persisted;
         if (!step_node_store(node, &persisted)) {
             tell_stop(node, "the disk failed");
             return;
         }
+        if (persisted.store == 0)
+            return; /* nothing was asked for */
         tell_time(node);
         tell_persisted(node, &persisted);
         speak(node);
     } while (!has_stopped(node) && (node->stores.newest != 0 || node->changed));
-}
-
-/* They may have been changed in the pile before. */
-static void take_settings(struct step_node *node)
-{
-    node->step.leader_wait_ns = node->server->options.leader_wait_ns;
-    node->step.forward_timeout_ns = node->server->options.forward_timeout_ns;
 }
 
 void step_node_run(struct step_node *node)
@@ -245,10 +257,13 @@ void step_node_run(struct step_node *node)
     step_init(&node->step, &server->raft, server->options.seed);
     node->step.start_count = server->metadata.start_count;
     tell_time(node);
+    tell_settings(node);
     node->alarm_ns = step_begin(&node->step, node->now_ns);
     while (!has_stopped(node)) {
-        bool expired = server_collect(server, node->alarm_ns, &node->now_ns);
-        take_settings(node);
+        /* Between two helpings of reads there is only a look into the mailbox. */
+        u64 until_ns = node->reads.first != NULL ? 0 : node->alarm_ns;
+        bool expired = server_collect(server, until_ns, &node->now_ns);
+        serve_reads(node);
         tell_room(node);
         for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node);
              server_done_with_mail(server)) {
@@ -257,8 +272,10 @@ void step_node_run(struct step_node *node)
             tell_mail(node, mail);
         }
         /* All that came before the alarm has been told. */
-        if (expired && !has_stopped(node))
+        if (expired && node->now_ns >= node->alarm_ns && !has_stopped(node))
             tell_timeout(node);
+        if (server_take_change(server) && !has_stopped(node))
+            tell_settings(node);
         if (!has_stopped(node))
             settle(node);
     }

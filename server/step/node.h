@@ -38,7 +38,9 @@ struct step_node {
     struct node_stores stores;
     u64 now_ns;
     u64 alarm_ns;
-    bool changed; /* the state is another since the last ON_SETTLE */
+    struct command_list reads; /* ready, but many large ones: heartbeats come between */
+    u64 read_bytes;            /* answers to reads in this pile */
+    bool changed;              /* the state is another since the last ON_SETTLE */
 
     /* What came of carrying out actions, to be told as events when the list is done. */
     struct command_list accepted; /* the commands of a FORWARD */

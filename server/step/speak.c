@@ -186,7 +186,8 @@ static u64 next_deadline_ns(const struct step *step)
     const struct raft *raft = step->raft;
     const struct leadership *leadership = &step->lead.leadership;
     const struct command *oldest = step->parked.first;
-    u64 parked_ns = oldest != NULL ? oldest->arrived_ns + step->leader_wait_ns : UINT64_MAX;
+    u64 parked_ns =
+        oldest != NULL ? oldest->arrived_ns + step->settings.leader_wait_ns : UINT64_MAX;
     switch (step->state) {
     case RAFT_FOLLOWER:
     case RAFT_CANDIDATE:

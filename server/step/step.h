@@ -46,10 +46,8 @@ struct step {
     enum raft_state state;
     struct rng rng; /* for election timeouts */
 
-    /* Settings, changed only between events. */
-    u64 leader_wait_ns;     /* how long a command waits for a leader to be known */
-    u64 forward_timeout_ns; /* how long a forwarded command waits for its answer */
-    u64 start_count;        /* of this server; with forward_serial it rises for ever */
+    struct step_settings settings;
+    u64 start_count; /* of this server; with forward_serial it rises for ever */
 
     u64 now_ns; /* of the newest event */
     u64 wall_ns;

@@ -26,6 +26,7 @@ void stopped_step(struct step *step, const struct step_event *event)
     case ON_PERSISTED:
     case ON_ENTRIES_READ:
     case ON_ROOM:
+    case ON_SETTINGS:
     case ON_SETTLE:
     case ON_STOP:
         return;
