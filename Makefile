@@ -144,11 +144,15 @@ test: ## unit, scenario and whole-process tests
 	@$(MAKE) --no-print-directory scenarios
 	@$(MAKE) --no-print-directory process
 
+.PHONY: compare
+compare: all ## the designs side by side: build/compare/report.md and report.html
+	tools/raftcompare --build $(B)
+
 # ---- lint ----
 C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
 SHIPPED_SOURCES := $(filter common/%.c server/%.c tools/%.c,$(C_FILES))
 SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* tools/* 2>/dev/null)
-lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, sizes of files and functions
+lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every design, sizes
 	clang-format --dry-run -Werror $(C_FILES)
 	@for f in $(SHIPPED_SOURCES); do \
 	    clang -fsyntax-only -Wthread-safety -Wno-unknown-warning-option $(STANDARD) $(INCLUDES) \
@@ -157,6 +161,7 @@ lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, sizes of files
 	    --enable=warning,portability --suppress=missingIncludeSystem -j $(JOBS) common server tools
 	shellcheck $(SHELL_FILES)
 	test/lint-tags
+	tools/raftcompare --check
 	test/lint-sizes
 
 # ---- installing ----
