@@ -25,9 +25,12 @@ SANITIZE_coverage := --coverage
 # The sanitizers' instrumentation hides from gcc what it needs to prove pointers non-null.
 QUIET_asan := -Wno-null-dereference
 QUIET_tsan := -Wno-null-dereference
+# In this variant rules tell that they act: server/rules/rule.h.
+DEFINES_table := -DRULE_WITNESS
+OPTIMISE_table := -O0
 
 CFLAGS  := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(WARNINGS) \
-	$(QUIET_$(VARIANT)) $(INCLUDES)
+	$(QUIET_$(VARIANT)) $(DEFINES_$(VARIANT)) $(INCLUDES)
 # Generated code and nanopb's headers are not ours to warn about.
 CFLAGS_GENERATED := $(STANDARD) $(DEBUG) $(OPTIMISE_$(VARIANT)) $(SANITIZE_$(VARIANT)) $(INCLUDES)
 LDFLAGS := $(SANITIZE_$(VARIANT)) -pthread
@@ -123,6 +126,24 @@ $(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/libroo
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
 
+# The table of the step machine is written by the machine, linked with nothing but its own rooms.
+MACHINE_SOURCES := $(COMMON_SOURCES) $(WORLD_SOURCES) $(wildcard server/rules/*.c) \
+	server/mail/mail.c server/mail/command.c server/mail/outbox.c server/forward.c server/leading.c \
+	$(filter-out server/step/node.c server/step/carry_out.c server/step/tokens.c,$(wildcard server/step/*.c))
+$(B)/libmachine.a: $(call object,$(MACHINE_SOURCES))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/step_table: $(B)/test/unit/step_table.o $(B)/libmachine.a
+	$(Q)$(CC) $(LDFLAGS) $^ $(CHECK_LIBS) -o $@
+
+.PHONY: table check-table
+table: ## write server/step/TABLE.md from the running code
+	@$(MAKE) --no-print-directory VARIANT=table build/table/step_table
+	build/table/step_table >server/step/TABLE.md
+check-table: ## fail when server/step/TABLE.md is not what the code does
+	@$(MAKE) --no-print-directory VARIANT=table build/table/step_table
+	@build/table/step_table | diff -u server/step/TABLE.md - && echo "server/step/TABLE.md is true"
+
 .PHONY: unit process scenarios sim test lint tidy
 unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests of this variant
 	@test/run-unit $(B) $(UNIT_TESTS)
@@ -141,6 +162,7 @@ sim: scenarios ## all scenarios, and a sweep of seeds (SEEDS=1..2000)
 
 test: ## unit, scenario and whole-process tests
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory check-table
 	@$(MAKE) --no-print-directory scenarios
 	@$(MAKE) --no-print-directory process
 

@@ -78,10 +78,12 @@ static bool plan_append(const struct raft *raft, const struct message *request,
 static void carry_out(struct raft *raft, const struct message *request,
                       const struct append_plan *plan)
 {
-    /* [AppendEntries 3, §5.3] */
-    if (plan->truncates)
+    if (plan->truncates) {
+        RULE("[AppendEntries 3, §5.3]");
         log_truncate(&raft->log, plan->truncate_index);
-    /* [AppendEntries 4, §5.3] */
+    }
+    if (plan->new_bytes > 0)
+        RULE("[AppendEntries 4, §5.3]");
     struct record_walk walk = {.message = request};
     struct entry entry;
     struct span record;
@@ -99,6 +101,7 @@ static bool prev_matches(const struct raft *raft, struct entry_id prev, struct a
     const struct log *log = &raft->log;
     if (prev.index < log->base.index || log_holds(log, prev))
         return true;
+    RULE("[AppendEntries 2, §5.3]");
     reply->result = APPEND_REFUSED_CONFLICT;
     if (prev.index > log->last_index)
         reply->conflict = (struct entry_id){0, log->last_index + 1};
@@ -118,7 +121,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
         *why = "a second leader of the same term";
         return false;
     }
-    /* [Followers 2, §5.2] */
+    RULE("[Followers 2, §5.2]");
     raft->leader = request->from;
     raft->leader_heard_ns = now_ns;
     raft->leader_gone_ns = 0;
@@ -146,8 +149,11 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     /* What this message covered, and no more: entries behind it may be a former leader's. */
     answer->result = APPEND_ACCEPTED;
     answer->match_index = append->prev.index + append->count;
-    /* [AppendEntries 5, §5.3] "Index of last new entry" is the end of the verified prefix. */
-    raft->commit_index =
-        u64_max(raft->commit_index, u64_min(append->leader_commit, answer->match_index));
+    /* "Index of last new entry" is the end of the verified prefix. */
+    u64 committed = u64_min(append->leader_commit, answer->match_index);
+    if (committed > raft->commit_index) {
+        RULE("[AppendEntries 5, §5.3]");
+        raft->commit_index = committed;
+    }
     return true;
 }

@@ -18,6 +18,7 @@ bool commit_advance(struct raft *raft, struct leadership *leadership)
     u64 index = quorum_value(&raft->configuration, match_index);
     if (index <= raft->commit_index || log_term_at(&raft->log, index) != raft->current_term)
         return false;
+    RULE("[Leaders 4, §5.3, §5.4.2]");
     leadership->uncommitted_bytes -= log_bytes(&raft->log, raft->commit_index + 1, index);
     raft->commit_index = index;
     return true;
@@ -37,6 +38,7 @@ u64 reads_confirmed_round(const struct raft *raft, const struct leadership *lead
  * another leader before the read came; only the next one shows that this server leads still. */
 u64 reads_begin(struct leadership *leadership)
 {
+    RULE("[Leaders: reads, §8]");
     leadership->round_due = true;
     return leadership->round + 1;
 }

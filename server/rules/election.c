@@ -5,6 +5,7 @@
  * last term, the longer one. */
 static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
 {
+    RULE("[RequestVote 2, §5.4.1]");
     struct entry_id own = log_last(&raft->log);
     if (candidate.term != own.term)
         return candidate.term > own.term;
@@ -33,11 +34,12 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
 {
     ASSERT(request->term == raft->current_term);
     raft_message(raft, MESSAGE_REQUEST_VOTE_REPLY, request->from, request, reply);
-    /* [RequestVote 2, §5.2] One vote a term, first come first served; a repeated request gets the
+    RULE("[RequestVote 2, §5.2]");
+    /* One vote a term, first come first served; a repeated request gets the
      * same answer. */
     if (raft->voted_for != SERVER_NONE && raft->voted_for != request->from)
         *why = "the vote of this term is given away";
-    /* [RequestVote 2, §5.4.1] Without this a server that lacks committed entries could win. */
+    /* Without this a server that lacks committed entries could win. */
     else if (!is_up_to_date(raft, request->as.vote_request.last))
         *why = "its log is behind";
     else {
@@ -67,6 +69,7 @@ void election_begin_pre_vote(const struct raft *raft, struct election *election)
 void election_begin(struct raft *raft, struct election *election, bool transfer)
 {
     ASSERT(raft_may_campaign(raft));
+    RULE("[Candidates 1, §5.2]");
     adopt_term(raft, raft->current_term + 1);
     raft->voted_for = raft->self;
     *election = (struct election){
@@ -109,10 +112,12 @@ void election_count(const struct raft *raft, struct election *election, const st
         election->refused |= bit;
 }
 
-/* [Candidates 2, §5.2] */
 bool election_is_won(const struct raft *raft, const struct election *election)
 {
-    return quorum(&raft->configuration, election->granted);
+    if (!quorum(&raft->configuration, election->granted))
+        return false;
+    RULE("[Candidates 2, §5.2]");
+    return true;
 }
 
 bool election_is_lost(const struct raft *raft, const struct election *election)

@@ -59,6 +59,7 @@ enum term_verdict check_term(const struct raft *raft, const struct message *mess
 void adopt_term(struct raft *raft, u64 term)
 {
     ASSERT(term > raft->current_term);
+    RULE("[All Servers 2, §5.1]");
     raft->current_term = term;
     raft->voted_for = SERVER_NONE;
     raft->leader = SERVER_NONE;
@@ -91,11 +92,11 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
         raft_message(raft, MESSAGE_PRE_VOTE_REPLY, request->from, request, reply);
         return;
     case MESSAGE_REQUEST_VOTE:
-        /* [RequestVote 1, §5.1] granted stays false. */
+        RULE("[RequestVote 1, §5.1]"); /* granted stays false */
         raft_message(raft, MESSAGE_REQUEST_VOTE_REPLY, request->from, request, reply);
         return;
     case MESSAGE_APPEND_ENTRIES:
-        /* [AppendEntries 1, §5.1] */
+        RULE("[AppendEntries 1, §5.1]");
         raft_message(raft, MESSAGE_APPEND_ENTRIES_REPLY, request->from, request, reply);
         reply->as.append_reply.result = APPEND_REFUSED_TERM;
         reply->as.append_reply.round = request->as.append_request.round;

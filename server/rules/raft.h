@@ -14,6 +14,7 @@
 #include "server/rules/configuration.h"
 #include "server/rules/log.h"
 #include "server/rules/message.h"
+#include "server/rules/rule.h"
 
 /* X(NAME, word). The states a server can be in; the first is before and the last after Raft. */
 enum raft_state { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER, RAFT_STOPPED };

@@ -40,6 +40,7 @@ void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_
         return;
     /* [Leaders 1, §8] Only an entry of its own term tells a leader, by its commit, which of the
      * entries before it are committed; so it begins with an empty one. */
+    RULE("[Leaders 1, §8]");
     struct entry no_op = {.id.term = raft->current_term,
                           .type = ENTRY_NOOP,
                           .version = ENTRY_VERSION,
@@ -58,6 +59,7 @@ u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8
                           .time_ns = wall_ns,
                           .payload = command,
                           .payload_size = size};
+    RULE("[Leaders 2, §5.3]");
     leadership->uncommitted_bytes += RECORD_HEADER_SIZE + size;
     return log_append(&raft->log, &entry, NULL, 0);
 }
@@ -149,9 +151,9 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
     if (progress->mode == PROGRESS_PROBE) {
         if (progress->probe_sent && !due)
             return REPLICATE_NOTHING;
+        RULE("[Leaders 1, §5.2]");
         return send_probe(raft, leadership, progress, now_ns, message);
     }
-    /* [Leaders 3, §5.3] */
     bool wants_entries = progress->next_index <= raft->log.last_index && !progress->reading &&
                          !progress->set_back && (!progress->no_space || due) &&
                          window_is_open(raft, progress);
@@ -162,7 +164,10 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
     if (!wants_entries && !due)
         return REPLICATE_NOTHING;
     begin_append(raft, leadership, progress, progress->next_index, now_ns, message);
+    if (due)
+        RULE("[Leaders 1, §5.2]");
     if (wants_entries) {
+        RULE("[Leaders 3, §5.3]");
         add_entries(raft, progress, raft->message_bytes_max, message);
         note_flight(progress, progress->next_index + message->as.append_request.count - 1,
                     message_payload_size(message));
@@ -235,6 +240,7 @@ static void conflicted(struct raft *raft, struct progress *progress, struct entr
 void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,
                      u64 now_ns)
 {
+    RULE("[Leaders 3, §5.3]");
     const struct append_reply *answer = &reply->as.append_reply;
     progress->contact_ns = now_ns;
     progress->round_acked = u64_max(progress->round_acked, answer->round);

@@ -5,6 +5,7 @@
 /* [Followers 2, §5.2] Randomised, so that one server mostly times out alone. */
 u64 election_timeout_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
 {
+    RULE("[Followers 2, §5.2]");
     return now_ns + rng_range(rng, raft->election_timeout_ns_min, raft->election_timeout_ns_max);
 }
 

@@ -15,7 +15,7 @@ void step_judge(struct step *step)
     }
     /* Its own vote counts when it is on the disk, as anybody's does. */
     if (!election->pre_vote && !raft->metadata_unsaved && election_is_won(raft, election))
-        step_become(step, RAFT_LEADER, "a quorum voted for it"); /* [Candidates 2, §5.2] */
+        step_become(step, RAFT_LEADER, "a quorum voted for it");
     else if (election_is_lost(raft, election))
         step_become(step, RAFT_FOLLOWER, "a quorum refused");
 }
@@ -26,12 +26,12 @@ static void vote_resp(struct step *step, const struct message *reply)
     step_judge(step);
 }
 
-/* [Candidates 4, §5.2] */
 static void timeout(struct step *step, bool timers_held)
 {
     step_expire_parked(step);
     if (step->now_ns < step->deadline_ns)
         return;
+    RULE("[Candidates 4, §5.2]");
     if (timers_held)
         step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
     else
@@ -58,7 +58,8 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_TIMEOUT:
         timeout(step, event->as.timers_held);
         return;
-    case ON_APPEND_ENTRIES_REQ: /* [Candidates 3, §5.2] */
+    case ON_APPEND_ENTRIES_REQ:
+        RULE("[Candidates 3, §5.2]");
         step_become(step, RAFT_FOLLOWER, "there is a leader");
         follower_step(step, event);
         return;

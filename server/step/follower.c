@@ -20,17 +20,16 @@ static void append_entries_req(struct step *step, const struct message *request)
     }
     step_say(step, &reply);
     step_apply(step);
-    reset_timer(step); /* [Followers 2, §5.2] */
+    reset_timer(step);
 }
 
 static void vote_req(struct step *step, const struct message *request)
 {
-    /* [Followers 2, §5.2] Whoever got the vote gets the time to win, too. */
+    /* Whoever got the vote gets the time to win, too. */
     if (step_answer_vote(step, request))
         reset_timer(step);
 }
 
-/* [Followers 2, §5.2] */
 static void timeout(struct step *step, bool timers_held)
 {
     step_expire_parked(step);

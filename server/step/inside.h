@@ -58,7 +58,7 @@ void step_persisted(struct step *step, const struct step_persisted *persisted);
 /* Lets go the letters that wait for nothing any more. */
 void step_release_letters(struct step *step);
 
-/* [All Servers 1, §5.3] A leader looks what a quorum holds; what is committed and not yet handed
+/* A leader looks what a quorum holds; what is committed and not yet handed
  * out is applied; then come the reads that have waited for it. */
 void step_apply(struct step *step);
 

@@ -144,6 +144,7 @@ static void apply_entries(struct step *step)
 {
     struct raft *raft = step->raft;
     while (raft->last_applied < raft->commit_index) {
+        RULE("[All Servers 1, §5.3]");
         u64 index = ++raft->last_applied;
         struct command *writer =
             step->state == RAFT_LEADER ? leading_writer_of(&step->lead, index) : NULL;

@@ -52,7 +52,7 @@ u64 step_begin(struct step *step, u64 now_ns)
 static bool mind_term(struct step *step, const struct message *message)
 {
     switch (check_term(step->raft, message, step_hears_leader(step))) {
-    case TERM_NEWER: /* [All Servers 2, §5.1] */
+    case TERM_NEWER:
         adopt_term(step->raft, message->term);
         step_become(step, RAFT_FOLLOWER, "a newer term has begun");
         return true;
