@@ -144,7 +144,7 @@ static enum error_code make_log(struct vfs *vfs, const struct segment_info *info
         code = vfs_sync_directory(vfs, ".", error);
     struct vfs_file *file = NULL;
     if (code == ERROR_NONE)
-        code = segment_make(vfs, info, &file, error);
+        code = segment_make(vfs, info, NULL, &file, error);
     if (code == ERROR_NONE)
         code = write_first_batch(file, info, payload, error);
     vfs_close(file);

@@ -78,6 +78,23 @@ static void attempt_failed_locked(struct preparer *preparer, const struct error 
     preparer->retry_ns = may_pass(problem->code) ? clock_monotonic_ns() + RETRY_NS : UINT64_MAX;
 }
 
+/* How far ahead the job may be of the segment in use. */
+static u64 allowed_locked(const struct preparer *preparer)
+{
+    return preparer->segment_bytes / 8 + preparer->filled * 2;
+}
+
+static bool keep_step(void *context, u64 written)
+{
+    struct preparer *preparer = context;
+    mutex_lock(&preparer->lock);
+    while (!preparer->stopping && preparer->waiting == 0 && written >= allowed_locked(preparer))
+        condition_wait(&preparer->changed, &preparer->lock);
+    bool proceed = !preparer->stopping;
+    mutex_unlock(&preparer->lock);
+    return proceed;
+}
+
 /* Makes one segment. The lock is free meanwhile. */
 static void make_one_locked(struct preparer *preparer) REQUIRES(preparer->lock)
 {
@@ -87,13 +104,18 @@ static void make_one_locked(struct preparer *preparer) REQUIRES(preparer->lock)
     mutex_unlock(&preparer->lock);
     struct error error;
     struct vfs_file *file = NULL;
-    enum error_code code = segment_make(preparer->vfs, &info, &file, &error);
+    struct segment_pace pace = {keep_step, preparer};
+    enum error_code code = segment_make(preparer->vfs, &info, &pace, &file, &error);
     if (code == ERROR_NONE) {
         code = segment_publish(preparer->vfs, info.id, &error);
         if (code != ERROR_NONE)
             vfs_close(file);
     }
     mutex_lock(&preparer->lock);
+    if (preparer->stopping && code == ERROR_BUSY) {
+        condition_broadcast(&preparer->changed);
+        return; /* half a segment is none; the next start makes another */
+    }
     if (code != ERROR_NONE) {
         attempt_failed_locked(preparer, &error);
     } else {
@@ -130,6 +152,34 @@ enum error_code preparer_start(struct preparer *preparer, struct error *error)
 
 /* ---- the server thread ---- */
 
+static void wait_for_locked(struct preparer *preparer, size_t count) REQUIRES(preparer->lock)
+{
+    mutex_assert_held(&preparer->lock);
+    if (preparer->count >= count || preparer->problem.code != ERROR_NONE)
+        return;
+    preparer->waiting++;
+    condition_broadcast(&preparer->changed);
+    while (preparer->count < count && preparer->problem.code == ERROR_NONE)
+        condition_wait(&preparer->changed, &preparer->lock);
+    preparer->waiting--;
+}
+
+void preparer_keep_step(struct preparer *preparer, u64 filled)
+{
+    mutex_lock(&preparer->lock);
+    preparer->filled = filled;
+    if (preparer->count == 0)
+        condition_broadcast(&preparer->changed);
+    mutex_unlock(&preparer->lock);
+}
+
+void preparer_await(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    wait_for_locked(preparer, 1);
+    mutex_unlock(&preparer->lock);
+}
+
 enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct error *error)
 {
     if (count > SPARES_WANTED_MAX)
@@ -141,8 +191,7 @@ enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct 
         preparer->wanted = count;
         condition_broadcast(&preparer->changed);
     }
-    while (preparer->count < count && preparer->problem.code == ERROR_NONE)
-        condition_wait(&preparer->changed, &preparer->lock);
+    wait_for_locked(preparer, count);
     if (preparer->count < count) {
         *error = preparer->problem;
         code = error->code;

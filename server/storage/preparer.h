@@ -1,8 +1,10 @@
 /* preparer.h - the job that makes segments before they are needed.
  *
  * Making one means to write all of it with zeros and to sync that, which takes long; so a thread
- * does it, and at the switch to the next segment there is one waiting. When the disk is full it
- * tries again every second: nothing is lost, since no entry is taken that has no place yet.
+ * does it, and at the switch to the next segment there is one waiting. It keeps step with the
+ * segment in use, two bytes for one, so that the disk is never flooded and the log's own syncs do
+ * not stand in line; only when somebody waits for the result it makes haste. When the disk is full
+ * it tries again every second: nothing is lost, since no entry is taken that has no place yet.
  *
  * Thread: the server's calls, the job is inside. */
 #ifndef MAILRAFT_STORAGE_PREPARER_H
@@ -32,6 +34,8 @@ struct preparer {
     struct spare *spares;     /* by id, ascending. Guarded by lock. */
     size_t count;             /* Guarded by lock. */
     size_t capacity;          /* Guarded by lock. */
+    u64 filled;               /* bytes in use of the segment in use. Guarded by lock. */
+    u32 waiting;              /* threads that wait for a spare: haste. Guarded by lock. */
     size_t wanted;            /* spares to have, 1 and up. Guarded by lock. */
     u64 next_id;              /* of the next segment to make. Guarded by lock. */
     u64 disk_bytes;           /* of all segments. Guarded by lock. */
@@ -52,6 +56,12 @@ void preparer_put(struct preparer *preparer, struct vfs_file *file,
                   const struct segment_info *info);
 /* Starts the job. Errors: ERROR_SYSTEM. */
 WARN_UNUSED enum error_code preparer_start(struct preparer *preparer, struct error *error);
+
+/* Says how much of the segment in use is filled. Cheap. */
+void preparer_keep_step(struct preparer *preparer, u64 filled);
+
+/* Waits until there is a spare, or none can be made now. Blocks. */
+void preparer_await(struct preparer *preparer);
 
 /* Waits until there are `count` spares. Errors: ERROR_NO_SPACE and ERROR_SYSTEM may pass with
  * time, and come at once while they last; anything else is final. Blocks. */

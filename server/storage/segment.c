@@ -167,29 +167,35 @@ enum error_code segment_header_decode(const u8 *data, struct segment_info *info,
     return ERROR_NONE;
 }
 
-/* Writes header and zeros, and syncs. */
+/* Writes header and zeros, and syncs: piece by piece, so that no flood of dirty pages stands
+ * between the log and its syncs. */
 static enum error_code segment_fill(struct vfs_file *file, const struct segment_info *info,
-                                    struct error *error)
+                                    const struct segment_pace *pace, struct error *error)
 {
     u8 *piece = memory_alloc_zero(1, WRITE_PIECE_SIZE);
     enum error_code code = ERROR_NONE;
     segment_header_encode(info, piece);
     for (u64 at = 0; at < info->size && code == ERROR_NONE;) {
+        if (pace != NULL && !pace->proceed(pace->context, at)) {
+            code = error_set(error, ERROR_BUSY, "given up before it was complete");
+            break;
+        }
         size_t size = (size_t)u64_min(WRITE_PIECE_SIZE, info->size - at);
         struct iovec vector = {.iov_base = piece, .iov_len = size};
         code = vfs_write_at(file, &vector, 1, at, error);
         if (at == 0)
             memset(piece, 0, SEGMENT_HEADER_SIZE);
         at += size;
+        if (code == ERROR_NONE && (pace != NULL || at == info->size))
+            code = vfs_sync(file, error);
     }
-    if (code == ERROR_NONE)
-        code = vfs_sync(file, error);
     memory_free(piece);
     return code;
 }
 
 enum error_code segment_make(struct vfs *vfs, const struct segment_info *info,
-                             struct vfs_file **file, struct error *error)
+                             const struct segment_pace *pace, struct vfs_file **file,
+                             struct error *error)
 {
     *file = NULL;
     struct vfs_file *made = NULL;
@@ -199,7 +205,7 @@ enum error_code segment_make(struct vfs *vfs, const struct segment_info *info,
     code = vfs_open(vfs, unfinished_path, VFS_CREATE, &made, error);
     if (code != ERROR_NONE)
         goto failed;
-    code = segment_fill(made, info, error);
+    code = segment_fill(made, info, pace, error);
     if (code != ERROR_NONE)
         goto close_file;
     *file = made;

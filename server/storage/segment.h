@@ -73,10 +73,19 @@ void segment_header_encode(const struct segment_info *info, u8 to[SEGMENT_HEADER
 WARN_UNUSED enum error_code segment_header_decode(const u8 *data, struct segment_info *info,
                                                   const char **why);
 
-/* Writes a new segment's header and zeros under a name that is no segment's, and syncs it. What
- * was under that name goes. Errors: ERROR_NO_SPACE, ERROR_SYSTEM, ERROR_IO. Blocks. */
+/* Asked before each piece of a new segment, with the bytes written so far: may wait, and returns
+ * whether to go on. */
+struct segment_pace {
+    bool (*proceed)(void *context, u64 written);
+    void *context;
+};
+
+/* Writes a new segment's header and zeros under a name that is no segment's, and syncs it: all at
+ * once, or with a pace piece by piece. What was under that name goes. Errors: ERROR_NO_SPACE,
+ * ERROR_SYSTEM, ERROR_IO; ERROR_BUSY when `pace` said to stop. Blocks. */
 WARN_UNUSED enum error_code segment_make(struct vfs *vfs, const struct segment_info *info,
-                                         struct vfs_file **file, struct error *error);
+                                         const struct segment_pace *pace, struct vfs_file **file,
+                                         struct error *error);
 /* Gives the segment its name, for good: the directory is synced. */
 WARN_UNUSED enum error_code segment_publish(struct vfs *vfs, u64 id, struct error *error);
 

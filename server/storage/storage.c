@@ -18,6 +18,9 @@
 #include "server/storage/preparer.h"
 #include "server/storage/recovery.h"
 
+/* How often the job that makes segments is told of progress. */
+#define TELL_BYTES (256 * KIB)
+
 /* How much is read at once to hand out the entries at start. */
 #define DELIVER_BYTES (1 * MIB)
 /* What storage_room holds back: a new leader's no-op must find a place on a full disk too. */
@@ -34,6 +37,7 @@ struct storage {
     struct segment_info segment;
     struct vfs_file *file;
     u64 offset;
+    u64 told_offset;      /* what the job was last told of it; 0: nothing in this segment */
     u64 sequence;         /* of the last batch */
     struct iovec *pieces; /* scratch of storage_append */
     u32 piece_capacity;
@@ -367,6 +371,16 @@ static void use_next_segment(struct storage *storage)
     storage->file = spare.file;
     storage->segment = spare.info;
     storage->offset = SEGMENT_HEADER_SIZE;
+    storage->told_offset = 0;
+}
+
+/* Tells the job from time to time how far this segment is filled. */
+static void tell_progress(struct storage *storage)
+{
+    if (storage->offset - storage->told_offset < TELL_BYTES && storage->told_offset != 0)
+        return;
+    storage->told_offset = storage->offset;
+    preparer_keep_step(&storage->preparer, storage->offset);
 }
 
 /* Lists the pieces of a batch, with room for header, padding and trailer left around them, and
@@ -442,6 +456,7 @@ static enum error_code write_batch(struct storage *storage, const struct portion
         return fail_for_good(storage, error);
     storage->offset += batch_total_size(portion->size);
     storage->sequence++;
+    tell_progress(storage);
     mutex_lock(&storage->lock);
     log_index_add(&storage->index, first, portion->count, storage->segment.id, offset);
     mutex_unlock(&storage->lock);
@@ -498,6 +513,10 @@ u64 storage_room(struct storage *storage)
     struct error ignored;
     if (failed(storage, &ignored) != ERROR_NONE)
         return 0;
+    /* The next segment keeps step with this one and is ready before half of this is full; if the
+     * disk was too slow for that, it is time to wait: a refusal would call it full. */
+    if (storage->segment.size - storage->offset < storage->segment.size / 2)
+        preparer_await(&storage->preparer);
     /* Records are not divided, so how much of both segments an append can fill depends on its
      * records; but what fits in either one fits. */
     u64 room = batch_capacity(storage->segment.size - storage->offset);

@@ -92,7 +92,8 @@ WARN_UNUSED enum error_code storage_append(struct storage *storage, const struct
 WARN_UNUSED enum error_code storage_check(struct storage *storage, struct error *error);
 
 /* Bytes of records that one storage_append can surely take now, into prewritten space. A little is
- * held back for entries that Raft itself must append, and for which nobody asks. Never blocks. */
+ * held back for entries that Raft itself must append, and for which nobody asks. Blocks only when
+ * the disk was too slow to make the next segment before this one was half full. */
 u64 storage_room(struct storage *storage);
 
 /* Reads records from `first` on into a new block: at least one, and no more than `bytes_max` bytes

@@ -234,8 +234,10 @@ START_TEST(check__says_that_no_segment_can_be_made)
         memory_fault_after(memory, nth, MEMORY_FAIL_ON, ERROR_IO);
         code = open_found(memory, SMALL_SEGMENT, &storage, &recovery, &error);
         if (code == ERROR_NONE) {
+            /* There may be a spare from the last life: use up what there is. */
+            struct story more = before;
             while (storage_check(storage, &error) == ERROR_NONE)
-                ;
+                (void)story_append(storage, &more, more.count + 1, 1, 1, 4000, &error);
             ck_assert_int_eq(error.code, ERROR_IO);
             ck_assert_uint_eq(storage_room(storage), 0);
             storage_close(storage);
