@@ -155,7 +155,7 @@ def sync_seconds(directory, count=200):
 
 
 def machine(directory):
-    return ("%s, Linux %s, %d processors, load %.1f when it began; one fdatasync of 512 bytes "
+    return ("%s, Linux %s, %d processors, load %.1f before it began; one fdatasync of 512 bytes "
             "took %.0f µs" % (platform.machine(), platform.release(), os.cpu_count(),
                               os.getloadavg()[0], sync_seconds(directory) * 1e6))
 
@@ -189,7 +189,9 @@ def measure(top, designs, raftd, directory, runs, seconds, kills, say):
         found.machine = machine(work)
         library = build_counter(top, work)
         for run in range(runs):
-            for design in designs:
+            # Each run begins with another design: none is always first.
+            first = run % len(designs)
+            for design in designs[first:] + designs[:first]:
                 say("run %d of %d: %s" % (run + 1, runs, design))
                 place = os.path.join(work, "%s-%d" % (design, run))
                 with Cluster(raftd, design, place) as cluster:
@@ -276,21 +278,26 @@ def main_rows(found):
             for d in found.designs]
 
 
+def times(runs):
+    return "1 run" if runs == 1 else "%d runs" % runs
+
+
 def blocks(found, runs):
     columns = [""] + found.designs
     return [heading(2, "What a committed write passes through"),
             paragraph("Three servers, one client that writes %d values of %d bytes one after the "
-                      "other, per write, medians of %d runs. Counted from inside by a library that "
+                      "other, per write; the median of %s. Counted from inside by a library that "
                       "stands in front of the C library's locks and calls; a thread that goes to "
                       "sleep (the kernel's voluntary context switches) is a hand-off: it waits for "
                       "another thread, another machine or the disk. Heartbeats and the segment "
                       "preparer's work are in the numbers." %
-                      (COUNTED_WRITES, VALUE_SIZE, runs)),
+                      (COUNTED_WRITES, VALUE_SIZE, times(runs))),
             table(columns, list(path_rows(found)), numbers=True),
             heading(2, "Measured side by side"),
             paragraph("Three servers on one machine and one disk, settings as shipped; each "
-                      "design's cluster runs alone, one after the other, %d times. %s." %
-                      (runs, found.machine)),
+                      "design's cluster runs alone, one after the other, in %s. %s. Where the "
+                      "ranges of two designs overlap, these runs do not tell them apart." %
+                      (times(runs), found.machine)),
             heading(3, "Throughput and latency"),
             paragraph("redis-benchmark, SET of %d bytes to the leader: the median of the runs, and "
                       "below it the slowest and the fastest." % VALUE_SIZE),

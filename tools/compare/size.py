@@ -68,7 +68,8 @@ def setters_of(source, design):
     return known[design]
 
 
-KEYS = {"check_term": "term", "adopt_term": "adopt", "server_flush": "flush",
+KEYS = {"check_term": "term", "adopt_term": "adopt", "server_flush": "save",
+        "storage_append": "save", "storage_save_metadata": "save",
         "server_collect": "wait", "mailbox_collect": "wait", "condition_wait": "wait",
         "condition_wait_until": "wait", "mutex_lock": "lock"}
 
@@ -103,7 +104,7 @@ PLACES = (("state", "that change the state"),
           ("timer", "that wind up the election timer"),
           ("term", "that check a message's term"),
           ("adopt", "that adopt a newer term"),
-          ("flush", "that flush: save, then speak"),
+          ("save", "that save to disk, or flush: save and speak"),
           ("wait", "that wait for something to happen"),
           ("lock", "that take a lock"))
 
