@@ -1,7 +1,7 @@
 """Figure 2, rule by rule: where a rule stands, and where each design comes to it.
 
-A rule is found by its tag, "[AppendEntries 3, §5.3]", in a comment of server/rules/ or of the acts
-that all designs share. From the function that carries the tag the calls are followed upwards until
+A rule is found by its tag, "[AppendEntries 3, §5.3]", in a comment or a RULE() of server/rules/ or
+of the acts that all designs share. From the function that carries the tag the calls are followed upwards until
 they arrive in a design's folder."""
 import re
 
@@ -31,10 +31,11 @@ class Rule:
 
 
 def tags_of(file):
-    """(box, number, section, line) of every tag in the file's comments."""
-    for first_line, comment in file.comments:
-        for match in TAG.finditer(comment):
-            line = first_line + comment.count("\n", 0, match.start())
+    """(box, number, section, line) of every tag in the file, each once a line."""
+    watched = [(number, line) for number, line in enumerate(file.lines, 1) if "RULE(" in line]
+    for first_line, text in file.comments + watched:
+        for match in TAG.finditer(text):
+            line = first_line + text.count("\n", 0, match.start())
             box, first, last, section = match.groups()
             for number in range(int(first), int(last or first) + 1):
                 yield box, number, section, line
