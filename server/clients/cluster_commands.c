@@ -64,26 +64,36 @@ static server_id find_master(const struct clients *clients, const char *status, 
     return member != NULL && member->client_address[0] != '\0' ? leader : clients->options.self;
 }
 
-/* The n-th member to show, the master first; NULL behind the last. Members that serve no clients
- * are left out. */
-static const struct member *member_to_show(const struct clients *clients, server_id master, u32 n)
+/* A member as the answers show it. */
+struct shown {
+    const struct member *member;
+    char name[NODE_NAME_SIZE];
+    char host[ADDRESS_SIZE];
+    u32 port;
+};
+
+/* Whether there is an n-th member to show, and which: the master is the first. Members that serve
+ * no clients are left out. */
+static bool show_member(const struct clients *clients, server_id master, u32 n, struct shown *shown)
 {
-    if (n == 0)
-        return configuration_member(&clients->configuration, master);
-    for (u32 i = 0; i < clients->configuration.count; i++) {
+    shown->member = n == 0 ? configuration_member(&clients->configuration, master) : NULL;
+    for (u32 i = 0; i < clients->configuration.count && n > 0; i++) {
         const struct member *member = &clients->configuration.members[i];
-        if (member->id == master || member->client_address[0] == '\0')
-            continue;
-        if (--n == 0)
-            return member;
+        if (member->id != master && member->client_address[0] != '\0' && --n == 0)
+            shown->member = member;
     }
-    return NULL;
+    if (shown->member == NULL)
+        return false;
+    address_split(shown->member->client_address, shown->host, &shown->port);
+    write_node_name(shown->member->id, shown->name);
+    return true;
 }
 
 static u32 count_to_show(const struct clients *clients, server_id master)
 {
+    struct shown shown;
     u32 count = 0;
-    while (member_to_show(clients, master, count) != NULL)
+    while (show_member(clients, master, count, &shown))
         count++;
     return count;
 }
@@ -92,29 +102,23 @@ static u32 count_to_show(const struct clients *clients, server_id master)
 
 static void put_slots(struct clients *clients, server_id master, struct reply *reply)
 {
-    u32 count = count_to_show(clients, master);
+    struct shown shown;
     reply_array(reply, 1);
-    reply_array(reply, 2 + (size_t)count);
+    reply_array(reply, 2 + (size_t)count_to_show(clients, master));
     reply_integer(reply, 0);
     reply_integer(reply, CLUSTER_SLOTS - 1);
-    for (u32 n = 0; n < count; n++) {
-        const struct member *member = member_to_show(clients, master, n);
-        char host[ADDRESS_SIZE];
-        char name[NODE_NAME_SIZE];
-        u32 port;
-        address_split(member->client_address, host, &port);
-        write_node_name(member->id, name);
+    for (u32 n = 0; show_member(clients, master, n, &shown); n++) {
         reply_array(reply, 4);
-        reply_string(reply, host);
-        reply_integer(reply, port);
-        reply_string(reply, name);
+        reply_string(reply, shown.host);
+        reply_integer(reply, shown.port);
+        reply_string(reply, shown.name);
         reply_map(reply, 0); /* other names of the node */
     }
 }
 
 static void put_shards(struct clients *clients, server_id master, u64 commit, struct reply *reply)
 {
-    u32 count = count_to_show(clients, master);
+    struct shown shown;
     reply_array(reply, 1);
     reply_map(reply, 2);
     reply_string(reply, "slots");
@@ -122,23 +126,17 @@ static void put_shards(struct clients *clients, server_id master, u64 commit, st
     reply_integer(reply, 0);
     reply_integer(reply, CLUSTER_SLOTS - 1);
     reply_string(reply, "nodes");
-    reply_array(reply, count);
-    for (u32 n = 0; n < count; n++) {
-        const struct member *member = member_to_show(clients, master, n);
-        char host[ADDRESS_SIZE];
-        char name[NODE_NAME_SIZE];
-        u32 port;
-        address_split(member->client_address, host, &port);
-        write_node_name(member->id, name);
+    reply_array(reply, count_to_show(clients, master));
+    for (u32 n = 0; show_member(clients, master, n, &shown); n++) {
         reply_map(reply, 7);
         reply_string(reply, "id");
-        reply_string(reply, name);
+        reply_string(reply, shown.name);
         reply_string(reply, "port");
-        reply_integer(reply, port);
+        reply_integer(reply, shown.port);
         reply_string(reply, "ip");
-        reply_string(reply, host);
+        reply_string(reply, shown.host);
         reply_string(reply, "endpoint");
-        reply_string(reply, host);
+        reply_string(reply, shown.host);
         reply_string(reply, "role");
         reply_string(reply, n == 0 ? "master" : "replica");
         reply_string(reply, "replication-offset");
@@ -154,18 +152,14 @@ static void put_nodes(struct clients *clients, server_id master, u64 term, struc
     char master_name[NODE_NAME_SIZE];
     buffer_init(&text);
     write_node_name(master, master_name);
-    u32 count = count_to_show(clients, master);
-    for (u32 n = 0; n < count; n++) {
-        const struct member *member = member_to_show(clients, master, n);
-        char host[ADDRESS_SIZE];
-        char name[NODE_NAME_SIZE];
-        u32 port;
+    struct shown shown;
+    for (u32 n = 0; show_member(clients, master, n, &shown); n++) {
+        char peer_host[ADDRESS_SIZE];
         u32 peer_port;
-        address_split(member->peer_address, host, &peer_port);
-        address_split(member->client_address, host, &port);
-        write_node_name(member->id, name);
-        buffer_append_format(&text, "%s %s:%u@%u %s%s %s 0 0 %llu connected%s\n", name, host, port,
-                             peer_port, member->id == clients->options.self ? "myself," : "",
+        address_split(shown.member->peer_address, peer_host, &peer_port);
+        buffer_append_format(&text, "%s %s:%u@%u %s%s %s 0 0 %llu connected%s\n", shown.name,
+                             shown.host, shown.port, peer_port,
+                             shown.member->id == clients->options.self ? "myself," : "",
                              n == 0 ? "master" : "slave", n == 0 ? "-" : master_name,
                              (unsigned long long)term, n == 0 ? " 0-16383" : "");
     }
