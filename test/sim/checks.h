@@ -39,10 +39,10 @@ struct judged {
     server_id voted_for;
     u64 commit_index;
     u64 applied_index;
-    bool led;           /* in current_term, at the last look */
-    u64 promised_term;  /* told to others, or counted on: must not be forgotten */
+    bool led;                /* in current_term, at the last look */
+    u64 promised_term;       /* told to others, or counted on: must not be forgotten */
     server_id promised_vote; /* in promised_term */
-    u64 saved_term;     /* known to be on the platter */
+    u64 saved_term;          /* known to be on the platter */
     server_id saved_vote;
     u64 contact_ns[CLUSTER_SERVERS_MAX + 1]; /* when a leader last heard each peer; world time */
     u64 led_since_ns;
@@ -63,8 +63,8 @@ struct checks {
     u64 committed_count; /* highest index anybody has known to be committed */
     u64 *digests;        /* of the machine, by applied index; 0: not seen */
     u64 digest_capacity;
-    u64 well_since_ns;   /* nothing stands in the way of a leader since then; TIME_NEVER: it does */
-    u64 progress_ns;     /* when there last was a leader with an entry of its own committed */
+    u64 well_since_ns; /* nothing stands in the way of a leader since then; TIME_NEVER: it does */
+    u64 progress_ns;   /* when there last was a leader with an entry of its own committed */
     bool liveness_off;
 };
 
@@ -74,8 +74,7 @@ void checks_deinit(struct cluster *cluster);
 /* The server has run. */
 void checks_ran(struct cluster *cluster, struct sim_server *server);
 /* The server hands a message to the network. */
-void checks_sent(struct cluster *cluster, struct sim_server *server,
-                 const struct message *message);
+void checks_sent(struct cluster *cluster, struct sim_server *server, const struct message *message);
 /* A message has reached the server's mailbox. */
 void checks_received(struct cluster *cluster, struct sim_server *server,
                      const struct message *message);

@@ -27,15 +27,15 @@ enum { SECTOR_SIZE = 512, DISK_PAGE_SIZE = 4096 };
 struct change {
     struct change *next;
     u64 offset;
-    u64 size;     /* bytes; of a truncation: 0 */
+    u64 size;      /* bytes; of a truncation: 0 */
     u64 file_size; /* the file's size after it */
-    bool is_size; /* a truncation to file_size, up or down */
-    bool zeros;   /* the bytes are zeros, and are not kept */
+    bool is_size;  /* a truncation to file_size, up or down */
+    bool zeros;    /* the bytes are zeros, and are not kept */
     u8 bytes[];
 };
 
 struct image {
-    u8 **pages;    /* NULL: a hole or zeros */
+    u8 **pages; /* NULL: a hole or zeros */
     u32 page_count;
     u64 size;
 };
@@ -95,8 +95,8 @@ struct disk {
     bool write_fails;
     bool full;
     bool stalled;
-    u64 slow_ns;   /* 0: settings count */
-    u32 crash_at;  /* that many writes and syncs from now; 0: none */
+    u64 slow_ns;  /* 0: settings count */
+    u32 crash_at; /* that many writes and syncs from now; 0: none */
 
     /* Called when crash_at has come, from within the coroutine: cuts the power and does not return
      * when the process ends by it. */
@@ -107,7 +107,7 @@ struct disk {
 
     u64 writes; /* counters */
     u64 syncs;
-    u64 torn;   /* power cuts that lost or tore something */
+    u64 torn; /* power cuts that lost or tore something */
 };
 
 void disk_init(struct disk *disk, struct world *world, const struct disk_settings *settings,

@@ -73,12 +73,12 @@ static void *fiber_prepare(struct fiber *fiber, u8 *top)
     *--sp = NULL; /* keeps the stack aligned at the call in fiber_entry */
     *--sp = NULL;
     *--sp = (void *)(uintptr_t)fiber_entry;
-    *--sp = NULL;                           /* rbp */
-    *--sp = fiber;                          /* rbx */
-    *--sp = (void *)(uintptr_t)fiber_main;  /* r12 */
-    *--sp = NULL;                           /* r13 */
-    *--sp = NULL;                           /* r14 */
-    *--sp = NULL;                           /* r15 */
+    *--sp = NULL;                          /* rbp */
+    *--sp = fiber;                         /* rbx */
+    *--sp = (void *)(uintptr_t)fiber_main; /* r12 */
+    *--sp = NULL;                          /* r13 */
+    *--sp = NULL;                          /* r14 */
+    *--sp = NULL;                          /* r15 */
     return sp;
 }
 #elif defined(__aarch64__)
@@ -130,9 +130,9 @@ static void *fiber_prepare(struct fiber *fiber, u8 *top)
 {
     void **sp = (void **)(void *)(top - 160);
     memset(sp, 0, 160);
-    sp[0] = fiber;                                 /* x19 */
-    sp[1] = (void *)(uintptr_t)fiber_main;         /* x20 */
-    sp[11] = (void *)(uintptr_t)fiber_entry;       /* x30 */
+    sp[0] = fiber;                           /* x19 */
+    sp[1] = (void *)(uintptr_t)fiber_main;   /* x20 */
+    sp[11] = (void *)(uintptr_t)fiber_entry; /* x30 */
     return sp;
 }
 #endif

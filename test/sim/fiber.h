@@ -29,9 +29,9 @@ struct fiber {
     u8 *stack;           /* lowest usable byte; NULL: the thread's own stack */
     void (*run)(void *argument);
     void *argument;
-    void *context;     /* ucontext_t, where that is used */
-    void *fake_stack;  /* AddressSanitizer's */
-    void *tsan;        /* ThreadSanitizer's */
+    void *context;            /* ucontext_t, where that is used */
+    void *fake_stack;         /* AddressSanitizer's */
+    void *tsan;               /* ThreadSanitizer's */
     const void *thread_stack; /* AddressSanitizer: bounds of the thread's own stack */
     size_t thread_stack_size;
 };

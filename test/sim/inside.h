@@ -60,11 +60,11 @@ struct link {
     cluster_kinds held_kinds;
     struct frame_list held;
 
-    u64 epoch;           /* rises with each connection; frames of an older one are lost */
-    bool connected;      /* `from` may send */
-    bool connecting;     /* an attempt is under way */
-    bool standing;       /* `to` believes that the connection from `from` stands */
-    u64 last_arrival_ns; /* keeps the order within a connection */
+    u64 epoch;                 /* rises with each connection; frames of an older one are lost */
+    bool connected;            /* `from` may send */
+    bool connecting;           /* an attempt is under way */
+    bool standing;             /* `to` believes that the connection from `from` stands */
+    u64 last_arrival_ns;       /* keeps the order within a connection */
     struct frame_list backlog; /* arrived, not yet taken in by `to` */
     bool retrying;
 
@@ -94,7 +94,7 @@ struct sim_server {
     enum cluster_process state;
     u64 incarnation; /* of the process; rises */
     bool asked_to_stop;
-    u64 disks;       /* wiped that often */
+    u64 disks; /* wiped that often */
     struct report report;
     struct trace trace;
     struct transport transport;
@@ -144,11 +144,11 @@ struct client {
     u64 number;
     struct asked *first;
     struct asked *last;
-    bool busy;     /* a command is in flight */
-    u64 serial;    /* of the newest command sent */
-    server_id to;  /* whom it was sent to */
+    bool busy;    /* a command is in flight */
+    u64 serial;   /* of the newest command sent */
+    server_id to; /* whom it was sent to */
     u64 incarnation;
-    struct asked *request; /* the newest one that was sent */
+    struct asked *request;         /* the newest one that was sent */
     size_t operation;              /* its position in the history */
     struct client_answer incoming; /* on its way back */
     u8 *incoming_value;            /* GET: all of the value that it carries */
@@ -184,7 +184,7 @@ struct cluster {
     struct world world;
     struct cluster_config config;
     struct server_options server_options;
-    u32 count; /* servers and spares */
+    u32 count;                                          /* servers and spares */
     struct sim_server servers[CLUSTER_SERVERS_MAX + 1]; /* by id */
     struct link *links;                                 /* by from, to: cluster_link */
     struct rng net_rng;
@@ -207,8 +207,7 @@ struct cluster {
     struct cluster_failure failure;
 };
 
-static inline struct link *cluster_link(const struct cluster *cluster, server_id from,
-                                        server_id to)
+static inline struct link *cluster_link(const struct cluster *cluster, server_id from, server_id to)
 {
     return &cluster->links[from * (cluster->count + 1) + to];
 }

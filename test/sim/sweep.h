@@ -13,7 +13,7 @@ struct sweep_options {
     struct chaos_options chaos; /* seed, complaints and replay are set by the sweep */
     u64 seed_first;             /* both inclusive */
     u64 seed_last;
-    u32 jobs;        /* processes, at least 1 */
+    u32 jobs; /* processes, at least 1 */
     bool shrink;
     bool keep_going; /* after a failure, with the other seeds */
     bool progress;   /* a line on stderr that tells how far it is */

@@ -35,9 +35,9 @@ void sim_free(void *pointer);
 
 /* A server's clocks: they outlive its processes. */
 struct sim_clock {
-    u64 true_ns;   /* world time at which the rate was last set */
-    u64 local_ns;  /* what the monotonic clock showed then */
-    u32 rate_ppm;  /* 1000000: as fast as the world's; never 0 */
+    u64 true_ns;  /* world time at which the rate was last set */
+    u64 local_ns; /* what the monotonic clock showed then */
+    u32 rate_ppm; /* 1000000: as fast as the world's; never 0 */
     i64 wall_offset_ns;
 };
 
@@ -60,8 +60,8 @@ struct process {
     struct world *world;
     server_id server; /* 0: the world itself */
     struct sim_clock *clock;
-    struct memory_link memory; /* head of a ring: everything it has allocated */
-    u64 memory_count;          /* allocations alive */
+    struct memory_link memory;    /* head of a ring: everything it has allocated */
+    u64 memory_count;             /* allocations alive */
     struct coroutine *coroutines; /* alive, newest first */
     struct coroutine *held_first; /* ready, but it is paused */
     struct coroutine *held_last;
@@ -92,19 +92,19 @@ struct coroutine {
     struct fiber fiber;
     struct process *process;
     enum coroutine_state state;
-    u64 life;         /* changes when the struct gets another life: stale timers know by it */
-    u64 deadline_ns;  /* while waiting, on the process's monotonic clock; TIME_NEVER: none */
-    u64 timer_ns;     /* world time of its earliest pending timer; TIME_NEVER: none */
-    bool timed_out;   /* how the last wait ended */
+    u64 life;               /* changes when the struct gets another life: stale timers know by it */
+    u64 deadline_ns;        /* while waiting, on the process's monotonic clock; TIME_NEVER: none */
+    u64 timer_ns;           /* world time of its earliest pending timer; TIME_NEVER: none */
+    bool timed_out;         /* how the last wait ended */
     struct coroutine *next; /* in the process's list, or among the free ones */
     struct coroutine *previous;
     struct coroutine *ready_next; /* in the queue of the ready, or held in a paused process */
     struct coroutine *ready_previous;
     struct coroutine *wait_next; /* in the queue of a condition or a mutex */
     struct coroutine *wait_previous;
-    void *waiting_for;           /* that condition or mutex; NULL: none */
-    struct coroutine *joiner;    /* waits for its end */
-    bool detached;               /* nobody joins: freed when it ends */
+    void *waiting_for;        /* that condition or mutex; NULL: none */
+    struct coroutine *joiner; /* waits for its end */
+    bool detached;            /* nobody joins: freed when it ends */
     void (*run)(void *argument);
     void *argument;
 };
@@ -143,15 +143,15 @@ struct world {
     u64 next_sequence;
     u64 next_life;
     u64 steps;
-    struct process *process;     /* in whose name code runs; NULL: the world's own */
-    struct coroutine *running;   /* NULL: the scheduler */
+    struct process *process;   /* in whose name code runs; NULL: the world's own */
+    struct coroutine *running; /* NULL: the scheduler */
     struct coroutine *ready_first;
     struct coroutine *ready_last;
     struct coroutine *free_coroutines;
     struct fiber scheduler;
     struct fiber_pool stacks;
-    struct process *nobody;      /* threads that are started outside of any server */
-    struct sim_clock clock;      /* the true one */
+    struct process *nobody; /* threads that are started outside of any server */
+    struct sim_clock clock; /* the true one */
     /* Called when a process that had to end has ended, before it is freed. */
     void (*ended)(void *context, struct process *process);
     void *context;
