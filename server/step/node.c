@@ -55,8 +55,9 @@ static void tell_command(struct step_node *node, struct command *command)
                                            .after_write = command->after_write,
                                            .may_redirect = command->may_redirect,
                                            .forwarded = command->forwarded};
-    /* A read is answered from its body; a write's bytes are the machine's affair from now on. */
-    bool keeps_body = command->class == COMMAND_READ;
+    /* A read is answered, and a redirect worded, from the body; the bytes of other commands are the
+     * machine's affair from now on. */
+    bool keeps_body = command->class == COMMAND_READ || command->may_redirect;
     if (!keeps_body)
         command->body = (struct span){0};
     event.as.client.token = tokens_put(&node->tokens, command);

@@ -27,7 +27,7 @@ RAFTCLUSTER = os.path.join(TOP, "tools", "raftcluster")
 
 # All servers run this design; "mixed" gives each member of a cluster another one.
 DESIGN = os.environ.get("DESIGN", "per-state")
-DESIGNS = ("per-state", "dispatch")
+DESIGNS = ("per-state", "dispatch", "step")
 
 # How much slower than a release build a server may be.
 SLOW = {"asan": 3, "tsan": 8, "coverage": 2}.get(os.path.basename(BUILD), 1)
