@@ -274,4 +274,11 @@ extern const struct command_sink_ops client_sink_ops;
 void clients_server_down(struct sim_server *server, bool closed);
 void clients_server_resumed(struct sim_server *server);
 
+/* ---- lists of frames: frames.c ---- */
+
+void frames_put(struct frame_list *list, struct frame *frame);
+/* The first, taken out of the list, or NULL. */
+struct frame *frames_take(struct frame_list *list);
+void frames_clear(struct frame_list *list);
+
 #endif

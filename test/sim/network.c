@@ -14,40 +14,6 @@ enum {
     RECONNECT_NS = 20000000              /* and a server that could not be reached */
 };
 
-/* ---- lists of frames ---- */
-
-static void frames_put(struct frame_list *list, struct frame *frame)
-{
-    frame->next = NULL;
-    if (list->last != NULL)
-        list->last->next = frame;
-    else
-        list->first = frame;
-    list->last = frame;
-    list->count++;
-    list->bytes += frame->size;
-}
-
-static struct frame *frames_take(struct frame_list *list)
-{
-    struct frame *frame = list->first;
-    if (frame == NULL)
-        return NULL;
-    list->first = frame->next;
-    if (list->first == NULL)
-        list->last = NULL;
-    list->count--;
-    list->bytes -= frame->size;
-    return frame;
-}
-
-static void frames_clear(struct frame_list *list)
-{
-    struct frame *frame;
-    while ((frame = frames_take(list)) != NULL)
-        sim_free(frame);
-}
-
 /* ---- telling servers of their connections ---- */
 
 static void post_peer(struct sim_server *server, enum mail_kind kind, server_id peer)
