@@ -169,29 +169,29 @@ static void lose_directory_changes(struct disk *disk)
     disk->last = NULL;
 }
 
+/* The first name that lies in a directory which is not there; NULL: none does. */
+static struct entry_name *orphan(const struct disk *disk)
+{
+    for (struct entry_name *name = disk->platter; name != NULL; name = name->next) {
+        bool found = disk_is_in(name->path, ".");
+        for (const struct entry_name *parent = disk->platter; parent != NULL && !found;
+             parent = parent->next)
+            found = parent->inode->is_directory && disk_is_in(name->path, parent->path);
+        if (!found)
+            return name;
+    }
+    return NULL;
+}
+
 /* What lies in a directory that is no more is no more. Readers see what is left. */
 static void names_settle(struct disk *disk)
 {
     while (disk->seen != NULL)
         disk_name_remove(&disk->seen, disk->seen->path);
-    bool changed = true;
-    while (changed) {
-        changed = false;
-        for (struct entry_name *name = disk->platter; name != NULL; name = name->next) {
-            char *slash = strrchr(name->path, '/');
-            if (slash == NULL)
-                continue;
-            *slash = '\0';
-            const struct inode *parent = disk_find(disk->platter, name->path);
-            *slash = '/';
-            if (parent != NULL)
-                continue;
-            disk_name_remove(&disk->platter, name->path);
-            changed = true;
-            break;
-        }
-    }
-    for (const struct entry_name *name = disk->platter; name != NULL; name = name->next)
+    struct entry_name *name;
+    while ((name = orphan(disk)) != NULL)
+        disk_name_remove(&disk->platter, name->path);
+    for (name = disk->platter; name != NULL; name = name->next)
         disk_name_put(&disk->seen, name->path, name->inode);
 }
 
