@@ -1,5 +1,4 @@
-"""raftctl, raftcluster and raftdump, as a user types them."""
-import glob
+"""raftctl and raftcluster, as a user types them, and the event trace."""
 import json
 import os
 import shutil
@@ -8,7 +7,7 @@ import socket
 import subprocess
 import time
 
-from cluster import (BUILD, PATIENCE, RAFTCLUSTER, RAFTCTL, RAFTDUMP, SLOW, Case, die_with_parent,
+from cluster import (BUILD, PATIENCE, RAFTCLUSTER, RAFTCTL, SLOW, Case, die_with_parent,
                      run, wait_until)
 
 
@@ -184,39 +183,6 @@ class Raftcluster(Case):
         for words in (["start"], ["restart", "1"]):
             self.assertIn("server 1 has run here before", self.do(*words, code=73))
         self.do("start", "--fresh", code=0)
-
-
-class Raftdump(Case):
-    def test_live_stopped_and_damaged_directories(self):
-        cluster = self.cluster().start()
-        with cluster[1].client() as client:
-            for number in range(100):
-                client.set("key-%d" % number, "value-%d" % number)
-        cluster.wait_until_equal()
-        for server in cluster.servers:
-            code, text = run(RAFTDUMP, server.data)
-            self.assertEqual(code, 0, text)
-            self.assertNotIn("DAMAGE", text)
-        with cluster[1].client() as client:
-            self.assertTrue(client.set("unharmed", "yes"))
-        cluster.wait_until_equal()
-        server = cluster[2]
-        server.end(signal.SIGTERM)
-        code, text = run(RAFTDUMP, "--entries", server.data)
-        self.assertEqual(code, 0, text)
-        self.assertIn("key-99", text)
-        code, text = run(RAFTDUMP, "--json", server.data)
-        self.assertEqual(code, 0, text)
-        for line in text.splitlines():
-            self.assertIsInstance(json.loads(line), dict)
-        path = sorted(glob.glob(os.path.join(server.data, "log", "*.seg")))[0]
-        with open(path, "r+b") as segment:
-            segment.seek(segment.read().find(b"value-50"))
-            segment.write(b"V")
-        code, text = run(RAFTDUMP, server.data)
-        self.assertEqual(code, 65, text)
-        self.assertRegex(text, r"(?m)^DAMAGE .*" + os.path.basename(path))
-        self.assertEqual(run(RAFTDUMP, self.directory)[0], 66)
 
 
 class Trace(Case):
