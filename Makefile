@@ -25,6 +25,7 @@ SANITIZE_coverage := --coverage
 # The sanitizers' instrumentation hides from gcc what it needs to prove pointers non-null.
 QUIET_asan := -Wno-null-dereference
 QUIET_tsan := -Wno-null-dereference
+QUIET_coverage := -Wno-null-dereference -Wno-format-nonliteral
 # In this variant rules tell that they act: server/rules/rule.h.
 DEFINES_table := -DRULE_WITNESS
 OPTIMISE_table := -O0
@@ -144,7 +145,7 @@ check-table: ## fail when server/step/TABLE.md is not what the code does
 	@$(MAKE) --no-print-directory VARIANT=table build/table/step_table
 	@build/table/step_table | diff -u server/step/TABLE.md - && echo "server/step/TABLE.md is true"
 
-.PHONY: planted unit process scenarios sim test lint analyze
+.PHONY: coverage planted unit process scenarios sim test lint analyze
 unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests of this variant
 	@test/run-unit $(B) $(UNIT_TESTS)
 
@@ -155,10 +156,14 @@ scenarios: all ## play every scenario file
 	@test/run-scenarios $(B)
 
 SEEDS ?= 1..2000
-sim: scenarios ## all scenarios, and a sweep of seeds (SEEDS=1..2000)
+sim: scenarios ## all scenarios in all designs, and a sweep of seeds (SEEDS=1..2000)
+	@test/run-scenarios $(B) dispatch step mixed
 	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
 	$(B)/raftsim chaos --servers 3 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
 	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS) --design mixed
+
+coverage: ## what the simulator alone reaches of the rules, the designs and the storage
+	@test/run-coverage
 
 PLANTED ?=
 planted: all ## plant classic mistakes one by one; the simulator must catch each (PLANTED=names)

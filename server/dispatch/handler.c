@@ -126,11 +126,11 @@ static void disconnected(struct dispatch *dispatch, server_id peer)
                 election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns));
 }
 
-/* A leader leads already; anybody else campaigns now. */
+/* A leader leads already, and who has no vote cannot; anybody else campaigns now. */
 static void campaign(struct dispatch *dispatch, bool handed_over, const char *why)
 {
     struct server *server = dispatch->server;
-    if (server->state == RAFT_LEADER)
+    if (server->state == RAFT_LEADER || !raft_may_campaign(&server->raft))
         return;
     server->handed_over = handed_over;
     dispatch_become(dispatch, RAFT_CANDIDATE, why);

@@ -118,7 +118,7 @@ enum raft_state follower_run(struct server *server)
                 act_take_forward_reply(server, &self.forwarding, message);
                 continue;
             case MAIL_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
-                if (message->from != raft->leader)
+                if (message->from != raft->leader || !raft_may_campaign(raft))
                     continue;
                 server->handed_over = true;
                 server_done_with_mail(server);
@@ -134,10 +134,14 @@ enum raft_state follower_run(struct server *server)
                 disconnected(server, &self, mail->as.peer, now_ns);
                 continue;
             case MAIL_CAMPAIGN:
+                if (!raft_may_campaign(raft))
+                    continue;
                 server->handed_over = true;
                 server_done_with_mail(server);
                 return leave(server, &self, RAFT_CANDIDATE, "an election was ordered");
             case MAIL_ELECTION_TIMEOUT:
+                if (!raft_may_campaign(raft))
+                    continue;
                 server_done_with_mail(server);
                 return leave(server, &self, RAFT_CANDIDATE, "the election timer was fired");
             case MAIL_STOP:
