@@ -21,6 +21,8 @@ class Clients(Case):
         self.everywhere = [self.leader, self.follower]
 
     def settings(self):
+        if "large_reads" in self.id():
+            return "election-timeout %ds..%ds\n" % (SLOW, 2 * SLOW)
         return "max-clients 3000\n" if "thousand" in self.id() else ""
 
     def cli(self, server, *words, **options):
@@ -204,6 +206,22 @@ class Clients(Case):
                                    open("/proc/%d/status" % self.follower.process.pid).read())
                 if SLOW == 1:
                     self.assertLess(int(memory.group(1)), 400 * 1024)
+
+    def test_large_reads_cost_no_leadership(self):
+        """Thousands of large reads in one pile keep the leader busy for seconds, but not silent."""
+        term = self.leader.info()["raft_current_term"]
+        for server in self.everywhere:
+            with server.client() as client, server.raw() as deaf:
+                client.set("big", "x" * 1000000)
+                deaf.setblocking(False)
+                try:
+                    for _ in range(2000):
+                        deaf.send(b"GET big\r\n" * 10)
+                except BlockingIOError:
+                    pass
+                for number in range(20):
+                    self.assertTrue(client.set("other", number))
+        self.assertEqual(self.leader.info()["raft_current_term"], term)
 
     # ---- settings at run time ----
 
