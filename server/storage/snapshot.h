@@ -1,136 +1,125 @@
-/* snapshot.h - the machine's state at one entry of the log, as a file.
+/* snapshot.h - snapshot files: the machine's state as of one entry, in one file (§7).
  *
- * A snapshot is one self-contained file, DIR/snapshots/<index>-<term>.snap, with 20 digits each:
- * a head that says what it replaces, the machine's bytes in checksummed blocks, and a trailer.
- * Nothing in it belongs to one server, so it is sent as it stands, and can be kept as a backup. The
- * format stands at the head of snapshot.c.
+ *   DIR/snapshots/INDEX-TERM.snap   whole and synced; 20 decimal digits each
+ *   DIR/snapshots/new.tmp           one that is being written
+ *   DIR/snapshots/received.tmp      one that is being received from a leader
  *
- * A snapshot is there whole or not at all: it is written under another name, synced, renamed, and
- * the directory is synced. Whatever bears a snapshot's name and is not whole was damaged later.
+ * A file stands for itself: it holds nothing of the directory that it is in, so that any server of
+ * the cluster can use it. The format is in snapshot.c. A file gets its name only when all of it is
+ * synced, so a snapshot that is there by its name was once complete.
  *
- * Thread: any, one at a time an object; at most one writer and one receiver in a directory. The
- * others are for any thread beside them. Memory: a block of at most 1 MiB an object or call.
- * Everything blocks. */
+ * Memory: a writer, a reader and a receiver each need a block of SNAPSHOT_BLOCK_SIZE at most,
+ * however large the snapshot is.
+ *
+ * Thread: any, one at a time an object. Every function blocks. Errors: ERROR_IO, unless said
+ * otherwise; ERROR_NO_SPACE when something is written. */
 #ifndef MAILRAFT_STORAGE_SNAPSHOT_H
 #define MAILRAFT_STORAGE_SNAPSHOT_H
 
-#include "server/storage/storage.h"
+#include "common/bytes.h"
+#include "common/vfs.h"
+#include "server/rules/configuration.h"
+#include "server/storage/metadata.h"
 
-enum {
-    SNAPSHOT_PATH_SIZE = 64,      /* "snapshots/<20 digits>-<20 digits>.snap" with its NUL */
-    SNAPSHOT_PIECE_MAX = 1 << 20, /* bytes of machine state in a block, and of a piece to send */
-    SNAPSHOT_TRAILER_SIZE = 32    /* no snapshot is as small as this */
-};
+enum { SNAPSHOT_BLOCK_SIZE = 256 * 1024, SNAPSHOT_PATH_SIZE = 64 };
 
-/* What a snapshot stands for: all entries through `last`, which it replaces. */
+/* What a snapshot stands for. */
 struct snapshot_head {
-    struct entry_id last;
-    u64 time_ns; /* of the entry `last`: those behind it are not earlier */
+    struct entry_id last; /* lastIncludedTerm and lastIncludedIndex */
+    u64 time_ns;          /* of that entry; none behind it is earlier */
     char cluster_id[CLUSTER_ID_SIZE];
-    struct configuration configuration; /* as of `last`; 1 <= its index <= last.index */
+    struct configuration configuration; /* in force at `last`; its index is not above last's */
 };
 
-/* What names a snapshot's bytes: two files with the same are the same. */
+/* What a file is known by. */
 struct snapshot_info {
     struct entry_id last;
     u64 size;     /* bytes of the file */
-    u32 checksum; /* of the whole file */
+    u32 checksum; /* of all of it but the last four bytes, which hold it */
 };
 
-void snapshot_path(struct entry_id last, char path[SNAPSHOT_PATH_SIZE]);
-/* Reads a name such as snapshot_path makes, without its directory. False for any other. */
-bool snapshot_name_parse(const char *name, struct entry_id *last);
-
-/* ---- writing one's own ---- */
+/* ---- writing ---- */
 
 struct snapshot_writer;
 
-/* Begins a snapshot. What an earlier writer left unfinished goes. Ownership: ends with finish or
- * abandon. Errors: ERROR_NO_SPACE, ERROR_IO, ERROR_SYSTEM. */
+/* Begins a file; one that was begun and not finished is written over. Ownership: until finish or
+ * abandon. */
 WARN_UNUSED enum error_code snapshot_writer_create(struct vfs *vfs,
                                                    const struct snapshot_head *head,
                                                    struct snapshot_writer **writer,
                                                    struct error *error);
-/* The next bytes of the machine's state, cut anywhere. After an error only abandon is left.
- * Errors: ERROR_NO_SPACE, ERROR_IO. */
+/* The next bytes of the machine's state. */
 WARN_UNUSED enum error_code snapshot_writer_add(struct snapshot_writer *writer, const void *data,
                                                 size_t size, struct error *error);
-/* Completes it: when this returns without error it survives a power cut. Frees the writer in any
- * case; after an error the snapshot is there whole, or not at all. */
+/* Syncs the file and gives it its name. Frees the writer, whatever comes of it. */
 WARN_UNUSED enum error_code snapshot_writer_finish(struct snapshot_writer *writer,
-                                                   struct snapshot_info *info,
-                                                   struct error *error);
-/* Gives it up, and frees the writer. NULL is a no-op. */
+                                                   struct snapshot_info *info, struct error *error);
+/* Frees the writer; the unfinished file is removed, or written over some time. */
 void snapshot_writer_abandon(struct snapshot_writer *writer);
 
-/* ---- receiving a leader's ---- */
+/* ---- receiving ---- */
 
 struct snapshot_receiver;
 
-/* Begins to receive the file that `info` names. What an earlier receiver left goes. Ownership and
- * errors as those of the writer. */
+/* As for a writer; the file is to be the one that `info` names. */
 WARN_UNUSED enum error_code snapshot_receiver_create(struct vfs *vfs,
                                                      const struct snapshot_info *info,
                                                      struct snapshot_receiver **receiver,
                                                      struct error *error);
-/* Where the next piece belongs: how many bytes are there. */
-u64 snapshot_receiver_offset(const struct snapshot_receiver *receiver);
-/* The next bytes of the file. After an error only abandon is left. Errors: ERROR_FORMAT (more than
- * the file has), ERROR_NO_SPACE, ERROR_IO. */
+/* The next bytes of the file. Errors: ERROR_CORRUPT (more than info->size). */
 WARN_UNUSED enum error_code snapshot_receiver_add(struct snapshot_receiver *receiver,
                                                   const void *data, size_t size,
                                                   struct error *error);
-/* Reads all of it back, and gives it its name when it is whole and is what `info` named. Frees the
- * receiver in any case. Errors: ERROR_CORRUPT (not all there, or not what was named),
- * ERROR_MISMATCH (a format of another version), ERROR_IO. */
+/* Syncs the file, verifies that it is the named one and whole, and gives it its name. Frees the
+ * receiver. Errors: ERROR_CORRUPT. */
 WARN_UNUSED enum error_code snapshot_receiver_finish(struct snapshot_receiver *receiver,
                                                      struct error *error);
 void snapshot_receiver_abandon(struct snapshot_receiver *receiver);
 
-/* ---- sending ---- */
+/* ---- reading ---- */
 
-/* Reads a piece of the file from `offset` on, as it stands, into a new block: at most bytes_max
- * bytes and SNAPSHOT_PIECE_MAX; the empty span at the end and behind it. `*info` is read from the
- * trailer; the other bytes are not verified, since whoever receives them does it. Ownership: caller
- * releases the span. Errors: ERROR_MISSING (that snapshot is gone), ERROR_CORRUPT, ERROR_IO. */
-WARN_UNUSED enum error_code snapshot_read_at(struct vfs *vfs, struct entry_id last, u64 offset,
-                                             u64 bytes_max, struct span *span,
-                                             struct snapshot_info *info, struct error *error);
-
-/* ---- loading ---- */
-
-/* Gets a snapshot's content, each part verified before it is given; what it is given ends with the
- * call. Each returns whether to go on. */
+/* Who takes in a snapshot: the head, then the state's bytes in pieces. Each returns false when it
+ * cannot be; then the file counts as damaged. */
 struct snapshot_taker {
-    /* Called once and first. False: it is not for this one to take. */
     bool (*head)(void *context, const struct snapshot_head *head);
-    /* The next bytes of the machine's state. False: they are no such thing. */
     bool (*piece)(void *context, const u8 *data, size_t size);
     void *context;
 };
 
-/* Verifies all of a snapshot and gives it to the taker. An error may come after the taker has got
- * something, all of it: only when this returns without error is it the snapshot. Errors:
- * ERROR_CORRUPT (with file and offset; or the taker refused a piece), ERROR_MISMATCH (a format of
- * another version; or the taker refused the head), ERROR_MISSING, ERROR_IO. */
+/* Reads and verifies a whole snapshot. What the taker got is worth something only if it returns
+ * without error. Errors: ERROR_MISSING, ERROR_CORRUPT (naming file and offset). */
 WARN_UNUSED enum error_code snapshot_load(struct vfs *vfs, struct entry_id last,
                                           const struct snapshot_taker *taker,
                                           struct snapshot_info *info, struct error *error);
+
 /* The same for a file of any name, such as a backup. */
 WARN_UNUSED enum error_code snapshot_load_file(struct vfs *vfs, const char *path,
                                                const struct snapshot_taker *taker,
                                                struct snapshot_info *info, struct error *error);
 
+/* Reads at most `bytes_max` raw bytes of the file from `offset` on into a new block; fewer at its
+ * end, and none behind it (then *piece is empty). `*info` is what the file's end says of it; the
+ * file is not verified. Errors: ERROR_MISSING. */
+WARN_UNUSED enum error_code snapshot_read_at(struct vfs *vfs, struct entry_id last, u64 offset,
+                                             u64 bytes_max, struct span *piece,
+                                             struct snapshot_info *info, struct error *error);
+
 /* ---- the directory ---- */
 
-/* The ids of all snapshots, ascending by index, then term; `*ids` is the caller's to memory_free.
- * Other files are passed over. Without a directory there is none. Errors: ERROR_IO. */
+void snapshot_path(struct entry_id last, char path[SNAPSHOT_PATH_SIZE]);
+/* Whether it is the name of a snapshot within its directory. */
+bool snapshot_name_parse(const char *name, struct entry_id *last);
+
+/* The snapshots that are there, by index and then term, ascending; *ids is the caller's to
+ * memory_free. No directory means none. */
 WARN_UNUSED enum error_code snapshot_list(struct vfs *vfs, struct entry_id **ids, size_t *count,
                                           struct error *error);
-/* Removes a snapshot for good: the directory is synced. One that is not there is no error. */
+/* Bytes of all files that snapshot_list finds. */
+WARN_UNUSED enum error_code snapshot_disk_bytes(struct vfs *vfs, u64 *bytes, struct error *error);
+/* Removes one; gone for good when it returns. Errors: ERROR_MISSING. */
 WARN_UNUSED enum error_code snapshot_remove(struct vfs *vfs, struct entry_id last,
                                             struct error *error);
-/* Removes what a writer and a receiver left unfinished; for the start, when there is neither. */
+/* Removes what was begun and not finished. */
 WARN_UNUSED enum error_code snapshot_clean(struct vfs *vfs, struct error *error);
 
 #endif
