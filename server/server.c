@@ -103,7 +103,10 @@ static void recover_entry(void *context, const struct entry *entry, const u8 *re
 static enum error_code recover(struct server *server, struct error *error)
 {
     struct recovering recovering = {.server = server};
-    struct storage_options options = {.segment_bytes = server->options.segment_bytes};
+    struct rng rng; /* one of its own: the timeouts do not depend on it */
+    rng_init(&rng, ~server->options.seed);
+    struct storage_options options = {.segment_bytes = server->options.segment_bytes,
+                                      .start_id = rng_next(&rng) | 1};
     enum error_code code =
         storage_open(server->world.vfs, &options, server->world.report, recover_entry, &recovering,
                      &recovering.recovery, &server->storage, error);

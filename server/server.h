@@ -54,7 +54,7 @@ struct server_options {
     u64 peer_mail_bytes_max;   /* budgets of the mailbox */
     u64 client_mail_bytes_max;
     u64 segment_bytes;
-    u64 seed; /* for election timeouts */
+    u64 seed; /* for election timeouts and the id of this start: another one at each start */
 };
 
 /* What the world gives to a server. All borrowed; all outlive it. */

@@ -87,16 +87,19 @@ static void show_slot(const struct dump *dump, int slot, const struct metadata *
         printf("{\"kind\":\"metadata\",\"slot\":\"%c\",\"version\":%" PRIu64
                ",\"cluster_id\":\"%s\",\"server\":%u,\"directory_id\":\"%016" PRIx64
                "\",\"starts\":%" PRIu64 ",\"term\":%" PRIu64
-               ",\"voted_for\":%u,\"seed_crc\":\"%08x\"}\n",
+               ",\"voted_for\":%u,\"seed_crc\":\"%08x\",\"non_voter\":%s,\"promised_term\":%" PRIu64
+               ",\"promised_index\":%" PRIu64 "}\n",
                'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
                metadata->start_count, metadata->current_term, metadata->voted_for,
-               metadata->seed_crc);
+               metadata->seed_crc, metadata->non_voter ? "true" : "false", metadata->promised.term,
+               metadata->promised.index);
     else
         printf("metadata  slot %c: version %" PRIu64
                ", cluster %s, server %u, directory %016" PRIx64 ", %" PRIu64
-               " starts, term %" PRIu64 ", voted for %u\n",
+               " starts, term %" PRIu64 ", voted for %u%s\n",
                'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
-               metadata->start_count, metadata->current_term, metadata->voted_for);
+               metadata->start_count, metadata->current_term, metadata->voted_for,
+               metadata->non_voter ? ", may not vote" : "");
 }
 
 static enum error_code dump_metadata(struct dump *dump, struct error *error)

@@ -5,7 +5,7 @@
  *
  *   offset size
  *        0    8  magic "mrMETADT"
- *        8    4  format version, 1
+ *        8    4  format version, 2
  *       12    4  server id
  *       16    8  version: higher is newer
  *       24   64  cluster id, NUL-terminated and filled up with NULs
@@ -14,13 +14,22 @@
  *      104    8  current term
  *      112    4  voted for, 0: nobody
  *      116    4  checksum of the log's first entry's payload
- *      120    4  zero
- *      124    4  crc32c of bytes 0 .. 123
- *      128    -  zeros, without meaning
+ *      120    4  flags; bit 0: it may not vote; the others are zero
+ *      124    4  zero
+ *      128    8  promised: term
+ *      136    8  promised: index; both 0: the log has lost nothing
+ *      144   64  random ids of the last 8 starts, newest first; 0: there was none
+ *      208   44  zero
+ *      252    4  crc32c of bytes 0 .. 251
+ *      256    -  zeros, without meaning
  *
  * A slot is valid if and only if magic, checksum and format version are right, version and server
  * id are not 0 and the cluster id is one. The metadata are those of the valid slot with the highest
  * version.
+ *
+ * Format version 1 is read too: it ends with the crc32c of bytes 0 .. 123 at 124, has zero at 120,
+ * and nothing behind. So a directory that an older program made is opened, and its slots are of
+ * version 2 from the first change on. An id of 0 says of a start that nothing is known of it.
  *
  * A change raises the version and writes both slots: one, sync, the other, sync. Only then may
  * anybody be told. The first to be written is the one that is not relied upon: older, or damaged.
@@ -38,7 +47,15 @@
 
 static const u8 slot_magic[8] = {'m', 'r', 'M', 'E', 'T', 'A', 'D', 'T'};
 
-enum { FORMAT_VERSION = 1, AT_CRC = METADATA_SLOT_SIZE - 4 };
+enum {
+    FORMAT_VERSION = 2,
+    AT_FLAGS = 120,
+    AT_PROMISED = 128,
+    AT_STARTS = 144,
+    AT_CRC = METADATA_SLOT_SIZE - 4,
+    AT_CRC_1 = 124, /* in format version 1 */
+    FLAG_NON_VOTER = 1
+};
 
 bool metadata_cluster_id_valid(const char *cluster_id)
 {
@@ -66,7 +83,22 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
     store_u64(to + 104, metadata->current_term);
     store_u32(to + 112, metadata->voted_for);
     store_u32(to + 116, metadata->seed_crc);
+    store_u32(to + AT_FLAGS, metadata->non_voter ? FLAG_NON_VOTER : 0);
+    store_u64(to + AT_PROMISED, metadata->promised.term);
+    store_u64(to + AT_PROMISED + 8, metadata->promised.index);
+    for (u32 i = 0; i < METADATA_STARTS; i++)
+        store_u64(to + AT_STARTS + 8 * (size_t)i, metadata->starts[i]);
     store_u32(to + AT_CRC, crc32c(0, to, AT_CRC));
+}
+
+/* What format version 1 does not have. */
+static void decode_later_fields(const u8 *data, struct metadata *metadata)
+{
+    metadata->non_voter = (load_u32(data + AT_FLAGS) & FLAG_NON_VOTER) != 0;
+    metadata->promised.term = load_u64(data + AT_PROMISED);
+    metadata->promised.index = load_u64(data + AT_PROMISED + 8);
+    for (u32 i = 0; i < METADATA_STARTS; i++)
+        metadata->starts[i] = load_u64(data + AT_STARTS + 8 * (size_t)i);
 }
 
 enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, u64 *version,
@@ -77,11 +109,13 @@ enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, 
     *why = "wrong magic";
     if (memcmp(data, slot_magic, sizeof(slot_magic)) != 0)
         return ERROR_CORRUPT;
+    u32 format = load_u32(data + 8);
+    size_t at_crc = format == 1 ? AT_CRC_1 : AT_CRC;
     *why = "bad checksum";
-    if (load_u32(data + AT_CRC) != crc32c(0, data, AT_CRC))
+    if (load_u32(data + at_crc) != crc32c(0, data, at_crc))
         return ERROR_CORRUPT;
     *why = "a format version that this program does not know";
-    if (load_u32(data + 8) != FORMAT_VERSION)
+    if (format != 1 && format != FORMAT_VERSION)
         return ERROR_MISMATCH;
     metadata->self = load_u32(data + 12);
     *version = load_u64(data + 16);
@@ -91,6 +125,8 @@ enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, 
     metadata->current_term = load_u64(data + 104);
     metadata->voted_for = load_u32(data + 112);
     metadata->seed_crc = load_u32(data + 116);
+    if (format > 1)
+        decode_later_fields(data, metadata);
     *why = "a field that is out of bounds";
     if (*version == 0 || metadata->self == SERVER_NONE ||
         !metadata_cluster_id_valid(metadata->cluster_id))

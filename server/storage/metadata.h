@@ -12,7 +12,7 @@
 enum {
     METADATA_SLOTS = 2,
     METADATA_SLOT_PLACE = 4096, /* a slot's place: no sector of any disk holds part of both */
-    METADATA_SLOT_SIZE = 128,   /* bytes of it that mean something */
+    METADATA_SLOT_SIZE = 256,   /* bytes of it that mean something */
     METADATA_FILE_SIZE = METADATA_SLOTS * METADATA_SLOT_PLACE
 };
 

@@ -113,10 +113,13 @@ static enum error_code open_metadata(struct storage *storage, struct error *erro
     return code;
 }
 
-static enum error_code count_start(struct storage *storage, struct error *error)
+static enum error_code count_start(struct storage *storage, u64 start_id, struct error *error)
 {
     struct metadata changed = storage->metadata.current;
     changed.start_count++;
+    for (u32 i = METADATA_STARTS - 1; i > 0; i--)
+        changed.starts[i] = changed.starts[i - 1];
+    changed.starts[0] = start_id;
     enum error_code code = metadata_save(&storage->metadata, &changed, error);
     if (code == ERROR_NONE)
         code = vfs_sync_directory(storage->vfs, ".", error);
@@ -234,7 +237,7 @@ storage_open(struct vfs *vfs, const struct storage_options *options, struct repo
     if (code == ERROR_NONE)
         code = recovery_run(vfs, opened->directory_id, report, &opened->index, &recovered, error);
     if (code == ERROR_NONE)
-        code = count_start(opened, error);
+        code = count_start(opened, options->start_id, error);
     if (code != ERROR_NONE)
         goto close_metadata;
     *recovery = (struct storage_recovery){

@@ -22,7 +22,10 @@
 
 struct storage;
 
-enum { CLUSTER_ID_SIZE = 64 }; /* with its NUL; letters, digits, '.', '_', '-' */
+enum {
+    CLUSTER_ID_SIZE = 64, /* with its NUL; letters, digits, '.', '_', '-' */
+    METADATA_STARTS = 8   /* of how many starts a directory remembers the ids */
+};
 
 /* Who a directory belongs to, and what must survive of Raft's state. */
 struct metadata {
@@ -33,10 +36,17 @@ struct metadata {
     u32 seed_crc;     /* checksum of entry 1 (its payload): what cluster.conf said at --init */
     u64 current_term;
     server_id voted_for;
+    struct entry_id promised; /* the log once held all through here; {0, 0}: it still does */
+    /* Random ids of the last starts, newest first: starts[i] is that of start `start_count - i`;
+     * 0: there was none, or a program made it that gave no ids. By them another server sees whether
+     * this directory is the one it met before (rules/trust.h). */
+    u64 starts[METADATA_STARTS];
+    bool non_voter; /* it was told that it is not what the others once met: it may not vote */
 };
 
 struct storage_options {
     u64 segment_bytes; /* size of a new segment; a batch of the largest record must fit */
+    u64 start_id;      /* random, for the start that storage_open counts; 0: it has no id */
 };
 
 /* What was found at start, beside the entries themselves. */

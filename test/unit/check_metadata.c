@@ -10,7 +10,10 @@ static const struct metadata sample = {.cluster_id = "a.B_c-9",
                                        .start_count = 3,
                                        .seed_crc = 0xcafe,
                                        .current_term = 12,
-                                       .voted_for = 5};
+                                       .voted_for = 5,
+                                       .promised = {11, 70},
+                                       .starts = {0x0102030405060708, 2, 3, 0, 0, 0, 0, 8},
+                                       .non_voter = true};
 
 /* A directory with `metadata`, in which both slots hold `sample` as version 1. */
 static struct memory_vfs *sample_directory(void)
@@ -61,12 +64,43 @@ START_TEST(metadata_slot_encode__is_read_back_and_laid_out_as_documented)
     ck_assert_uint_eq(got.seed_crc, 0xcafe);
     ck_assert_uint_eq(got.current_term, 12);
     ck_assert_uint_eq(got.voted_for, 5);
+    ck_assert(got.non_voter);
+    ck_assert_uint_eq(got.promised.term, 11);
+    ck_assert_uint_eq(got.promised.index, 70);
+    ck_assert_mem_eq(got.starts, sample.starts, sizeof(sample.starts));
     ck_assert_mem_eq(slot, "mrMETADT", 8);
-    ck_assert_uint_eq(load_u32(slot + 8), 1);
+    ck_assert_uint_eq(load_u32(slot + 8), 2);
     ck_assert_uint_eq(load_u64(slot + 16), 42);
     ck_assert_uint_eq(load_u64(slot + 104), 12);
     ck_assert_uint_eq(load_u32(slot + 112), 5);
-    ck_assert_uint_eq(load_u32(slot + 124), crc32c(0, slot, 124));
+    ck_assert_uint_eq(load_u32(slot + 120), 1);
+    ck_assert_uint_eq(load_u64(slot + 136), 70);
+    ck_assert_uint_eq(load_u64(slot + 144), 0x0102030405060708);
+    ck_assert_uint_eq(load_u64(slot + 200), 8);
+    ck_assert_uint_eq(load_u32(slot + 252), crc32c(0, slot, 252));
+}
+END_TEST
+
+START_TEST(metadata_slot_decode__reads_what_format_version_1_had)
+{
+    u8 slot[METADATA_SLOT_SIZE];
+    struct metadata got;
+    u64 version;
+    const char *why;
+    metadata_slot_encode(&sample, 42, slot);
+    store_u32(slot + 8, 1);
+    store_u32(slot + 120, 0);
+    store_u32(slot + 124, crc32c(0, slot, 124));
+    memset(slot + 128, 0, METADATA_SLOT_SIZE - 128);
+    ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
+    ck_assert_uint_eq(version, 42);
+    ck_assert_uint_eq(got.current_term, 12);
+    ck_assert_uint_eq(got.seed_crc, 0xcafe);
+    ck_assert(!got.non_voter);
+    ck_assert_uint_eq(got.promised.index, 0);
+    ck_assert_uint_eq(got.starts[0], 0);
+    slot[40] ^= 1;
+    ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_CORRUPT);
 }
 END_TEST
 
@@ -83,8 +117,8 @@ START_TEST(metadata_slot_decode__finds_every_flipped_bit)
         ck_assert_ptr_nonnull(why);
         slot[bit / 8] ^= (u8)(1u << bit % 8);
     }
-    slot[8] = 2;
-    store_u32(slot + 124, crc32c(0, slot, 124));
+    slot[8] = 3;
+    store_u32(slot + 252, crc32c(0, slot, 252));
     ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_MISMATCH);
 }
 END_TEST
@@ -232,6 +266,7 @@ END_TEST
 
 UNIT_MAIN("metadata", metadata_cluster_id_valid__by_length_and_letters,
           metadata_slot_encode__is_read_back_and_laid_out_as_documented,
+          metadata_slot_decode__reads_what_format_version_1_had,
           metadata_slot_decode__finds_every_flipped_bit,
           metadata_save__writes_both_slots_a_sync_each,
           metadata_open__survives_damage_to_either_slot,

@@ -140,6 +140,27 @@ START_TEST(storage_open__fills_in_recovery_before_the_first_entry)
 }
 END_TEST
 
+START_TEST(storage_open__remembers_the_ids_of_the_last_starts)
+{
+    struct world world = world_of(SMALL_SEGMENT);
+    for (u64 start = 1; start <= METADATA_STARTS + 2; start++) {
+        struct storage_options options = {.segment_bytes = SMALL_SEGMENT, .start_id = 100 + start};
+        struct storage_recovery recovery;
+        memset(&found, 0, sizeof(found));
+        ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, story_take,
+                                      &found, &recovery, &world.storage, &world.error),
+                         ERROR_NONE);
+        ck_assert_uint_eq(recovery.metadata.start_count, start);
+        for (u64 i = 0; i < METADATA_STARTS; i++)
+            ck_assert_uint_eq(recovery.metadata.starts[i], i < start ? 100 + start - i : 0);
+        storage_close(world.storage);
+        world.memory->locked = false;
+    }
+    world.storage = NULL;
+    world_end(&world);
+}
+END_TEST
+
 START_TEST(storage_append__is_one_write_and_one_sync)
 {
     struct world world = world_of(1 * MIB);
@@ -440,6 +461,7 @@ END_TEST
 UNIT_MAIN("storage", storage_init__makes_a_log_with_entry_1, storage_init__refuses_what_is_in_use,
           storage_open__refuses_an_empty_directory_and_leaves_it_empty,
           storage_open__refuses_a_directory_in_use, storage_open__counts_starts,
+          storage_open__remembers_the_ids_of_the_last_starts,
           storage_open__fills_in_recovery_before_the_first_entry,
           storage_append__is_one_write_and_one_sync, storage_append__of_many_sizes_is_read_back,
           storage_append__takes_records_in_many_spans, storage_append__of_large_records,
