@@ -16,6 +16,11 @@ struct command *command_create(enum command_class class, struct span body,
     return command;
 }
 
+bool command_is_local(const struct command *command)
+{
+    return command->class != COMMAND_WRITE && command->class != COMMAND_READ;
+}
+
 void command_destroy(struct command *command)
 {
     span_release(&command->body);

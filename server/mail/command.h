@@ -16,10 +16,11 @@
 struct command_sink;
 
 enum command_class {
-    COMMAND_WRITE,  /* goes through the log */
-    COMMAND_READ,   /* linearizable, answered from the machine after a confirming round */
-    COMMAND_STATUS, /* the answer is this server's own state as text: status.h */
-    COMMAND_SETTING /* body is "key\0value\0", a run-time setting: server_set */
+    COMMAND_WRITE,   /* goes through the log */
+    COMMAND_READ,    /* linearizable, answered from the machine after a confirming round */
+    COMMAND_STATUS,  /* the answer is this server's own state as text: status.h */
+    COMMAND_SETTING, /* body is "key\0value\0", a run-time setting: server_set */
+    COMMAND_SNAPSHOT /* this server is to take a snapshot; the answer is its last index */
 };
 
 struct command {
@@ -61,6 +62,8 @@ struct command_sink {
     X(COMMAND_TOO_LARGE, true,                                                                   \
       "ERR command is larger than the configured limits; nothing was executed")                  \
     X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")       \
+    X(COMMAND_NO_SNAPSHOT, true,                                                                 \
+      "ERR no snapshot could be taken, the server's log says why; nothing was executed")         \
     X(COMMAND_UNKNOWN_OUTCOME, false,                                                            \
       "TIMEOUT outcome unknown: the command may or may not have been executed")
 
@@ -74,6 +77,8 @@ enum command_failure {
  * taken over. */
 struct command *command_create(enum command_class class, struct span body,
                                struct command_sink *sink);
+/* Whether it asks something of this very server, whatever its state, and not of the cluster. */
+bool command_is_local(const struct command *command);
 /* For sinks only: everybody else answers. */
 void command_destroy(struct command *command);
 

@@ -20,6 +20,8 @@ void mail_destroy(struct mail *mail)
         command_list_fail(&mail->as.commands, COMMAND_STOPPING);
     else if (mail->kind == MAIL_ENTRIES_READ)
         span_release(&mail->as.read.records);
+    else if (mail->kind == MAIL_PIECE_READ)
+        span_release(&mail->as.piece.piece);
     memory_free(mail);
 }
 
@@ -37,6 +39,8 @@ u64 mail_weigh(const struct mail *mail)
         size += mail->as.commands.bytes + mail->as.commands.count * sizeof(struct command);
     else if (mail->kind == MAIL_ENTRIES_READ)
         size += mail->as.read.records.size;
+    else if (mail->kind == MAIL_PIECE_READ)
+        size += mail->as.piece.piece.size;
     return size;
 }
 
@@ -52,6 +56,8 @@ const char *mail_kind_word(enum mail_kind kind)
     case MAIL_FORWARD:
     case MAIL_FORWARD_REPLY:
     case MAIL_TIMEOUT_NOW:
+    case MAIL_INSTALL_SNAPSHOT:
+    case MAIL_INSTALL_SNAPSHOT_REPLY:
         return message_kind_word((enum message_kind)kind);
     case MAIL_COMMANDS:
         return "commands";
@@ -61,6 +67,10 @@ const char *mail_kind_word(enum mail_kind kind)
         return "disconnected";
     case MAIL_ENTRIES_READ:
         return "entries-read";
+    case MAIL_PIECE_READ:
+        return "piece-read";
+    case MAIL_SNAPSHOT:
+        return "snapshot-news";
     case MAIL_CAMPAIGN:
         return "campaign";
     case MAIL_ELECTION_TIMEOUT:

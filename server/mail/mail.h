@@ -10,7 +10,7 @@
 #define MAILRAFT_MAIL_MAIL_H
 
 #include "server/mail/command.h"
-#include "server/rules/message.h"
+#include "server/rules/raft.h"
 
 enum mail_kind {
     /* From a peer: `message`. */
@@ -23,11 +23,15 @@ enum mail_kind {
     MAIL_FORWARD = MESSAGE_FORWARD,
     MAIL_FORWARD_REPLY = MESSAGE_FORWARD_REPLY,
     MAIL_TIMEOUT_NOW = MESSAGE_TIMEOUT_NOW,
+    MAIL_INSTALL_SNAPSHOT = MESSAGE_INSTALL_SNAPSHOT,
+    MAIL_INSTALL_SNAPSHOT_REPLY = MESSAGE_INSTALL_SNAPSHOT_REPLY,
 
     MAIL_COMMANDS = 32, /* from the client port: `commands` */
     MAIL_CONNECTED,     /* our connection to `peer` is new: what was on its way may be lost */
     MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
+    MAIL_PIECE_READ,    /* a job has read a piece of a snapshot's file: `piece` */
+    MAIL_SNAPSHOT,      /* the job that writes and loads snapshots has `news` (snapshots.h) */
     MAIL_CAMPAIGN,      /* a person or test wants this server to campaign now, as if leadership
                            had been handed to it */
     MAIL_ELECTION_TIMEOUT, /* the election timer is to go off now, whatever the clock says */
@@ -42,6 +46,23 @@ struct entries_read {
     struct span records;
 };
 
+/* A piece of a snapshot that a leader wanted for a peer. */
+struct piece_read {
+    server_id peer; /* whom it is for */
+    struct snapshot_name name;
+    u64 offset;
+    struct span piece; /* empty: it could not be read */
+};
+
+/* What has become of a snapshot. */
+enum snapshot_news {
+    SNAPSHOT_PROGRESS,    /* the job can take more */
+    SNAPSHOT_TAKEN,       /* one that this server has taken is on its disk */
+    SNAPSHOT_NOT_TAKEN,   /* it could not be written */
+    SNAPSHOT_RECEIVED,    /* one that a leader has sent is on the disk, and a machine made of it */
+    SNAPSHOT_NOT_RECEIVED /* it could not be written, or its checksum was wrong */
+};
+
 struct mail {
     struct mail *next;
     enum mail_kind kind;
@@ -53,6 +74,8 @@ struct mail {
         struct command_list commands;
         server_id peer;
         struct entries_read read;
+        struct piece_read piece;
+        enum snapshot_news news;
     } as;
 };
 

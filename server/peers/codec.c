@@ -148,6 +148,10 @@ static pb_size_t body_tag(enum message_kind kind)
         return mailraft_Message_forward_request_tag;
     case MESSAGE_FORWARD_REPLY:
         return mailraft_Message_forward_reply_tag;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        return mailraft_Message_install_request_tag;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        return mailraft_Message_install_reply_tag;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
@@ -186,6 +190,7 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
             .has_conflict = message->as.append_reply.result == APPEND_REFUSED_CONFLICT,
             .conflict = id_to_wire(message->as.append_reply.conflict),
             .round = message->as.append_reply.round,
+            .repairing = message->as.append_reply.repairing,
         };
         break;
     case mailraft_Message_forward_request_tag:
@@ -200,6 +205,23 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
             .result = message->as.forward_reply.result,
             .count = message->as.forward_reply.count,
             .first = message->as.forward_reply.first,
+        };
+        break;
+    case mailraft_Message_install_request_tag:
+        wire->body.install_request = (mailraft_InstallRequest){
+            .has_last = true,
+            .last = id_to_wire(message->as.install_request.last),
+            .size = message->as.install_request.size,
+            .checksum = message->as.install_request.checksum,
+            .offset = message->as.install_request.offset,
+            .round = message->as.install_request.round,
+        };
+        break;
+    case mailraft_Message_install_reply_tag:
+        wire->body.install_reply = (mailraft_InstallReply){
+            .result = message->as.install_reply.result,
+            .next_offset = message->as.install_reply.next_offset,
+            .round = message->as.install_reply.round,
         };
         break;
     default: /* TIMEOUT_NOW: the kind says it all */
@@ -299,6 +321,7 @@ static enum error_code append_reply_from_wire(const mailraft_AppendReply *wire,
         .match_index = wire->match_index,
         .conflict = id_from_wire(&wire->conflict),
         .round = wire->round,
+        .repairing = wire->repairing,
     };
     if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX)
         return refuse(error, message, "match index or round out of range");
@@ -344,6 +367,42 @@ static enum error_code forward_reply_from_wire(const mailraft_ForwardReply *wire
     return ERROR_NONE;
 }
 
+static enum error_code install_from_wire(const mailraft_InstallRequest *wire,
+                                         const struct frame_parts *parts, struct message *message,
+                                         struct error *error)
+{
+    struct install_request *request = &message->as.install_request;
+    *request = (struct install_request){
+        .last = id_from_wire(&wire->last),
+        .size = wire->size,
+        .checksum = wire->checksum,
+        .offset = wire->offset,
+        .round = wire->round,
+    };
+    if (!id_is_sound(request->last) || request->last.index == 0 ||
+        request->last.term > message->term)
+        return refuse(error, message, "impossible last entry");
+    if (request->size == 0 || request->size > MESSAGE_NUMBER_MAX ||
+        request->offset > request->size || parts->payload_size > request->size - request->offset)
+        return refuse(error, message, "a piece that does not lie in its file");
+    if (request->round > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "round out of range");
+    return ERROR_NONE;
+}
+
+static enum error_code install_reply_from_wire(const mailraft_InstallReply *wire,
+                                               struct message *message, struct error *error)
+{
+    if (wire->result < INSTALL_CONTINUE || wire->result > INSTALL_REFUSED_TERM)
+        return refuse(error, message, "unknown result");
+    message->as.install_reply = (struct install_reply){.result = (enum install_result)wire->result,
+                                                       .next_offset = wire->next_offset,
+                                                       .round = wire->round};
+    if (wire->next_offset > MESSAGE_NUMBER_MAX || wire->round > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "offset or round out of range");
+    return ERROR_NONE;
+}
+
 static enum error_code vote_from_wire(const mailraft_VoteRequest *wire, struct message *message,
                                       struct error *error)
 {
@@ -375,7 +434,8 @@ static enum error_code message_from_wire(const mailraft_Message *wire,
         return refuse(error, message, "not the body that belongs to its kind");
     if (parts->payload_size > 0 && wire->which_body != mailraft_Message_append_request_tag &&
         wire->which_body != mailraft_Message_forward_request_tag &&
-        wire->which_body != mailraft_Message_forward_reply_tag)
+        wire->which_body != mailraft_Message_forward_reply_tag &&
+        wire->which_body != mailraft_Message_install_request_tag)
         return refuse(error, message, "a payload where none belongs");
     switch (wire->which_body) {
     case mailraft_Message_vote_request_tag:
@@ -391,6 +451,10 @@ static enum error_code message_from_wire(const mailraft_Message *wire,
         return forward_from_wire(&wire->body.forward_request, parts, message, error);
     case mailraft_Message_forward_reply_tag:
         return forward_reply_from_wire(&wire->body.forward_reply, parts, message, error);
+    case mailraft_Message_install_request_tag:
+        return install_from_wire(&wire->body.install_request, parts, message, error);
+    case mailraft_Message_install_reply_tag:
+        return install_reply_from_wire(&wire->body.install_reply, message, error);
     default: /* TIMEOUT_NOW */
         return ERROR_NONE;
     }

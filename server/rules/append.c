@@ -105,7 +105,7 @@ static bool prev_matches(const struct raft *raft, struct entry_id prev, struct a
     reply->result = APPEND_REFUSED_CONFLICT;
     if (prev.index > log->last_index)
         reply->conflict = (struct entry_id){0, log->last_index + 1};
-    else
+    else if (prev.index > log->base.index)
         reply->conflict = (struct entry_id){log_term_at(log, prev.index),
                                             log_first_index_of_term_at(log, prev.index)};
     return false;
@@ -129,6 +129,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     raft_message(raft, MESSAGE_APPEND_ENTRIES_REPLY, request->from, request, reply);
     struct append_reply *answer = &reply->as.append_reply;
     answer->round = append->round;
+    answer->repairing = raft->promised.index != 0;
     if (!prev_matches(raft, append->prev, answer)) {
         if (append->prev.index <= raft->commit_index) {
             *why = "the leader's log contradicts a committed entry";

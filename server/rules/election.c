@@ -6,10 +6,7 @@
 static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
 {
     RULE("[RequestVote 2, §5.4.1]");
-    struct entry_id own = log_last(&raft->log);
-    if (candidate.term != own.term)
-        return candidate.term > own.term;
-    return candidate.index >= own.index;
+    return entry_id_is_up_to_date(candidate, raft_last_promised(raft));
 }
 
 void election_answer_pre_vote(struct raft *raft, const struct message *request, bool hears_leader,

@@ -114,3 +114,8 @@ const char *entry_type_word(enum entry_type type)
     }
     return "unknown";
 }
+
+bool entry_id_is_up_to_date(struct entry_id id, struct entry_id other)
+{
+    return id.term != other.term ? id.term > other.term : id.index >= other.index;
+}

@@ -74,4 +74,8 @@ bool records_check(const u8 *data, size_t size, u64 first, u32 count, const char
 bool entry_type_known(u8 type);
 const char *entry_type_word(enum entry_type type);
 
+/* Whether a log that ends with `id` is at least as up to date as one that ends with `other`
+ * (§5.4.1): the later term counts, and with the same term the greater index. */
+bool entry_id_is_up_to_date(struct entry_id id, struct entry_id other);
+
 #endif

@@ -198,6 +198,45 @@ void log_truncate(struct log *log, u64 index)
     log->durable_index = u64_min(log->durable_index, index - 1);
 }
 
+static void drop_records(struct log *log, u64 through)
+{
+    for (; log->memory_first <= through; log->memory_first++) {
+        struct log_slot *slot = slot_at(log, log->memory_first);
+        log->memory_bytes -= slot->size;
+        block_release(slot->block);
+    }
+}
+
+void log_compact(struct log *log, u64 index)
+{
+    if (index <= log->base.index)
+        return;
+    ASSERT(index <= log->durable_index);
+    struct entry_id base = {log_term_at(log, index), index};
+    drop_records(log, index);
+    u32 gone = 0;
+    while (gone + 1 < log->run_count && log->runs[gone + 1].first_index <= index + 1)
+        gone++;
+    if (index == log->last_index)
+        gone = log->run_count;
+    log->run_count -= gone;
+    memmove(log->runs, log->runs + gone, log->run_count * sizeof(*log->runs));
+    if (log->run_count > 0)
+        log->runs[0].first_index = u64_max(log->runs[0].first_index, index + 1);
+    log->base = base;
+}
+
+void log_reset(struct log *log, struct entry_id base)
+{
+    drop_records(log, log->last_index);
+    log->run_count = 0;
+    log->base = base;
+    log->last_index = base.index;
+    log->durable_index = base.index;
+    log->unsaved_index = base.index + 1;
+    log->memory_first = base.index + 1;
+}
+
 void log_saved(struct log *log, u64 index)
 {
     ASSERT(index <= log->last_index && index >= log->durable_index);

@@ -82,6 +82,13 @@ void log_truncate(struct log *log, u64 index);
 /* At start: takes in an entry that is already on this server's disk and is not kept in memory. */
 void log_restore_entry(struct log *log, struct entry_id id);
 
+/* Forgets the entries through `index`, which are on disk and applied; base becomes the id of that
+ * entry. At or before the base it is a no-op. */
+void log_compact(struct log *log, u64 index);
+
+/* A snapshot has taken the place of all entries: the log is empty, and its base is `base`. */
+void log_reset(struct log *log, struct entry_id base);
+
 /* The records from `first` on, as spans (neighbours in memory become one), at most `bytes_max`
  * bytes but at least one entry, at most `spans_max` spans. Returns the number of entries, each
  * span with a reference for the caller; 0 when `first` is past the end or not in memory. */

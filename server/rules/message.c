@@ -23,12 +23,14 @@ bool message_is_reply(enum message_kind kind)
     case MESSAGE_REQUEST_VOTE_REPLY:
     case MESSAGE_APPEND_ENTRIES_REPLY:
     case MESSAGE_FORWARD_REPLY:
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
         return true;
     case MESSAGE_PRE_VOTE:
     case MESSAGE_REQUEST_VOTE:
     case MESSAGE_APPEND_ENTRIES:
     case MESSAGE_FORWARD:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_INSTALL_SNAPSHOT:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
         break;

@@ -22,7 +22,9 @@
     X(APPEND_ENTRIES_REPLY, "append-reply") \
     X(FORWARD, "forward")                   \
     X(FORWARD_REPLY, "forward-reply")       \
-    X(TIMEOUT_NOW, "timeout-now")
+    X(TIMEOUT_NOW, "timeout-now")           \
+    X(INSTALL_SNAPSHOT, "snapshot")         \
+    X(INSTALL_SNAPSHOT_REPLY, "snapshot-reply")
 
 enum message_kind {
     MESSAGE_NONE = 0,
@@ -67,7 +69,34 @@ struct append_reply {
     /* Refused for a conflict: where to look next (§5.3, last paragraphs). {0, last + 1} when the
      * log is shorter than prev; else the term at prev and the first index of that term. */
     struct entry_id conflict;
-    u64 round; /* the request's */
+    u64 round;      /* the request's */
+    bool repairing; /* its log lost entries that it had acknowledged, and knows it (raft.h) */
+};
+
+/* INSTALL_SNAPSHOT [InstallSnapshot arguments, Figure 13, §7]. A piece of the snapshot's file is in
+ * the spans; `last`, `size` and `checksum` together name that file. Without a piece it asks how
+ * much the follower has, and keeps it from campaigning, as a heartbeat does. */
+struct install_request {
+    struct entry_id last; /* lastIncludedTerm and lastIncludedIndex */
+    u64 size;             /* bytes of the whole file; where a piece ends there, it is the last */
+    u32 checksum;         /* of the whole file */
+    u64 offset;           /* where in the file the piece lies */
+    u64 round;            /* as in an AppendEntries */
+};
+
+enum install_result {
+    INSTALL_CONTINUE = 1,    /* send what begins at next_offset; at size: all is there, in work */
+    INSTALL_DONE = 2,        /* everything through `last` has been applied here, and is durable */
+    INSTALL_BUSY = 3,        /* its disk is behind: again with the next heartbeat */
+    INSTALL_NO_SPACE = 4,    /* its disk is full: the same */
+    INSTALL_REFUSED_TERM = 5 /* [InstallSnapshot 1, §7] the sender's term is over */
+};
+
+/* INSTALL_SNAPSHOT_REPLY. */
+struct install_reply {
+    enum install_result result;
+    u64 next_offset; /* the first byte that it lacks */
+    u64 round;       /* the request's */
 };
 
 /* FORWARD: a follower hands its clients' commands to the leader. The commands are in the spans
@@ -109,6 +138,8 @@ struct message {
         struct append_reply append_reply;
         struct forward_request forward_request;
         struct forward_reply forward_reply;
+        struct install_request install_request;
+        struct install_reply install_reply;
     } as;
     u32 span_count;
     struct span spans[MESSAGE_SPANS_MAX]; /* the first span_count hold references */

@@ -101,6 +101,12 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
         reply->as.append_reply.result = APPEND_REFUSED_TERM;
         reply->as.append_reply.round = request->as.append_request.round;
         return;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        RULE("[InstallSnapshot 1, §7]");
+        raft_message(raft, MESSAGE_INSTALL_SNAPSHOT_REPLY, request->from, request, reply);
+        reply->as.install_reply.result = INSTALL_REFUSED_TERM;
+        reply->as.install_reply.round = request->as.install_request.round;
+        return;
     case MESSAGE_FORWARD:
         raft_message(raft, MESSAGE_FORWARD_REPLY, request->from, request, reply);
         reply->as.forward_reply.result = FORWARD_NOT_LEADER;
@@ -110,6 +116,7 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
     case MESSAGE_REQUEST_VOTE_REPLY:
     case MESSAGE_APPEND_ENTRIES_REPLY:
     case MESSAGE_FORWARD_REPLY:
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_KIND_END:
         break;
@@ -117,8 +124,21 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
     UNREACHABLE();
 }
 
+struct entry_id raft_last_promised(const struct raft *raft)
+{
+    struct entry_id last = log_last(&raft->log);
+    return entry_id_is_up_to_date(last, raft->promised) ? last : raft->promised;
+}
+
+bool raft_is_repaired(const struct raft *raft)
+{
+    u64 index = raft->log.durable_index;
+    struct entry_id durable = {log_term_at(&raft->log, index), index};
+    return raft->promised.index != 0 && entry_id_is_up_to_date(durable, raft->promised);
+}
+
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->configuration.index != 0 &&
+    return raft->configuration.index != 0 && raft->promised.index == 0 &&
            configuration_is_voter(&raft->configuration, raft->self);
 }

@@ -21,6 +21,19 @@ enum raft_state { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER, RAFT_STOPPED };
 
 const char *raft_state_word(enum raft_state state);
 
+/* A snapshot: which entries it stands for, and its file, which is the same for whoever holds it. */
+struct snapshot_name {
+    struct entry_id last; /* lastIncludedTerm and lastIncludedIndex; {0, 0}: there is none */
+    u64 size;             /* bytes of the file */
+    u32 checksum;         /* of the file */
+};
+
+/* The snapshot that a leader is sending to this server. */
+struct incoming_snapshot {
+    struct snapshot_name name; /* last {0, 0}: none */
+    u64 received;              /* bytes of it, from the beginning, that were taken */
+};
+
 struct raft {
     server_id self;
 
@@ -35,7 +48,15 @@ struct raft {
     u64 last_applied; /* highest entry applied to the machine; <= commit_index */
 
     struct configuration configuration; /* the newest in the log, committed or not (§6) */
-    server_id leader;                   /* of current_term; SERVER_NONE: not known */
+    struct snapshot_name snapshot;      /* the newest one on this server's disk (§7) */
+    struct incoming_snapshot incoming;
+
+    /* The log once held entries through here, and this server may have promised so; its disk has
+     * lost some of them. Until its log is as up to date again it does not campaign, and its vote
+     * goes by this. {0, 0}: nothing is missing. Persistent (storage.h). */
+    struct entry_id promised;
+
+    server_id leader;      /* of current_term; SERVER_NONE: not known */
     u64 leader_heard_ns;   /* when the leader was last heard; 0: never, or its connection ended */
     server_id gone_leader; /* the last leader whose connection to us ended */
     u64 leader_gone_ns;    /* when it did; 0: a leader was heard since then */
@@ -85,7 +106,15 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
 void raft_message(struct raft *raft, enum message_kind kind, server_id to,
                   const struct message *request, struct message *message);
 
-/* Whether this server may campaign: it is a voter of a configuration. */
+/* The last entry that this server's vote goes by: its log's, or what it has promised to hold. */
+struct entry_id raft_last_promised(const struct raft *raft);
+
+/* Whether the durable log, or the snapshot, has caught up with what was promised: then the promise
+ * is to be forgotten, here and on disk. */
+bool raft_is_repaired(const struct raft *raft);
+
+/* Whether this server may campaign: it is a voter of a configuration, and its log lacks nothing
+ * that it promised to hold. */
 bool raft_may_campaign(const struct raft *raft);
 
 #endif

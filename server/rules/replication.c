@@ -1,6 +1,8 @@
 /* replication.c - the leader's end of AppendEntries: see replication.h. */
 #include "server/rules/replication.h"
 
+#include "server/rules/install.h"
+
 enum {
     /* A probe may be refused, and then its entries were sent for nothing: keep them few. */
     PROBE_BYTES_MAX = 64 * 1024
@@ -148,6 +150,10 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
 {
     bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
                progress->round_sent < leadership->round;
+    if (progress->mode != PROGRESS_SNAPSHOT && progress->next_index <= raft->log.base.index)
+        install_begin(raft, progress);
+    if (progress->mode == PROGRESS_SNAPSHOT)
+        return install_replicate(raft, leadership, progress, now_ns, message);
     if (progress->mode == PROGRESS_PROBE) {
         if (progress->probe_sent && !due)
             return REPLICATE_NOTHING;
@@ -199,6 +205,8 @@ static void accepted(struct progress *progress, u64 match_index)
     if (match_index > progress->match_index)
         progress->no_space = false;
     progress->match_index = u64_max(progress->match_index, match_index);
+    if (progress->mode == PROGRESS_SNAPSHOT)
+        return;
     progress->next_index = u64_max(progress->next_index, progress->match_index + 1);
     if (progress->mode == PROGRESS_PROBE) {
         progress->mode = PROGRESS_PIPELINE;
@@ -217,9 +225,11 @@ static void accepted(struct progress *progress, u64 match_index)
 /* [Leaders 3, §5.3] "If AppendEntries fails because of log inconsistency: decrement nextIndex and
  * retry", a whole term at a time (§5.3, last paragraphs). What the peer holds in the conflicting
  * term can only match our entries of that term; if we have none, nothing from its first one on. */
-static void conflicted(struct raft *raft, struct progress *progress, struct entry_id conflict)
+static void conflicted(struct raft *raft, struct progress *progress,
+                       const struct append_reply *answer)
 {
     const struct log *log = &raft->log;
+    struct entry_id conflict = answer->conflict;
     u64 next = conflict.index;
     if (conflict.term != 0) {
         u64 index = log_last_index_of_term_at_most(log, conflict.term);
@@ -228,8 +238,11 @@ static void conflicted(struct raft *raft, struct progress *progress, struct entr
     }
     /* A probe that stands on match_index was sent after the peer had acknowledged that entry:
      * refused, it means that the peer lost it. Other refusals may be older than the acknowledgement
-     * that they seem to contradict, since messages may overtake one another. */
-    if (progress->mode == PROGRESS_PROBE && progress->next_index == progress->match_index + 1)
+     * that they seem to contradict, since messages may overtake one another. A peer that knows what
+     * its disk has lost says so: it no longer counts as holding that, and gets it again. */
+    if (answer->repairing)
+        progress->match_index = u64_min(progress->match_index, conflict.index - 1);
+    else if (progress->mode == PROGRESS_PROBE && progress->next_index == progress->match_index + 1)
         progress->set_back = true;
     next = u64_min(next, progress->next_index - 1);
     enter_probe(raft, progress, u64_max(next, progress->match_index + 1));
@@ -251,11 +264,11 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
             accepted(progress, answer->match_index);
         return;
     case APPEND_REFUSED_CONFLICT:
-        if (reply->call >= progress->first_call)
-            conflicted(raft, progress, answer->conflict);
+        if (progress->mode != PROGRESS_SNAPSHOT && reply->call >= progress->first_call)
+            conflicted(raft, progress, answer);
         return;
     case APPEND_REFUSED_SPACE:
-        if (reply->call >= progress->first_call) {
+        if (progress->mode != PROGRESS_SNAPSHOT && reply->call >= progress->first_call) {
             enter_probe(raft, progress, progress->match_index + 1);
             progress->probe_sent = true;
             progress->no_space = true;
@@ -267,8 +280,20 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
     }
 }
 
+void replicate_restart(struct raft *raft, struct progress *progress)
+{
+    enter_probe(raft, progress, progress->match_index + 1);
+}
+
 void replicate_connected(struct raft *raft, struct progress *progress)
 {
+    if (progress->mode == PROGRESS_SNAPSHOT) {
+        progress->snapshot_ready = false;
+        progress->snapshot_call = 0;
+        progress->probe_sent = false;
+        progress->sent_ns = 0;
+        return;
+    }
     bool known = progress->match_index > 0;
     enter_probe(raft, progress, known ? progress->match_index + 1 : progress->next_index);
     progress->sent_ns = 0;

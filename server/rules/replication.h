@@ -7,7 +7,8 @@
  * Flow to one peer. PROBE: where its log leaves ours is not known; one message at a time, again
  * each heartbeat. PIPELINE: it accepted; messages follow one another without waiting, up to a
  * window in bytes. A refusal, or a new connection, leads back to PROBE. A refusal of a message
- * from before the last such turn is stale: it shows that the peer is alive, and no more. */
+ * from before the last such turn is stale: it shows that the peer is alive, and no more. SNAPSHOT:
+ * it needs entries that the log has no more; install.h tells how it goes on. */
 #ifndef MAILRAFT_RULES_REPLICATION_H
 #define MAILRAFT_RULES_REPLICATION_H
 
@@ -27,7 +28,7 @@ WARN_UNUSED bool append_entries(struct raft *raft, const struct message *request
 
 /* ---- the leader ---- */
 
-enum progress_mode { PROGRESS_PROBE, PROGRESS_PIPELINE };
+enum progress_mode { PROGRESS_PROBE, PROGRESS_PIPELINE, PROGRESS_SNAPSHOT };
 
 enum { IN_FLIGHT_MAX = 64 }; /* messages with entries on their way to one peer */
 
@@ -47,10 +48,15 @@ struct progress {
     u64 contact_ns;  /* when it last answered in this term; the leadership's start at first */
     u64 sent_ns;     /* when it was last sent anything; 0: never */
     u64 first_call;  /* refusals of calls before this one are stale */
-    bool probe_sent; /* PROBE: one is on its way */
-    bool reading;    /* its next entries are being read from disk; send only heartbeats */
+    bool probe_sent; /* PROBE, SNAPSHOT: one is on its way */
+    bool reading;    /* what it is to get is being read from disk; send only heartbeats */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
     bool set_back;   /* it lacks entries that it once held durably: heartbeats only */
+    /* SNAPSHOT: */
+    struct snapshot_name snapshot; /* what it is being sent */
+    u64 snapshot_offset;           /* of the next piece */
+    u64 snapshot_call;             /* of the newest message; other replies lead no further */
+    bool snapshot_ready;           /* it has said where to go on */
     struct in_flight flights[IN_FLIGHT_MAX]; /* ring, oldest first */
     u32 flight_first;
     u32 flight_count;
@@ -85,9 +91,10 @@ u64 leadership_append(struct raft *raft, struct leadership *leadership, const u8
 void leadership_begin_round(const struct raft *raft, struct leadership *leadership);
 
 enum replicate_verdict {
-    REPLICATE_NOTHING, /* nothing to say to it now */
-    REPLICATE_SEND,    /* `message` is to be sent */
-    REPLICATE_READ     /* entries from progress->next_index on are wanted from the disk */
+    REPLICATE_NOTHING,      /* nothing to say to it now */
+    REPLICATE_SEND,         /* `message` is to be sent */
+    REPLICATE_READ,         /* entries from progress->next_index on are wanted from the disk */
+    REPLICATE_READ_SNAPSHOT /* the piece of progress->snapshot at snapshot_offset is */
 };
 
 /* [Leaders 1, §5.2] [Leaders 3, §5.3] What to send one peer now; call again until it is NOTHING (or
@@ -107,6 +114,9 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
  * more than its request did; a refusal never moves match_index. */
 void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,
                      u64 now_ns);
+
+/* Looks again where the peer's log leaves ours, from its match_index on. */
+void replicate_restart(struct raft *raft, struct progress *progress);
 
 /* A new connection to the peer: what was on its way may be lost. */
 void replicate_connected(struct raft *raft, struct progress *progress);

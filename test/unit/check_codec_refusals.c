@@ -40,7 +40,7 @@ START_TEST(message_decode__cut_at_every_length)
             struct error error;
             /* A message cut between two fields can only lack its body or its payload. */
             if (message_decode(cut, size, &got, &error) == ERROR_NONE) {
-                ck_assert_int_eq(kind, MESSAGE_TIMEOUT_NOW);
+                ck_assert(kind == MESSAGE_TIMEOUT_NOW || kind == MESSAGE_INSTALL_SNAPSHOT);
                 message_release(&got);
             }
             block_release(cut);

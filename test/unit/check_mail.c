@@ -7,6 +7,8 @@ static const enum mail_kind all_kinds[] = {MAIL_PRE_VOTE,         MAIL_PRE_VOTE_
                                            MAIL_REQUEST_VOTE,     MAIL_REQUEST_VOTE_REPLY,
                                            MAIL_APPEND_ENTRIES,   MAIL_APPEND_ENTRIES_REPLY,
                                            MAIL_FORWARD,          MAIL_FORWARD_REPLY,
+                                           MAIL_INSTALL_SNAPSHOT, MAIL_INSTALL_SNAPSHOT_REPLY,
+                                           MAIL_PIECE_READ,       MAIL_SNAPSHOT,
                                            MAIL_TIMEOUT_NOW,      MAIL_COMMANDS,
                                            MAIL_CONNECTED,        MAIL_DISCONNECTED,
                                            MAIL_ENTRIES_READ,     MAIL_CAMPAIGN,

@@ -23,8 +23,9 @@ static enum term_verdict verdict_of(enum message_kind kind, u64 term, bool hears
 
 /* Those whose term counts, whatever they carry. */
 static const enum message_kind ordinary_kinds[] = {
-    MESSAGE_REQUEST_VOTE_REPLY, MESSAGE_APPEND_ENTRIES, MESSAGE_APPEND_ENTRIES_REPLY,
-    MESSAGE_FORWARD, MESSAGE_TIMEOUT_NOW};
+    MESSAGE_REQUEST_VOTE_REPLY, MESSAGE_APPEND_ENTRIES,         MESSAGE_APPEND_ENTRIES_REPLY,
+    MESSAGE_INSTALL_SNAPSHOT,   MESSAGE_INSTALL_SNAPSHOT_REPLY, MESSAGE_FORWARD,
+    MESSAGE_TIMEOUT_NOW};
 
 enum { ORDINARY_KINDS = sizeof(ordinary_kinds) / sizeof(ordinary_kinds[0]) };
 

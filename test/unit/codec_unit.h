@@ -78,8 +78,10 @@ UNIT_HELPER struct message sample(enum message_kind kind)
     case MESSAGE_APPEND_ENTRIES:
         return append_of_three();
     case MESSAGE_APPEND_ENTRIES_REPLY:
-        message.as.append_reply = (struct append_reply){
-            .result = APPEND_REFUSED_CONFLICT, .conflict = {.term = 3, .index = 12}, .round = 77};
+        message.as.append_reply = (struct append_reply){.result = APPEND_REFUSED_CONFLICT,
+                                                        .conflict = {.term = 3, .index = 12},
+                                                        .round = 77,
+                                                        .repairing = true};
         break;
     case MESSAGE_FORWARD:
         message.as.forward_request =
@@ -93,6 +95,19 @@ UNIT_HELPER struct message sample(enum message_kind kind)
             (struct forward_reply){.result = FORWARD_DONE, .count = 1, .first = 3};
         message.spans[0] = span_of_bytes("+OK\r\n", 5);
         message.span_count = 1;
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        message.as.install_request = (struct install_request){.last = {.term = 8, .index = 1000},
+                                                              .size = 5000000000,
+                                                              .checksum = 0xfedcba98,
+                                                              .offset = 4999999990,
+                                                              .round = 77};
+        message.spans[0] = span_of_bytes("a piece", 7);
+        message.span_count = 1;
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        message.as.install_reply = (struct install_reply){
+            .result = INSTALL_CONTINUE, .next_offset = 4999999990, .round = 77};
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
@@ -150,6 +165,7 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_uint_eq(a->as.append_reply.conflict.term, b->as.append_reply.conflict.term);
         ck_assert_uint_eq(a->as.append_reply.conflict.index, b->as.append_reply.conflict.index);
         ck_assert_uint_eq(a->as.append_reply.round, b->as.append_reply.round);
+        ck_assert_int_eq(a->as.append_reply.repairing, b->as.append_reply.repairing);
         break;
     case MESSAGE_FORWARD:
         ck_assert_uint_eq(a->as.forward_request.start, b->as.forward_request.start);
@@ -160,6 +176,19 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_int_eq(a->as.forward_reply.result, b->as.forward_reply.result);
         ck_assert_uint_eq(a->as.forward_reply.count, b->as.forward_reply.count);
         ck_assert_uint_eq(a->as.forward_reply.first, b->as.forward_reply.first);
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        ck_assert_uint_eq(a->as.install_request.last.term, b->as.install_request.last.term);
+        ck_assert_uint_eq(a->as.install_request.last.index, b->as.install_request.last.index);
+        ck_assert_uint_eq(a->as.install_request.size, b->as.install_request.size);
+        ck_assert_uint_eq(a->as.install_request.checksum, b->as.install_request.checksum);
+        ck_assert_uint_eq(a->as.install_request.offset, b->as.install_request.offset);
+        ck_assert_uint_eq(a->as.install_request.round, b->as.install_request.round);
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        ck_assert_int_eq(a->as.install_reply.result, b->as.install_reply.result);
+        ck_assert_uint_eq(a->as.install_reply.next_offset, b->as.install_reply.next_offset);
+        ck_assert_uint_eq(a->as.install_reply.round, b->as.install_reply.round);
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:

@@ -1,0 +1,264 @@
+/* install.c - InstallSnapshot, from both ends: see install.h. */
+#include "server/rules/install.h"
+
+static bool names_are_equal(const struct snapshot_name *a, const struct snapshot_name *b)
+{
+    return a->last.index == b->last.index && a->last.term == b->last.term && a->size == b->size &&
+           a->checksum == b->checksum;
+}
+
+/* ---- the follower ---- */
+
+static void recognise(struct raft *raft, const struct message *request, u64 now_ns)
+{
+    RULE("[Followers 2, §5.2]");
+    raft->leader = request->from;
+    raft->leader_heard_ns = now_ns;
+    raft->leader_gone_ns = 0;
+}
+
+/* [InstallSnapshot 2-5, §7] A file that another leader began, or of another snapshot, is given up:
+ * "discard any existing or partial snapshot". */
+static void expect_file(struct raft *raft, const struct install_request *install)
+{
+    struct snapshot_name name = {install->last, install->size, install->checksum};
+    if (names_are_equal(&raft->incoming.name, &name))
+        return;
+    RULE("[InstallSnapshot 2, §7]");
+    raft->incoming = (struct incoming_snapshot){.name = name};
+}
+
+bool install_snapshot(struct raft *raft, const struct message *request, u64 room_bytes,
+                      bool no_space, u64 now_ns, struct message *reply,
+                      enum install_verdict *verdict, const char **why)
+{
+    const struct install_request *install = &request->as.install_request;
+    ASSERT(request->term == raft->current_term); /* [InstallSnapshot 1, §7] was check_term's */
+    *verdict = INSTALL_NOTHING;
+    if (request->from == raft->self ||
+        (raft->leader != SERVER_NONE && raft->leader != request->from)) {
+        *why = "a second leader of the same term";
+        return false;
+    }
+    recognise(raft, request, now_ns);
+    raft_message(raft, MESSAGE_INSTALL_SNAPSHOT_REPLY, request->from, request, reply);
+    struct install_reply *answer = &reply->as.install_reply;
+    answer->round = install->round;
+    answer->result = INSTALL_CONTINUE;
+    if (install->last.index <= raft->commit_index) {
+        answer->result = INSTALL_DONE;
+        answer->next_offset = install->size;
+        return true;
+    }
+    expect_file(raft, install);
+    u64 size = message_payload_size(request);
+    struct incoming_snapshot *incoming = &raft->incoming;
+    if (size > 0 && install->offset == incoming->received) {
+        if (size > room_bytes) {
+            answer->result = no_space ? INSTALL_NO_SPACE : INSTALL_BUSY;
+        } else {
+            RULE("[InstallSnapshot 3, §7]");
+            incoming->received += size;
+            *verdict = INSTALL_TAKE;
+        }
+    }
+    RULE("[InstallSnapshot 4, §7]");
+    answer->next_offset = incoming->received;
+    return true;
+}
+
+void install_failed(struct raft *raft)
+{
+    raft->incoming = (struct incoming_snapshot){0};
+}
+
+static void note_snapshot(struct raft *raft, const struct snapshot_name *name)
+{
+    if (name->last.index > raft->snapshot.last.index)
+        raft->snapshot = *name;
+}
+
+enum installed snapshot_install(struct raft *raft, const struct snapshot_point *point)
+{
+    struct entry_id last = point->name.last;
+    note_snapshot(raft, &point->name);
+    if (raft->incoming.name.last.index <= last.index)
+        raft->incoming = (struct incoming_snapshot){0};
+    if (last.index <= raft->commit_index)
+        return INSTALLED_OLD;
+    bool keeps_log = log_holds(&raft->log, last);
+    if (keeps_log) {
+        RULE("[InstallSnapshot 6, §7]");
+        /* What is behind the snapshot may hold a newer configuration. */
+        if (raft->configuration.index <= last.index)
+            raft->configuration = point->configuration;
+    } else {
+        RULE("[InstallSnapshot 7, §7]");
+        log_reset(&raft->log, last);
+        raft->configuration = point->configuration;
+    }
+    RULE("[InstallSnapshot 8, §7]");
+    raft->log.last_time_ns = u64_max(raft->log.last_time_ns, point->time_ns);
+    raft->commit_index = last.index;
+    raft->last_applied = last.index;
+    return keeps_log ? INSTALLED_KEEPS_LOG : INSTALLED_RESETS_LOG;
+}
+
+void snapshot_taken(struct raft *raft, const struct snapshot_point *point)
+{
+    ASSERT(point->name.last.index <= raft->last_applied);
+    note_snapshot(raft, &point->name);
+}
+
+/* ---- the leader ---- */
+
+void install_begin(struct raft *raft, struct progress *progress)
+{
+    ASSERT(raft->snapshot.last.index != 0);
+    progress->mode = PROGRESS_SNAPSHOT;
+    progress->snapshot = raft->snapshot;
+    progress->snapshot_offset = 0;
+    progress->snapshot_call = 0;
+    progress->snapshot_ready = false;
+    progress->probe_sent = false;
+    progress->reading = false;
+    progress->flight_first = 0;
+    progress->flight_count = 0;
+    progress->flight_bytes = 0;
+    /* Refusals of entries that were sent before have nothing to say any more. */
+    progress->first_call = raft->next_call;
+}
+
+static void begin_install(struct raft *raft, struct leadership *leadership,
+                          struct progress *progress, u64 now_ns, struct message *message)
+{
+    raft_message(raft, MESSAGE_INSTALL_SNAPSHOT, progress->id, NULL, message);
+    message->as.install_request = (struct install_request){
+        .last = progress->snapshot.last,
+        .size = progress->snapshot.size,
+        .checksum = progress->snapshot.checksum,
+        .offset = progress->snapshot_offset,
+        .round = leadership->round,
+    };
+    progress->snapshot_call = message->call;
+    progress->round_sent = leadership->round;
+    progress->sent_ns = now_ns;
+    progress->probe_sent = true;
+}
+
+enum replicate_verdict install_replicate(struct raft *raft, struct leadership *leadership,
+                                         struct progress *progress, u64 now_ns,
+                                         struct message *message)
+{
+    bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
+               progress->round_sent < leadership->round;
+    if (progress->snapshot_ready && !progress->reading && !progress->probe_sent &&
+        progress->snapshot_offset < progress->snapshot.size) {
+        progress->reading = true;
+        return REPLICATE_READ_SNAPSHOT;
+    }
+    /* The first message asks how much of the file is there already, as does one that is due:
+     * perhaps the piece before it, or its reply, was lost. */
+    if (!due && (progress->snapshot_ready || progress->probe_sent))
+        return REPLICATE_NOTHING;
+    begin_install(raft, leadership, progress, now_ns, message);
+    return REPLICATE_SEND;
+}
+
+bool install_read_done(struct raft *raft, struct leadership *leadership, struct progress *progress,
+                       const struct snapshot_name *name, u64 offset, const struct span *piece,
+                       u64 now_ns, struct message *message)
+{
+    bool wanted = progress->mode == PROGRESS_SNAPSHOT && names_are_equal(&progress->snapshot, name);
+    if (!wanted)
+        return false;
+    progress->reading = false;
+    if (piece->size == 0) {
+        /* Should the file be gone while it is the newest, then the peer must wait for the next. */
+        if (!names_are_equal(&raft->snapshot, name))
+            install_begin(raft, progress);
+        else
+            progress->probe_sent = true;
+        return false;
+    }
+    if (offset != progress->snapshot_offset || progress->probe_sent)
+        return false;
+    begin_install(raft, leadership, progress, now_ns, message);
+    message->spans[message->span_count++] = span_of(piece->block, piece->data, piece->size);
+    return true;
+}
+
+void install_reply(struct raft *raft, struct progress *progress, const struct message *reply,
+                   u64 now_ns)
+{
+    const struct install_reply *answer = &reply->as.install_reply;
+    progress->contact_ns = now_ns;
+    progress->round_acked = u64_max(progress->round_acked, answer->round);
+    /* Only the answer to the newest message leads on, so that a repeated question never makes two
+     * streams of pieces out of one. */
+    if (progress->mode != PROGRESS_SNAPSHOT || reply->call != progress->snapshot_call)
+        return;
+    switch (answer->result) {
+    case INSTALL_DONE:
+        progress->match_index = u64_max(progress->match_index, progress->snapshot.last.index);
+        replicate_restart(raft, progress);
+        return;
+    case INSTALL_CONTINUE:
+        if (answer->next_offset > progress->snapshot.size)
+            return;
+        progress->snapshot_offset = answer->next_offset;
+        progress->snapshot_ready = true;
+        /* When all is there, ask with each heartbeat whether it has been loaded. */
+        progress->probe_sent = answer->next_offset == progress->snapshot.size;
+        return;
+    case INSTALL_BUSY:
+    case INSTALL_NO_SPACE:
+        progress->snapshot_offset = u64_min(answer->next_offset, progress->snapshot.size);
+        progress->snapshot_ready = false;
+        return;
+    case INSTALL_REFUSED_TERM:
+        return;
+    }
+}
+
+/* ---- compaction ---- */
+
+/* The last entry that the log may forget without making a peer, which is there and being sent
+ * entries, take a snapshot instead. */
+static u64 needed_by_peers(const struct raft *raft, const struct leadership *leadership, u64 now_ns)
+{
+    u64 index = UINT64_MAX;
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        if (progress->id == raft->self ||
+            now_ns > progress->contact_ns + 10 * raft->election_timeout_ns_max)
+            continue;
+        u64 held = progress->mode == PROGRESS_SNAPSHOT ? progress->snapshot.last.index
+                                                       : progress->match_index;
+        index = u64_min(index, held);
+    }
+    return index;
+}
+
+u64 compaction_index(const struct raft *raft, const struct leadership *leadership,
+                     const struct compaction_limits *limits, u64 log_bytes, u64 now_ns)
+{
+    u64 last = raft->snapshot.last.index;
+    u64 index = last > limits->trailing_entries ? last - limits->trailing_entries : 0;
+    if (leadership != NULL && log_bytes <= limits->lagging_bytes)
+        index = u64_min(index, needed_by_peers(raft, leadership, now_ns));
+    /* A log that was repaired may hold less than the snapshot stands for. */
+    index = u64_min(index, raft->log.durable_index);
+    return index > raft->log.base.index ? index : 0;
+}
+
+bool install_uses(const struct leadership *leadership, struct entry_id last)
+{
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        if (progress->mode == PROGRESS_SNAPSHOT && progress->snapshot.last.index == last.index &&
+            progress->snapshot.last.term == last.term)
+            return true;
+    }
+    return false;
+}
