@@ -1,6 +1,8 @@
 /* log_index.c - see log_index.h. */
 #include "server/storage/log_index.h"
 
+#include <string.h>
+
 #include "common/check.h"
 #include "common/memory.h"
 
@@ -28,12 +30,12 @@ static void append_row(struct log_index *index, struct log_row row)
 
 void log_index_add(struct log_index *index, u64 first, u32 count, u64 segment, u64 offset)
 {
-    ASSERT(first > 0 && count > 0 && first <= index->last + 1);
-    bool new_row = index->count == 0;
+    ASSERT(first > 0 && count > 0 && (first <= index->last + 1 || index->count == 0));
+    bool new_row = index->count == 0 || index->row_ended;
+    index->row_ended = false;
     if (first <= index->last) {
-        index->truncations++;
-        while (index->count > 0 && index->rows[index->count - 1].first >= first)
-            index->count--;
+        log_index_truncate(index, first - 1);
+        index->row_ended = false;
         new_row = true;
     }
     if (!new_row) {
@@ -43,6 +45,38 @@ void log_index_add(struct log_index *index, u64 first, u32 count, u64 segment, u
     if (new_row)
         append_row(index, (struct log_row){.first = first, .segment = segment, .offset = offset});
     index->last = first + count - 1;
+}
+
+void log_index_truncate(struct log_index *index, u64 last)
+{
+    if (last >= index->last)
+        return;
+    index->truncations++;
+    index->row_ended = true;
+    while (index->count > 0 && index->rows[index->count - 1].first > last)
+        index->count--;
+    index->last = last;
+}
+
+void log_index_reset(struct log_index *index, u64 last)
+{
+    index->truncations++;
+    index->count = 0;
+    index->last = last;
+}
+
+u64 log_index_forget(struct log_index *index, u64 wanted)
+{
+    struct log_row row;
+    u64 end;
+    if (!log_index_find(index, wanted, &row, &end))
+        return 0;
+    size_t gone = 0;
+    while (index->rows[gone].segment < row.segment)
+        gone++;
+    index->count -= gone;
+    memmove(index->rows, index->rows + gone, index->count * sizeof(index->rows[0]));
+    return row.segment;
 }
 
 bool log_index_find(const struct log_index *index, u64 wanted, struct log_row *row, u64 *end)

@@ -22,16 +22,27 @@ struct log_index {
     struct log_row *rows; /* rising in first */
     size_t count;
     size_t capacity;
-    u64 last;        /* index of the last live entry, 0: none */
+    u64 last;        /* index of the last live entry; that before the first when there is none */
     u64 truncations; /* batches so far that replaced something */
+    bool row_ended;  /* what follows on the last row's batches is not live: begin another */
 };
 
 void log_index_init(struct log_index *index);
 void log_index_deinit(struct log_index *index);
 
-/* A batch of `count` entries from `first` on is at this place; first <= last + 1. It replaces
- * everything from `first` on. */
+/* A batch of `count` entries from `first` on is at this place; first <= last + 1, unless the index
+ * is empty. It replaces everything from `first` on. */
 void log_index_add(struct log_index *index, u64 first, u32 count, u64 segment, u64 offset);
+
+/* Nothing behind `last` is live any more; at or before `last` nothing changes. */
+void log_index_truncate(struct log_index *index, u64 last);
+
+/* Nothing is live; the next entry will be the one behind `last`. */
+void log_index_reset(struct log_index *index, u64 last);
+
+/* The segments before the one in which `wanted` is hold nothing that matters any more: forgets
+ * them, and returns the id of that one; 0 when there is no such entry. */
+u64 log_index_forget(struct log_index *index, u64 wanted);
 
 /* Where to begin looking for the live entry `wanted`; `*end` is the first index behind it that is
  * somewhere else. False when there is no such entry. */

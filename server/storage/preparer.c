@@ -9,7 +9,7 @@
 #define RETRY_NS (1 * NS_PER_S)
 
 void preparer_init(struct preparer *preparer, struct vfs *vfs, struct report *report,
-                   u64 directory_id, u64 segment_bytes, u64 next_id, u64 disk_bytes)
+                   u64 directory_id, u64 segment_bytes, u64 oldest_id, u64 next_id, u64 disk_bytes)
 {
     *preparer = (struct preparer){.vfs = vfs,
                                   .report = report,
@@ -17,6 +17,7 @@ void preparer_init(struct preparer *preparer, struct vfs *vfs, struct report *re
                                   .segment_bytes = segment_bytes,
                                   .wanted = 1,
                                   .next_id = next_id,
+                                  .oldest_id = oldest_id,
                                   .disk_bytes = disk_bytes};
     mutex_init(&preparer->lock);
     condition_init(&preparer->changed);
@@ -130,17 +131,73 @@ static void make_one_locked(struct preparer *preparer) REQUIRES(preparer->lock)
     condition_broadcast(&preparer->changed);
 }
 
+static enum error_code remove_segment(struct preparer *preparer, u64 id, u64 *size,
+                                      struct error *error)
+{
+    char path[SEGMENT_PATH_SIZE];
+    struct vfs_file *file = NULL;
+    segment_path(id, path);
+    enum error_code code = vfs_open(preparer->vfs, path, VFS_READ, &file, error);
+    if (code == ERROR_NONE)
+        code = vfs_size(file, size, error);
+    vfs_close(file);
+    if (code == ERROR_NONE)
+        code = vfs_remove(preparer->vfs, path, error);
+    if (code == ERROR_NONE || code == ERROR_MISSING)
+        code = vfs_sync_directory(preparer->vfs, "log", error);
+    return code;
+}
+
+/* Removes one segment. The lock is free meanwhile. What cannot be removed costs space, no more. */
+static void remove_one_locked(struct preparer *preparer) REQUIRES(preparer->lock)
+{
+    u64 id = preparer->oldest_id;
+    mutex_unlock(&preparer->lock);
+    struct error error;
+    u64 size = 0;
+    enum error_code code = remove_segment(preparer, id, &size, &error);
+    mutex_lock(&preparer->lock);
+    if (code != ERROR_NONE) {
+        REPORT(preparer->report, REPORT_WARN, "storage",
+               "segment %" PRIu64 " cannot be removed now: %s", id, error.text);
+        preparer->remove_retry_ns = clock_monotonic_ns() + RETRY_NS;
+        return;
+    }
+    preparer->remove_retry_ns = 0;
+    preparer->oldest_id = id + 1;
+    preparer->disk_bytes -= size;
+}
+
+/* When to try again what failed; 0: nothing did, UINT64_MAX: there is nothing to do. */
+static u64 making_due_locked(const struct preparer *preparer)
+{
+    if (preparer->count >= preparer->wanted)
+        return UINT64_MAX;
+    return preparer->problem.code != ERROR_NONE ? preparer->retry_ns : 0;
+}
+
+static u64 removing_due_locked(const struct preparer *preparer)
+{
+    return preparer->oldest_id < preparer->remove_before ? preparer->remove_retry_ns : UINT64_MAX;
+}
+
 static void preparer_run(void *argument)
 {
     struct preparer *preparer = argument;
     mutex_lock(&preparer->lock);
     while (!preparer->stopping) {
-        if (preparer->count >= preparer->wanted)
-            condition_wait(&preparer->changed, &preparer->lock);
-        else if (preparer->problem.code != ERROR_NONE && clock_monotonic_ns() < preparer->retry_ns)
-            (void)condition_wait_until(&preparer->changed, &preparer->lock, preparer->retry_ns);
-        else
+        u64 making_ns = making_due_locked(preparer);
+        u64 removing_ns = removing_due_locked(preparer);
+        u64 now_ns =
+            making_ns == UINT64_MAX && removing_ns == UINT64_MAX ? 0 : clock_monotonic_ns();
+        /* Where there is no space, removing makes some. */
+        if (removing_ns <= now_ns)
+            remove_one_locked(preparer);
+        else if (making_ns <= now_ns)
             make_one_locked(preparer);
+        else
+            (void)condition_wait_until(&preparer->changed, &preparer->lock,
+                                       u64_min(making_ns, removing_ns));
     }
     mutex_unlock(&preparer->lock);
 }
@@ -244,10 +301,20 @@ u64 preparer_largest(struct preparer *preparer)
     return largest;
 }
 
-void preparer_figures(struct preparer *preparer, u64 first_id, u64 *segments, u64 *disk_bytes)
+void preparer_remove_before(struct preparer *preparer, u64 id)
 {
     mutex_lock(&preparer->lock);
-    *segments = preparer->next_id - first_id;
+    if (id > preparer->remove_before) {
+        preparer->remove_before = id;
+        condition_broadcast(&preparer->changed);
+    }
+    mutex_unlock(&preparer->lock);
+}
+
+void preparer_figures(struct preparer *preparer, u64 *segments, u64 *disk_bytes)
+{
+    mutex_lock(&preparer->lock);
+    *segments = preparer->next_id - preparer->oldest_id;
     *disk_bytes = preparer->disk_bytes;
     mutex_unlock(&preparer->lock);
 }

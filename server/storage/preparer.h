@@ -6,6 +6,9 @@
  * not stand in line; only when somebody waits for the result it makes haste. When the disk is full
  * it tries again every second: nothing is lost, since no entry is taken that has no place yet.
  *
+ * The same job removes old segments, oldest first, the directory synced after each: so after a
+ * crash those that are left are always the newest, without a gap.
+ *
  * Thread: the server's calls, the job is inside. */
 #ifndef MAILRAFT_STORAGE_PREPARER_H
 #define MAILRAFT_STORAGE_PREPARER_H
@@ -38,16 +41,18 @@ struct preparer {
     u32 waiting;              /* threads that wait for a spare: haste. Guarded by lock. */
     size_t wanted;            /* spares to have, 1 and up. Guarded by lock. */
     u64 next_id;              /* of the next segment to make. Guarded by lock. */
+    u64 oldest_id;            /* of the segments that are there. Guarded by lock. */
+    u64 remove_before;        /* segments below are to go. Guarded by lock. */
+    u64 remove_retry_ns;      /* removing failed: not before. Guarded by lock. */
     u64 disk_bytes;           /* of all segments. Guarded by lock. */
     struct error problem;     /* of the last attempt; ERROR_NONE: it went well. Guarded by lock. */
     u64 retry_ns;             /* with a problem: when to try again. Guarded by lock. */
     bool stopping;            /* Guarded by lock. */
 };
 
-/* Nothing runs yet. `next_id` is the first id that no segment has; `disk_bytes` is what all
- * existing ones take. */
+/* Nothing runs yet. There are segments oldest_id .. next_id - 1, which take `disk_bytes`. */
 void preparer_init(struct preparer *preparer, struct vfs *vfs, struct report *report,
-                   u64 directory_id, u64 segment_bytes, u64 next_id, u64 disk_bytes);
+                   u64 directory_id, u64 segment_bytes, u64 oldest_id, u64 next_id, u64 disk_bytes);
 /* Stops the job, waiting for a write or sync that is under way, and closes the spares. Blocks. */
 void preparer_deinit(struct preparer *preparer);
 
@@ -77,7 +82,9 @@ WARN_UNUSED enum error_code preparer_check(struct preparer *preparer, struct err
 u64 preparer_spare_size(struct preparer *preparer, size_t position);
 /* The size of the largest spare that is there; 0: there is none. */
 u64 preparer_largest(struct preparer *preparer);
-/* Segments that exist from `first_id` on, and bytes of all. */
-void preparer_figures(struct preparer *preparer, u64 first_id, u64 *segments, u64 *disk_bytes);
+/* Lets the job remove the segments below this id, which nobody reads or writes any more. */
+void preparer_remove_before(struct preparer *preparer, u64 id);
+/* Segments that exist, and bytes of all. */
+void preparer_figures(struct preparer *preparer, u64 *segments, u64 *disk_bytes);
 
 #endif

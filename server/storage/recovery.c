@@ -117,6 +117,21 @@ static enum error_code refuse_leftover(const struct leftover *leftover, const ch
     return refuse(path, leftover->offset, why, error);
 }
 
+/* Takes in a batch without records. */
+static void take_mark(struct recovery *recovery, const struct batch *batch)
+{
+    struct recovered *out = recovery->out;
+    struct entry_id before = batch_last(batch);
+    if (batch->records_crc == BATCH_BEGINNING || before.index < out->base.index ||
+        before.index > recovery->index->last) {
+        log_index_reset(recovery->index, before.index);
+        out->base = before;
+        out->base_is_there = false;
+    } else {
+        log_index_truncate(recovery->index, before.index);
+    }
+}
+
 /* Takes in a valid batch. */
 static enum error_code take_batch(struct recovery *recovery, const struct scan *scan,
                                   struct error *error)
@@ -133,7 +148,17 @@ static enum error_code take_batch(struct recovery *recovery, const struct scan *
     }
     recovery->leftover_count = 0;
     const struct batch *batch = &scan->batch;
-    if (batch->first > recovery->index->last + 1) {
+    bool is_first = out->sequence == 0;
+    if (batch->count == 0) {
+        take_mark(recovery, batch);
+    } else if ((is_first && batch->first > 1) || batch->first <= out->base.index) {
+        /* What was before it is gone with older segments, or replaced by it. */
+        struct entry entry;
+        (void)record_peek(scan->data + BATCH_HEADER_SIZE, &entry);
+        out->base = entry.id;
+        out->base_is_there = true;
+        log_index_reset(recovery->index, batch->first - 1);
+    } else if (batch->first > recovery->index->last + 1) {
         char why[SCAN_WHY_SIZE];
         snprintf(why, sizeof(why),
                  "the batch begins with entry %" PRIu64 ", but the log before it ends with entry "
@@ -141,7 +166,8 @@ static enum error_code take_batch(struct recovery *recovery, const struct scan *
                  batch->first, recovery->index->last);
         return refuse(scan->path, scan->offset, why, error);
     }
-    log_index_add(recovery->index, batch->first, batch->count, scan->info.id, scan->offset);
+    if (batch->count > 0)
+        log_index_add(recovery->index, batch->first, batch->count, scan->info.id, scan->offset);
     out->tail = scan->info;
     out->tail_offset = scan->next;
     out->last_batch_offset = scan->offset;
@@ -270,7 +296,7 @@ static enum error_code settle(struct recovery *recovery, struct error *error)
         if (!recovery->leftovers[i].torn)
             return refuse_leftover(&recovery->leftovers[i], NULL, error);
     }
-    if (recovery->index->last == 0)
+    if (recovery->out->sequence == 0)
         return error_set(error, ERROR_CORRUPT, "log: there is no valid batch, not even entry 1. %s",
                          DAMAGE_ADVICE);
     enum error_code code = secure_last_batch(recovery, error);

@@ -17,7 +17,9 @@ struct recovered {
     struct segment_info tail; /* the segment with the last batch */
     u64 tail_offset;          /* behind the last batch */
     u64 last_batch_offset;    /* in the tail segment */
-    struct entry_id last;     /* of the last batch */
+    struct entry_id base;     /* the entry before the first live one */
+    bool base_is_there;       /* its record is: it is the first of the oldest segment left */
+    struct entry_id last;     /* the last live entry; base when there is none */
     u64 sequence;             /* of the last batch */
     u64 commit_hint;          /* highest seen */
     u64 torn_bytes;           /* cut */

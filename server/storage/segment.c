@@ -32,8 +32,8 @@
  *       32    8  term of the last record
  *       40    8  commit hint: all entries through here were known to be committed
  *       48    4  size of the records in bytes, without the padding
- *       52    4  number of records, 1 and up; their indexes rise by 1
- *       56    4  crc32c of the records
+ *       52    4  number of records; their indexes rise by 1
+ *       56    4  crc32c of the records; without records 1 for a *beginning*, 0 for an *end*
  *       60    3  number of blank sectors: pieces of 512 bytes at multiples of 512 in the file that
  *                lie wholly within records and padding, and hold nothing but zeros
  *       63    1  0xa5
@@ -42,6 +42,12 @@
  * fits in the file), its sequence number is the one before it plus 1, the checksum of the records
  * is right, they are `count` valid records with the indexes and the last term that the header
  * says, and the trailer equals the header.
+ *
+ * A batch without records (its `first` is where the next record will be, its term that of the entry
+ * before) says where the log stands from here on. An *end* keeps what is before `first`, and
+ * nothing else: a truncation. A *beginning* keeps nothing: the log goes on behind an entry that a
+ * snapshot stands for. Segments are removed, oldest first, when a snapshot stands for all in them;
+ * the log then begins with the first record that is still there.
  *
  * A batch that begins at index i replaces everything from i on. That is how a log is truncated;
  * nothing that was synced is ever written over with anything else, so old records behind a new
@@ -278,7 +284,7 @@ static u32 batch_header_crc(const struct segment_info *info, const u8 *header)
 void batch_encode(const struct segment_info *info, const struct batch *batch,
                   u8 to[BATCH_HEADER_SIZE])
 {
-    ASSERT(batch->count > 0 && batch->blank_sectors < 1u << 24);
+    ASSERT((batch->count > 0) == (batch->size > 0) && batch->blank_sectors < 1u << 24);
     memcpy(to, batch_magic_bytes, sizeof(batch_magic_bytes));
     store_u64(to + 8, info->id);
     store_u64(to + 16, batch->sequence);
@@ -312,7 +318,9 @@ bool batch_decode(const struct segment_info *info, const u8 *data, struct batch 
         .records_crc = load_u32(data + 56),
         .blank_sectors = load_u32(data + 60) & 0xffffff,
     };
-    return batch->sequence > 0 && batch->first > 0 && batch->count > 0 &&
+    if (batch->count == 0 && (batch->size != 0 || batch->records_crc > 1))
+        return false;
+    return batch->sequence > 0 && batch->first > 0 &&
            batch->count <= batch->size / RECORD_HEADER_SIZE;
 }
 
@@ -320,7 +328,7 @@ bool batch_check(const struct batch *batch, const u8 *data, const char **why)
 {
     const u8 *records = data + BATCH_HEADER_SIZE;
     const u8 *trailer = data + batch_total_size(batch->size) - BATCH_HEADER_SIZE;
-    if (crc32c(0, records, batch->size) != batch->records_crc) {
+    if (batch->count > 0 && crc32c(0, records, batch->size) != batch->records_crc) {
         *why = "the records fail their checksum";
         return false;
     }
@@ -332,6 +340,8 @@ bool batch_check(const struct batch *batch, const u8 *data, const char **why)
         *why = "the trailer does not repeat the header";
         return false;
     }
+    if (batch->count == 0)
+        return true;
     if (!records_check(records, batch->size, batch->first, batch->count, why))
         return false;
     struct entry entry = {0};

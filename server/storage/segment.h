@@ -32,15 +32,18 @@ struct segment_info {
 
 /* What a batch's header says. */
 struct batch {
-    u64 sequence;    /* 1 for the log's first batch ever, rising by 1 */
-    u64 first;       /* index of the first record */
-    u64 last_term;   /* of the last record */
-    u64 commit_hint; /* every entry through here was known to be committed */
-    u32 size;        /* of the records, bytes, without padding */
-    u32 count;       /* records, 1 and up */
-    u32 records_crc;
+    u64 sequence;      /* 1 for the log's first batch ever, rising by 1 */
+    u64 first;         /* index of the first record */
+    u64 last_term;     /* of the last record */
+    u64 commit_hint;   /* every entry through here was known to be committed */
+    u32 size;          /* of the records, bytes, without padding */
+    u32 count;         /* records */
+    u32 records_crc;   /* without records: enum batch_mark */
     u32 blank_sectors; /* whole sectors among records and padding that are nothing but zeros */
 };
+
+/* What a batch without records says. */
+enum batch_mark { BATCH_END = 0, BATCH_BEGINNING = 1 };
 
 /* The bytes of records that a batch can hold which has `space` bytes for all of it. */
 static inline u64 batch_capacity(u64 space)
@@ -48,6 +51,7 @@ static inline u64 batch_capacity(u64 space)
     return space < BATCH_OVERHEAD ? 0 : (space - BATCH_OVERHEAD) & ~7ULL;
 }
 
+/* The id of its last record, or of the entry before `first` when it has none. */
 static inline struct entry_id batch_last(const struct batch *batch)
 {
     return (struct entry_id){.term = batch->last_term, .index = batch->first + batch->count - 1};

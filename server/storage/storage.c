@@ -1,54 +1,22 @@
-/* storage.c - the door: opening, appending, reading.
+/* storage.c - the door: appending, reading, removing. Opening is in open.c.
  *
  * The server thread alone writes batches, so where the log ends is its own affair. What readers
  * need, the index and whether the storage has failed, is under the lock. A batch enters the index
  * after its sync, so a reader never sees what is not durable. The lock is never held while the disk
  * is used, so storage_room and storage_read never wait for a sync. */
-#include "server/storage/storage.h"
-
 #include <inttypes.h>
 
 #include "common/clock.h"
 #include "common/crc32c.h"
 #include "common/memory.h"
-#include "common/sync.h"
-#include "server/storage/log_index.h"
+#include "server/storage/inside.h"
 #include "server/storage/log_reader.h"
-#include "server/storage/metadata.h"
-#include "server/storage/preparer.h"
-#include "server/storage/recovery.h"
 
 /* How often the job that makes segments is told of progress. */
 #define TELL_BYTES (256 * KIB)
 
-/* How much is read at once to hand out the entries at start. */
-#define DELIVER_BYTES (1 * MIB)
 /* What storage_room holds back: a new leader's no-op must find a place on a full disk too. */
 #define RESERVE_BYTES (64 * KIB)
-
-struct storage {
-    struct vfs *vfs;
-    struct report *report;
-    struct metadata_file metadata; /* server thread only */
-    u64 directory_id;
-    u64 first_segment;
-
-    /* Where the next batch goes. Server thread only. */
-    struct segment_info segment;
-    struct vfs_file *file;
-    u64 offset;
-    u64 told_offset;      /* what the job was last told of it; 0: nothing in this segment */
-    u64 sequence;         /* of the last batch */
-    struct iovec *pieces; /* scratch of storage_append */
-    u32 piece_capacity;
-    struct storage_status figures;
-
-    struct mutex lock;      /* a leaf */
-    struct log_index index; /* Guarded by lock. */
-    struct error failure;   /* ERROR_NONE: none; else final. Guarded by lock. */
-
-    struct preparer preparer; /* has a lock of its own */
-};
 
 /* ---- failing for good ---- */
 
@@ -75,198 +43,6 @@ static enum error_code fail_for_good(struct storage *storage, struct error *erro
     return error->code;
 }
 
-/* ---- opening ---- */
-
-static enum error_code lock_directory(struct vfs *vfs, struct error *error)
-{
-    enum error_code code = vfs_lock(vfs, "LOCK", error);
-    if (code != ERROR_MISSING)
-        return code;
-    struct vfs_file *file = NULL;
-    code = vfs_open(vfs, "LOCK", VFS_CREATE, &file, error);
-    vfs_close(file);
-    if (code == ERROR_NONE || code == ERROR_EXISTS)
-        code = vfs_lock(vfs, "LOCK", error);
-    return code;
-}
-
-/* Refuses a directory that was never made one, without leaving a trace in it. */
-static enum error_code check_initialised(struct vfs *vfs, struct error *error)
-{
-    struct vfs_file *file = NULL;
-    enum error_code code = vfs_open(vfs, "metadata", VFS_READ, &file, error);
-    vfs_close(file);
-    if (code == ERROR_MISSING)
-        error_set(error, code, "%s is no data directory yet: make it one with raftd --init, once",
-                  vfs->root);
-    return code;
-}
-
-static enum error_code open_metadata(struct storage *storage, struct error *error)
-{
-    enum error_code code = check_initialised(storage->vfs, error);
-    if (code == ERROR_NONE)
-        code = lock_directory(storage->vfs, error);
-    if (code == ERROR_NONE)
-        code = metadata_open(&storage->metadata, storage->vfs, storage->report, error);
-    storage->directory_id = storage->metadata.current.directory_id;
-    return code;
-}
-
-static enum error_code count_start(struct storage *storage, u64 start_id, struct error *error)
-{
-    struct metadata changed = storage->metadata.current;
-    changed.start_count++;
-    for (u32 i = METADATA_STARTS - 1; i > 0; i--)
-        changed.starts[i] = changed.starts[i - 1];
-    changed.starts[0] = start_id;
-    enum error_code code = metadata_save(&storage->metadata, &changed, error);
-    if (code == ERROR_NONE)
-        code = vfs_sync_directory(storage->vfs, ".", error);
-    return code;
-}
-
-/* The empty segments behind the tail will be used next. */
-static enum error_code open_segments(struct storage *storage, const struct storage_options *options,
-                                     const struct recovered *recovered, struct error *error)
-{
-    preparer_init(&storage->preparer, storage->vfs, storage->report, storage->directory_id,
-                  segment_size_for(options->segment_bytes), recovered->last_segment + 1,
-                  recovered->disk_bytes);
-    char path[SEGMENT_PATH_SIZE];
-    segment_path(recovered->tail.id, path);
-    enum error_code code = vfs_open(storage->vfs, path, VFS_READ_WRITE, &storage->file, error);
-    for (u64 id = recovered->tail.id + 1; id <= recovered->last_segment && code == ERROR_NONE;
-         id++) {
-        struct segment_info info = {.id = id, .directory_id = storage->directory_id};
-        struct vfs_file *file = NULL;
-        segment_path(id, path);
-        code = vfs_open(storage->vfs, path, VFS_READ_WRITE, &file, error);
-        if (code != ERROR_NONE)
-            break;
-        code = vfs_size(file, &info.size, error);
-        if (code == ERROR_NONE)
-            preparer_put(&storage->preparer, file, &info);
-        else
-            vfs_close(file);
-    }
-    if (code == ERROR_NONE)
-        code = preparer_start(&storage->preparer, error);
-    if (code != ERROR_NONE)
-        preparer_deinit(&storage->preparer);
-    return code;
-}
-
-/* Reads records of live entries from `first` on into `to`, row by row, as long as the log is not
- * truncated meanwhile. */
-static enum error_code read_entries(struct storage *storage, u64 first, u64 bytes_max,
-                                    struct buffer *to, u32 *count, struct error *error)
-{
-    *count = 0;
-    u64 truncations = 0;
-    while (*count == 0 || to->size < bytes_max) {
-        struct log_row row;
-        u64 end = 0;
-        mutex_lock(&storage->lock);
-        bool found = log_index_find(&storage->index, first + *count, &row, &end);
-        u64 truncations_now = storage->index.truncations;
-        mutex_unlock(&storage->lock);
-        if (*count == 0)
-            truncations = truncations_now;
-        if (!found || truncations_now != truncations)
-            break;
-        u32 before = *count;
-        enum error_code code = log_read_row(storage->vfs, storage->directory_id, &row,
-                                            first + *count, end, bytes_max, to, count, error);
-        if (code != ERROR_NONE)
-            return code;
-        if (first + *count < end || *count == before)
-            break; /* the next record would be too much */
-    }
-    if (*count == 0)
-        return error_set(error, ERROR_MISSING, "the log has no entry %" PRIu64, first);
-    return ERROR_NONE;
-}
-
-/* Hands out every live entry in order. */
-static enum error_code deliver(struct storage *storage,
-                               void (*each)(void *context, const struct entry *entry,
-                                            const u8 *record, u32 size),
-                               void *context, struct entry_id last, struct error *error)
-{
-    struct buffer records;
-    buffer_init(&records);
-    struct entry entry = {.id = {0, 0}};
-    enum error_code code = ERROR_NONE;
-    while (entry.id.index < last.index && code == ERROR_NONE) {
-        u32 count;
-        buffer_clear(&records);
-        code = read_entries(storage, entry.id.index + 1, DELIVER_BYTES, &records, &count, error);
-        for (size_t at = 0; at < records.size && code == ERROR_NONE;) {
-            u64 term = entry.id.term;
-            u32 size = record_peek(records.data + at, &entry);
-            if (entry.id.term < term)
-                code = error_set(error, ERROR_CORRUPT,
-                                 "log: entry %" PRIu64 " has term %" PRIu64
-                                 ", the one before it has %" PRIu64,
-                                 entry.id.index, entry.id.term, term);
-            else
-                each(context, &entry, records.data + at, size);
-            at += size;
-        }
-    }
-    buffer_deinit(&records);
-    return code;
-}
-
-enum error_code
-storage_open(struct vfs *vfs, const struct storage_options *options, struct report *report,
-             void (*each)(void *context, const struct entry *entry, const u8 *record, u32 size),
-             void *context, struct storage_recovery *recovery, struct storage **storage,
-             struct error *error)
-{
-    struct recovered recovered;
-    struct storage *opened = memory_alloc_zero(1, sizeof(*opened));
-    *storage = NULL;
-    *recovery = (struct storage_recovery){0};
-    opened->vfs = vfs;
-    opened->report = report;
-    mutex_init(&opened->lock);
-    log_index_init(&opened->index);
-    enum error_code code = open_metadata(opened, error);
-    if (code == ERROR_NONE)
-        code = recovery_run(vfs, opened->directory_id, report, &opened->index, &recovered, error);
-    if (code == ERROR_NONE)
-        code = count_start(opened, options->start_id, error);
-    if (code != ERROR_NONE)
-        goto close_metadata;
-    *recovery = (struct storage_recovery){
-        .metadata = opened->metadata.current,
-        .last = recovered.last,
-        .commit_hint = u64_min(recovered.commit_hint, recovered.last.index),
-        .torn_bytes = recovered.torn_bytes,
-    };
-    opened->first_segment = recovered.first_segment;
-    opened->segment = recovered.tail;
-    opened->offset = recovered.tail_offset;
-    opened->sequence = recovered.sequence;
-    code = deliver(opened, each, context, recovered.last, error);
-    if (code == ERROR_NONE)
-        code = open_segments(opened, options, &recovered, error);
-    if (code != ERROR_NONE)
-        goto close_metadata;
-    *storage = opened;
-    return ERROR_NONE;
-
-close_metadata:
-    vfs_close(opened->file);
-    metadata_close(&opened->metadata);
-    log_index_deinit(&opened->index);
-    mutex_deinit(&opened->lock);
-    memory_free(opened);
-    return error_add(error, "open data directory %s", vfs->root);
-}
-
 void storage_close(struct storage *storage)
 {
     if (storage == NULL)
@@ -282,6 +58,14 @@ void storage_close(struct storage *storage)
 
 /* ---- metadata ---- */
 
+static enum error_code save_metadata(struct storage *storage, const struct metadata *changed,
+                                     struct error *error)
+{
+    enum error_code code = metadata_save(&storage->metadata, changed, error);
+    storage->figures.syncs += METADATA_SLOTS;
+    return code == ERROR_NONE ? code : fail_for_good(storage, error);
+}
+
 enum error_code storage_save_metadata(struct storage *storage, u64 current_term,
                                       server_id voted_for, struct error *error)
 {
@@ -292,10 +76,20 @@ enum error_code storage_save_metadata(struct storage *storage, u64 current_term,
     struct metadata changed = storage->metadata.current;
     changed.current_term = current_term;
     changed.voted_for = voted_for;
-    code = metadata_save(&storage->metadata, &changed, error);
-    storage->figures.syncs += METADATA_SLOTS;
-    return code == ERROR_NONE ? code : fail_for_good(storage, error);
+    return save_metadata(storage, &changed, error);
 }
+
+enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
+                                      struct error *error)
+{
+    enum error_code code = failed(storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    struct metadata changed = storage->metadata.current;
+    changed.promised = promised;
+    return save_metadata(storage, &changed, error);
+}
+
 /* ---- appending ---- */
 
 /* The records of an append that are not yet part of a batch. */
@@ -436,7 +230,8 @@ static enum error_code sync_timed(struct storage *storage, struct error *error)
 
 /* Writes and syncs one batch into space that is there. Any failure is final. */
 static enum error_code write_batch(struct storage *storage, const struct portion *portion,
-                                   u64 first, u64 commit_hint, struct error *error)
+                                   enum batch_mark mark, u64 first, u64 commit_hint,
+                                   struct error *error)
 {
     struct batch batch = {.sequence = storage->sequence + 1,
                           .first = first,
@@ -446,6 +241,8 @@ static enum error_code write_batch(struct storage *storage, const struct portion
                           .count = portion->count};
     u8 header[BATCH_HEADER_SIZE];
     gather(storage, portion, &batch);
+    if (portion->count == 0)
+        batch.records_crc = mark;
     batch_encode(&storage->segment, &batch, header);
     int pieces = (int)portion->pieces + 3;
     storage->pieces[0] = (struct iovec){.iov_base = header, .iov_len = sizeof(header)};
@@ -460,10 +257,24 @@ static enum error_code write_batch(struct storage *storage, const struct portion
     storage->offset += batch_total_size(portion->size);
     storage->sequence++;
     tell_progress(storage);
+    if (portion->count == 0)
+        return ERROR_NONE;
     mutex_lock(&storage->lock);
     log_index_add(&storage->index, first, portion->count, storage->segment.id, offset);
     mutex_unlock(&storage->lock);
     return ERROR_NONE;
+}
+
+static enum error_code ensure_segments(struct storage *storage, size_t needed, struct error *error)
+{
+    if (needed == 0)
+        return ERROR_NONE;
+    enum error_code code = preparer_ensure(&storage->preparer, needed, error);
+    if (code == ERROR_SYSTEM)
+        code = error->code = ERROR_NO_SPACE; /* no segment now, perhaps later: the same to all */
+    if (code != ERROR_NONE && code != ERROR_NO_SPACE)
+        return fail_for_good(storage, error);
+    return code;
 }
 
 enum error_code storage_append(struct storage *storage, const struct span *spans, u32 span_count,
@@ -477,14 +288,12 @@ enum error_code storage_append(struct storage *storage, const struct span *spans
     struct supply supply = {.spans = spans, .span_count = span_count};
     size_t needed;
     code = count_segments(storage, supply, &needed, error);
-    if (code == ERROR_NONE && needed > 0)
-        code = preparer_ensure(&storage->preparer, needed, error);
-    if (code == ERROR_SYSTEM)
-        code = error->code = ERROR_NO_SPACE; /* no segment now, perhaps later: the same to all */
+    if (code == ERROR_NONE)
+        code = ensure_segments(storage, needed, error);
     if (code == ERROR_NO_SPACE)
         return error_add(error, "append entry %" PRIu64, first);
     if (code != ERROR_NONE)
-        return fail_for_good(storage, error);
+        return code;
     u64 next = first;
     while (!supply_empty(&supply)) {
         struct portion portion;
@@ -493,13 +302,68 @@ enum error_code storage_append(struct storage *storage, const struct span *spans
             use_next_segment(storage);
             continue;
         }
-        code = write_batch(storage, &portion, next, commit_hint, error);
+        code = write_batch(storage, &portion, BATCH_END, next, commit_hint, error);
         if (code != ERROR_NONE)
             return code;
         next += portion.count;
     }
     ASSERT(next == first + count && last.index + 1 == next);
     return ERROR_NONE;
+}
+
+/* Writes and syncs a batch without records: the entry before the next one is `last`. */
+static enum error_code write_mark(struct storage *storage, enum batch_mark mark,
+                                  struct entry_id last, struct error *error)
+{
+    struct portion nothing = {.last = last};
+    enum error_code code = failed(storage, error);
+    bool fits = storage->segment.size - storage->offset >= batch_total_size(0);
+    if (code == ERROR_NONE && !fits)
+        code = ensure_segments(storage, 1, error);
+    if (code != ERROR_NONE)
+        return code == ERROR_NO_SPACE ? fail_for_good(storage, error) : code;
+    if (!fits)
+        use_next_segment(storage);
+    return write_batch(storage, &nothing, mark, last.index + 1, last.index, error);
+}
+
+enum error_code storage_reset(struct storage *storage, struct entry_id base, struct error *error)
+{
+    enum error_code code = write_mark(storage, BATCH_BEGINNING, base, error);
+    if (code != ERROR_NONE)
+        return error_add(error, "begin the log anew behind entry %" PRIu64, base.index);
+    mutex_lock(&storage->lock);
+    log_index_reset(&storage->index, base.index);
+    mutex_unlock(&storage->lock);
+    preparer_remove_before(&storage->preparer, storage->segment.id);
+    return ERROR_NONE;
+}
+
+enum error_code storage_cut(struct storage *storage, struct entry_id last, struct error *error)
+{
+    enum error_code code = write_mark(storage, BATCH_END, last, error);
+    if (code != ERROR_NONE)
+        return error_add(error, "cut the log behind entry %" PRIu64, last.index);
+    mutex_lock(&storage->lock);
+    log_index_truncate(&storage->index, last.index);
+    mutex_unlock(&storage->lock);
+    return ERROR_NONE;
+}
+
+void storage_compact(struct storage *storage, u64 first_needed)
+{
+    mutex_lock(&storage->lock);
+    /* A log whose every entry may go keeps the segment in use. */
+    u64 segment = first_needed > storage->index.last
+                      ? storage->segment.id
+                      : log_index_forget(&storage->index, first_needed);
+    mutex_unlock(&storage->lock);
+    preparer_remove_before(&storage->preparer, segment);
+}
+
+struct vfs *storage_vfs(struct storage *storage)
+{
+    return storage->vfs;
 }
 
 enum error_code storage_check(struct storage *storage, struct error *error)
@@ -532,6 +396,36 @@ u64 storage_room(struct storage *storage)
 
 /* ---- reading ---- */
 
+/* Row by row, as long as the log is not truncated meanwhile. */
+enum error_code storage_read_entries(struct storage *storage, u64 first, u64 bytes_max,
+                                     struct buffer *to, u32 *count, struct error *error)
+{
+    *count = 0;
+    u64 truncations = 0;
+    while (*count == 0 || to->size < bytes_max) {
+        struct log_row row;
+        u64 end = 0;
+        mutex_lock(&storage->lock);
+        bool found = log_index_find(&storage->index, first + *count, &row, &end);
+        u64 truncations_now = storage->index.truncations;
+        mutex_unlock(&storage->lock);
+        if (*count == 0)
+            truncations = truncations_now;
+        if (!found || truncations_now != truncations)
+            break;
+        u32 before = *count;
+        enum error_code code = log_read_row(storage->vfs, storage->directory_id, &row,
+                                            first + *count, end, bytes_max, to, count, error);
+        if (code != ERROR_NONE)
+            return code;
+        if (first + *count < end || *count == before)
+            break; /* the next record would be too much */
+    }
+    if (*count == 0)
+        return error_set(error, ERROR_MISSING, "the log has no entry %" PRIu64, first);
+    return ERROR_NONE;
+}
+
 enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max, u32 *count,
                              struct span *records, struct error *error)
 {
@@ -542,7 +436,7 @@ enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max, 
         return code;
     struct buffer bytes;
     buffer_init(&bytes);
-    code = read_entries(storage, first, bytes_max, &bytes, count, error);
+    code = storage_read_entries(storage, first, bytes_max, &bytes, count, error);
     if (code == ERROR_NONE) {
         struct block *block = block_create_copy(bytes.data, (u32)bytes.size);
         *records = span_of(block, block->data, (u32)bytes.size);
@@ -558,6 +452,12 @@ enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max, 
 void storage_status(struct storage *storage, struct storage_status *status)
 {
     *status = storage->figures;
-    preparer_figures(&storage->preparer, storage->first_segment, &status->segments,
-                     &status->disk_bytes);
+    mutex_lock(&storage->lock);
+    const struct log_index *index = &storage->index;
+    u64 first_segment = index->count > 0 ? index->rows[0].segment : storage->segment.id;
+    status->first_index = index->count > 0 ? index->rows[0].first : index->last + 1;
+    mutex_unlock(&storage->lock);
+    status->log_bytes =
+        (storage->segment.id - first_segment) * storage->segment.size + storage->offset;
+    preparer_figures(&storage->preparer, &status->segments, &status->disk_bytes);
 }

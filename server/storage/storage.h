@@ -3,6 +3,7 @@
  *   DIR/LOCK          held (flock) while the directory is in use
  *   DIR/metadata      two checksummed slots; format in metadata.c
  *   DIR/log/NNN.seg   segments, prewritten with zeros; format in segment.c
+ *   DIR/snapshots/    the machine's state as of some entry; see snapshot.h
  *
  * Everything through a vfs. Nothing is spoken before it is synced: when storage_append or
  * storage_save_metadata has returned without error, what it was given survives a power cut. A
@@ -49,12 +50,42 @@ struct storage_options {
     u64 start_id;      /* random, for the start that storage_open counts; 0: it has no id */
 };
 
+/* What a snapshot's file is known by. */
+struct snapshot_info {
+    struct entry_id last; /* lastIncludedTerm and lastIncludedIndex; {0, 0}: no snapshot */
+    u64 size;             /* bytes of the file */
+    u32 checksum;         /* of all of it but the last four bytes, which hold it */
+};
+
 /* What was found at start, beside the entries themselves. */
 struct storage_recovery {
-    struct metadata metadata; /* start_count is this start's */
-    struct entry_id last;     /* {0, 0}: the log is empty */
-    u64 commit_hint;          /* every entry through here was known to be committed */
-    u64 torn_bytes;           /* cut from the tail; 0 after an orderly stop */
+    struct metadata metadata;      /* start_count is this start's */
+    struct snapshot_info snapshot; /* the one that was loaded */
+    struct entry_id base;          /* the entry before the first that the log gives; at or before
+                                      the snapshot's last */
+    struct entry_id last;          /* base when the log is empty */
+    u64 commit_hint;               /* every entry through here was known to be committed */
+    u64 torn_bytes;                /* cut from the tail; 0 after an orderly stop */
+};
+
+struct snapshot_head; /* snapshot.h */
+
+/* Who takes in what storage_open finds: a snapshot, then the log's entries. */
+struct storage_loader {
+    /* A snapshot begins; what came of one before, which turned out damaged, is to be forgotten.
+     * NULL: snapshots are left alone, and the log must do without. */
+    bool (*snapshot)(void *context, const struct snapshot_head *head);
+    /* The next bytes of the machine's state. */
+    bool (*piece)(void *context, const u8 *data, size_t size);
+    /* The snapshot was read to its end; false: it makes no sense after all. */
+    bool (*snapshot_end)(void *context);
+    /* No snapshot could be used: what came of the damaged ones is to be forgotten. */
+    void (*no_snapshot)(void *context);
+    /* Every live entry in order, each index once, as it stands after all truncations, with its
+     * record, which may not be kept. Those that the snapshot includes come too, if they are there.
+     */
+    void (*each)(void *context, const struct entry *entry, const u8 *record, u32 size);
+    void *context;
 };
 
 /* Makes a new data directory with entry 1, the configuration (of term 1; every server's first
@@ -68,18 +99,16 @@ WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_o
                                          const struct configuration *configuration,
                                          struct error *error);
 
-/* Opens a data directory: locks it, reads the metadata, counts the start, and reads the log from
- * its beginning, calling `each` for every live entry in order (each index once, as it stands after
- * all truncations), with its record, which it may not keep; `*recovery` is filled in before the
- * first call. A torn tail is cut and said; damage
- * before valid records is refused with a sentence that names file, offset and what to do.
- * Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
- * ERROR_MISMATCH, ERROR_IO. Blocks. Ownership: caller closes. */
-WARN_UNUSED enum error_code
-storage_open(struct vfs *vfs, const struct storage_options *options, struct report *report,
-             void (*each)(void *context, const struct entry *entry, const u8 *record, u32 size),
-             void *context, struct storage_recovery *recovery, struct storage **storage,
-             struct error *error);
+/* Opens a data directory: locks it, reads the metadata, counts the start, loads the newest snapshot
+ * that is valid, and reads the log. `*recovery` is filled in before the first entry comes. A torn
+ * tail is cut and said. A log that the snapshot has overtaken begins anew behind it; so does one
+ * that begins later than the snapshot ends, and then metadata.promised says through where it
+ * reached. Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
+ * ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. Blocks. Ownership: caller closes. */
+WARN_UNUSED enum error_code storage_open(struct vfs *vfs, const struct storage_options *options,
+                                         struct report *report, const struct storage_loader *loader,
+                                         struct storage_recovery *recovery,
+                                         struct storage **storage, struct error *error);
 
 /* Stops the job thread and closes the files. Syncs nothing: nothing is ever unsynced. */
 void storage_close(struct storage *storage);
@@ -95,6 +124,22 @@ WARN_UNUSED enum error_code storage_append(struct storage *storage, const struct
                                            u32 span_count, u64 first, u32 count,
                                            struct entry_id last, u64 commit_hint,
                                            struct error *error);
+
+/* The log begins anew: nothing is live, and the entry behind `base` comes next. What `base` stands
+ * for must be in a snapshot that is on disk. Survives a power cut when it returns. Blocks. */
+WARN_UNUSED enum error_code storage_reset(struct storage *storage, struct entry_id base,
+                                          struct error *error);
+
+/* Entries before `first_needed` may go: whole segments that hold nothing else are removed by the
+ * job, some time. A snapshot stands for them, or they are of no use. Never blocks. */
+void storage_compact(struct storage *storage, u64 first_needed);
+
+/* Saves through where the log was promised to reach; {0, 0}: it does again. Blocks. */
+WARN_UNUSED enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
+                                                  struct error *error);
+
+/* Where the files are, for the snapshots'. */
+struct vfs *storage_vfs(struct storage *storage);
 
 /* Whether it still works. A job that fails for good, such as one that cannot write a new segment,
  * makes the storage unusable too, and would otherwise be noticed only by an append that finds no
@@ -116,7 +161,9 @@ WARN_UNUSED enum error_code storage_read(struct storage *storage, u64 first, u64
 /* Figures for status. Thread: the server's. */
 struct storage_status {
     u64 segments;
-    u64 disk_bytes;
+    u64 disk_bytes;  /* of all segments */
+    u64 log_bytes;   /* of those in use, from the first live entry's to where the log ends */
+    u64 first_index; /* the first entry that storage_read gives, if there is one */
     u64 syncs;
     u64 sync_ns_total;
     u64 sync_ns_max;

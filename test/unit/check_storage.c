@@ -132,8 +132,9 @@ START_TEST(storage_open__fills_in_recovery_before_the_first_entry)
     world.memory->locked = false;
     struct storage_options options = {.segment_bytes = SMALL_SEGMENT};
     struct storage_recovery recovery;
-    ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, needs_recovery,
-                                  &recovery, &recovery, &world.storage, &world.error),
+    struct storage_loader loader = {.each = needs_recovery, .context = &recovery};
+    ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, &loader, &recovery,
+                                  &world.storage, &world.error),
                      ERROR_NONE);
     ck_assert_uint_eq(recovery.last.index, 4);
     world_end(&world);
@@ -147,8 +148,9 @@ START_TEST(storage_open__remembers_the_ids_of_the_last_starts)
         struct storage_options options = {.segment_bytes = SMALL_SEGMENT, .start_id = 100 + start};
         struct storage_recovery recovery;
         memset(&found, 0, sizeof(found));
-        ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, story_take,
-                                      &found, &recovery, &world.storage, &world.error),
+        struct storage_loader loader = {.each = story_take, .context = &found};
+        ck_assert_int_eq(storage_open(&world.memory->vfs, &options, &world.report, &loader,
+                                      &recovery, &world.storage, &world.error),
                          ERROR_NONE);
         ck_assert_uint_eq(recovery.metadata.start_count, start);
         for (u64 i = 0; i < METADATA_STARTS; i++)

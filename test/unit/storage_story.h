@@ -137,7 +137,8 @@ static inline enum error_code story_open(struct vfs *vfs, u64 segment_bytes, str
 {
     struct storage_options options = {.segment_bytes = segment_bytes};
     memset(found, 0, sizeof(*found));
-    return storage_open(vfs, &options, report, story_take, found, recovery, storage, error);
+    struct storage_loader loader = {.each = story_take, .context = found};
+    return storage_open(vfs, &options, report, &loader, recovery, storage, error);
 }
 
 /* Whether the first `count` entries are the same. */
