@@ -87,7 +87,7 @@ static struct forwarding_outcome outcome_of(struct server *server)
 void act_follow_command(struct server *server, struct forwarding *forwarding,
                         struct command *command)
 {
-    if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+    if (command_is_local(command))
         server_answer_local(server, NULL, command);
     else if (server->raft.leader == SERVER_NONE)
         server_park(server, command);
@@ -142,11 +142,65 @@ void act_forward_unsent(struct server *server, struct forwarding *forwarding, u6
     forwarding_unsent(forwarding, call, &outcome);
 }
 
+bool act_take_piece(struct server *server, const struct message *request, u64 now_ns,
+                    const char **why)
+{
+    struct raft *raft = &server->raft;
+    struct snapshots *snapshots = &server->snapshotting.snapshots;
+    struct message reply;
+    enum install_verdict verdict;
+    if (!install_snapshot(raft, request, snapshots_receive_room(snapshots),
+                          snapshots_no_space(snapshots), now_ns, &reply, &verdict, why))
+        return false;
+    if (verdict == INSTALL_TAKE && !snapshotting_take_piece(server, request))
+        install_failed(raft);
+    server_put(server, &reply);
+    return true;
+}
+
+static void install_received(struct server *server)
+{
+    struct snapshot_point point;
+    struct machine *machine = snapshotting_received(server, &point);
+    if (machine == NULL)
+        return;
+    /* A leader knows every entry that is committed: it needs nobody's snapshot. */
+    enum installed installed =
+        server->state == RAFT_LEADER ? INSTALLED_OLD : snapshot_install(&server->raft, &point);
+    if (!snapshotting_install(server, installed, &point, machine))
+        return;
+    if (installed != INSTALLED_OLD)
+        events_installed(&server->events);
+}
+
+void act_take_news(struct server *server, enum snapshot_news news)
+{
+    struct snapshot_point point;
+    switch (news) {
+    case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
+        return;
+    case SNAPSHOT_TAKEN:
+        point = snapshots_taken(&server->snapshotting.snapshots);
+        snapshot_taken(&server->raft, &point);
+        snapshotting_taken(server, true);
+        return;
+    case SNAPSHOT_NOT_TAKEN:
+        snapshotting_taken(server, false);
+        return;
+    case SNAPSHOT_RECEIVED:
+        install_received(server);
+        return;
+    case SNAPSHOT_NOT_RECEIVED:
+        install_failed(&server->raft);
+        return;
+    }
+}
+
 /* ---- the candidate ---- */
 
 void act_hold_command(struct server *server, struct command *command)
 {
-    if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+    if (command_is_local(command))
         server_answer_local(server, NULL, command);
     else
         server_park(server, command);
@@ -167,6 +221,14 @@ void act_take_append_reply(struct server *server, struct lead *lead, const struc
                "server %u lacks entries up to %llu that it had acknowledged: its data directory "
                "was lost or set back to an older copy; it gets no more entries",
                reply->from, (unsigned long long)progress->match_index);
+}
+
+void act_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
+                            u64 now_ns)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
+    if (progress != NULL)
+        install_reply(&server->raft, progress, reply, now_ns);
 }
 
 void act_peer_connected(struct server *server, struct lead *lead, server_id peer)

@@ -51,6 +51,14 @@ void act_forwarding_lost(struct server *server, struct forwarding *forwarding);
 /* The message with this call was certainly never sent. */
 void act_forward_unsent(struct server *server, struct forwarding *forwarding, u64 call);
 
+/* [InstallSnapshot, §7] Takes a piece of a snapshot; as act_take_entries. */
+WARN_UNUSED bool act_take_piece(struct server *server, const struct message *request, u64 now_ns,
+                                const char **why);
+
+/* A snapshot is on disk, or is not going to be; or one that was received is ready to take the place
+ * of log and machine, in any state. If that fails because of the disk, the next flush says so. */
+void act_take_news(struct server *server, enum snapshot_news news);
+
 /* ---- the candidate ---- */
 
 /* Takes a command while there is no leader: answers it here, or parks it. */
@@ -61,6 +69,10 @@ void act_hold_command(struct server *server, struct command *command);
 /* Takes an APPEND_ENTRIES_REPLY of the current term. */
 void act_take_append_reply(struct server *server, struct lead *lead, const struct message *reply,
                            u64 now_ns);
+
+/* [InstallSnapshot, §7] Takes an INSTALL_SNAPSHOT_REPLY of the current term. */
+void act_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
+                            u64 now_ns);
 
 /* Our connection to a peer is new. */
 void act_peer_connected(struct server *server, struct lead *lead, server_id peer);

@@ -106,6 +106,11 @@ void events_applied(struct events *events, u64 index)
     plain(events, "Apply", index);
 }
 
+void events_installed(struct events *events)
+{
+    plain(events, "InstallSnapshot", events->raft->commit_index);
+}
+
 static const char *message_name(enum message_kind kind)
 {
     switch (kind) {
@@ -127,6 +132,10 @@ static const char *message_name(enum message_kind kind)
         return "ForwardResponse";
     case MESSAGE_TIMEOUT_NOW:
         return "TimeoutNow";
+    case MESSAGE_INSTALL_SNAPSHOT:
+        return "InstallSnapshotRequest";
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        return "InstallSnapshotResponse";
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
         break;
@@ -177,6 +186,21 @@ static void message_body(struct buffer *line, const struct message *message)
                              message->as.forward_reply.count,
                              message->as.forward_reply.result == FORWARD_DONE ? "false" : "true");
         return;
+    case MESSAGE_INSTALL_SNAPSHOT: {
+        const struct install_request *install = &message->as.install_request;
+        buffer_append_format(line,
+                             ",\"index\":%" PRIu64 ",\"logTerm\":%" PRIu64 ",\"size\":%" PRIu64
+                             ",\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"round\":%" PRIu64,
+                             install->last.index, install->last.term, install->size,
+                             install->offset, message_payload_size(message), install->round);
+        return;
+    }
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY: {
+        const struct install_reply *reply = &message->as.install_reply;
+        buffer_append_format(line, ",\"result\":%d,\"next\":%" PRIu64 ",\"round\":%" PRIu64,
+                             (int)reply->result, reply->next_offset, reply->round);
+        return;
+    }
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:

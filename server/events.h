@@ -38,6 +38,8 @@ void events_persisted(struct events *events, u64 index);
 void events_committed(struct events *events);
 /* Apply: the entry has reached the machine. */
 void events_applied(struct events *events, u64 index);
+/* InstallSnapshot: a leader's snapshot has replaced machine and log through commit_index. */
+void events_installed(struct events *events);
 /* SendAppendEntriesRequest, ReceiveRequestVoteResponse, ... */
 void events_sent(struct events *events, const struct message *message);
 void events_received(struct events *events, const struct message *message);

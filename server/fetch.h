@@ -1,7 +1,9 @@
-/* fetch.h - reads old entries from the disk for peers that lag, off the server thread.
+/* fetch.h - reads old entries, and pieces of snapshots, from the disk for peers that lag, off the
+ * server thread.
  *
- * A leader asks for the entries from some index on; a thread of the fetcher's reads them from the
- * segments and posts them as MAIL_ENTRIES_READ. The thread is made when it is first needed. */
+ * A leader asks for the entries from some index on, or for a piece of a snapshot's file; a thread
+ * of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. The thread is
+ * made when it is first needed. */
 #ifndef MAILRAFT_SERVER_FETCH_H
 #define MAILRAFT_SERVER_FETCH_H
 
@@ -12,7 +14,8 @@
 
 struct fetch_order {
     server_id peer;
-    u64 first;
+    struct snapshot_name snapshot; /* last {0, 0}: log entries are wanted */
+    u64 first;                     /* index of the first entry, or offset in the file */
     u64 bytes_max;
 };
 
@@ -36,5 +39,10 @@ void fetcher_deinit(struct fetcher *fetcher);
 /* Orders the entries from `first` on for `peer`; at most one order a peer is under way. Returns
  * false when there can be no thread, and then no mail will come. Thread: the server's. */
 WARN_UNUSED bool fetcher_order(struct fetcher *fetcher, server_id peer, u64 first, u64 bytes_max);
+
+/* The same for the bytes from `offset` on of a snapshot's file. */
+WARN_UNUSED bool fetcher_order_piece(struct fetcher *fetcher, server_id peer,
+                                     const struct snapshot_name *snapshot, u64 offset,
+                                     u64 bytes_max);
 
 #endif

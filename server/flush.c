@@ -3,6 +3,7 @@
  * The order in server_flush is the whole guarantee. What it sends before the sync promises nothing
  * that the disk does not hold already: entries of a term that is on disk, and answers to what a
  * quorum of disks holds. Everything else waits for the sync. */
+#include "common/clock.h"
 #include "common/memory.h"
 #include "server/server.h"
 
@@ -28,6 +29,7 @@ static void apply_command(struct server *server, const struct entry *entry, stru
 void server_apply(struct server *server, u64 index, struct command *writer)
 {
     struct entry entry = log_entry(&server->raft.log, index);
+    snapshotting_note(server, RECORD_HEADER_SIZE + entry.payload_size);
     switch (entry.type) {
     case ENTRY_COMMAND:
         apply_command(server, &entry, writer);
@@ -119,6 +121,16 @@ bool server_store_state(struct server *server, u64 current_term, server_id voted
     return code == ERROR_NONE ? true : disk_failed(server, "save term and vote");
 }
 
+bool server_store_repaired(struct server *server)
+{
+    struct entry_id nothing = {0, 0};
+    REPORT(server->world.report, REPORT_INFO, "server",
+           "the log is repaired: what the disk had lost has been sent again");
+    if (storage_save_promised(server->storage, nothing, &server->failure) == ERROR_NONE)
+        return true;
+    return disk_failed(server, "save that the log is repaired");
+}
+
 bool server_check_disk(struct server *server)
 {
     if (storage_check(server->storage, &server->failure) == ERROR_NONE)
@@ -136,19 +148,30 @@ static bool save_log(struct server *server)
     return true;
 }
 
+/* What the disk once lost has come again: the log is as good as it ever was. */
+static bool forget_promise(struct server *server)
+{
+    if (!raft_is_repaired(&server->raft))
+        return true;
+    server->raft.promised = (struct entry_id){0, 0};
+    return server_store_repaired(server);
+}
+
 static bool save(struct server *server)
 {
     struct raft *raft = &server->raft;
     if (!server_check_disk(server))
         return false;
     if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
-        return true;
+        return forget_promise(server);
     if (raft->metadata_unsaved) {
         if (!server_store_state(server, raft->current_term, raft->voted_for))
             return false;
         raft->metadata_unsaved = false;
     }
     if (raft->log.unsaved_index <= raft->log.last_index && !save_log(server))
+        return false;
+    if (!forget_promise(server))
         return false;
     events_persisted(&server->events, raft->log.durable_index);
     return true;
@@ -163,6 +186,21 @@ u64 server_room(struct server *server)
 }
 
 /* ---- flush ---- */
+
+/* §7: what a snapshot stands for, and nobody is about to be sent, the log may forget. */
+static void compact(struct server *server, const struct leadership *leadership)
+{
+    struct raft *raft = &server->raft;
+    struct compaction_limits limits = snapshotting_limits(server);
+    if (raft->snapshot.last.index <= raft->log.base.index + limits.trailing_entries)
+        return;
+    u64 index = compaction_index(raft, leadership, &limits, snapshotting_log_bytes(server),
+                                 clock_monotonic_ns());
+    if (index == 0)
+        return;
+    log_compact(&raft->log, index);
+    snapshotting_compact(server, index);
+}
 
 void server_flush_answers(struct server *server)
 {
@@ -190,6 +228,9 @@ bool server_flush(struct server *server, struct lead *lead)
     outbox_send_all(&server->outbox, server->transport);
     server_flush_answers(server);
     log_evict(&raft->log, raft->last_applied);
+    compact(server, lead != NULL ? &lead->leadership : NULL);
+    snapshotting_remove_old(server, lead != NULL ? &lead->leadership : NULL);
+    snapshotting_work(server);
     return true;
 }
 

@@ -56,6 +56,7 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
         return;
     case COMMAND_STATUS:
     case COMMAND_SETTING:
+    case COMMAND_SNAPSHOT:
         server_answer_local(server, lead, command);
         return;
     }
@@ -99,6 +100,34 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
         stage(server, &message);
 }
 
+void lead_take_piece(struct server *server, struct lead *lead, const struct piece_read *read,
+                     u64 now_ns)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, read->peer);
+    if (progress == NULL)
+        return;
+    struct message message;
+    if (install_read_done(&server->raft, &lead->leadership, progress, &read->name, read->offset,
+                          &read->piece, now_ns, &message))
+        stage(server, &message);
+}
+
+/* What replicate() wants from the disk. */
+static void order_read(struct server *server, struct progress *progress,
+                       enum replicate_verdict verdict)
+{
+    bool ordered = true;
+    u64 bytes_max = server->raft.message_bytes_max;
+    if (verdict == REPLICATE_READ)
+        ordered = fetcher_order(&server->fetcher, progress->id, progress->next_index, bytes_max);
+    else if (verdict == REPLICATE_READ_SNAPSHOT)
+        ordered = fetcher_order_piece(&server->fetcher, progress->id, &progress->snapshot,
+                                      progress->snapshot_offset,
+                                      u64_min(bytes_max, SNAPSHOT_PIECE_BYTES_MAX));
+    if (!ordered)
+        progress->reading = false;
+}
+
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;
@@ -112,10 +141,7 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
         while ((verdict = replicate(raft, &lead->leadership, progress, now_ns, &message)) ==
                REPLICATE_SEND)
             stage(server, &message);
-        if (verdict == REPLICATE_READ &&
-            !fetcher_order(&server->fetcher, progress->id, progress->next_index,
-                           raft->message_bytes_max))
-            progress->reading = false;
+        order_read(server, progress, verdict);
     }
 }
 

@@ -37,6 +37,10 @@ void lead_take_forward(struct server *server, struct lead *lead, const struct me
 void lead_take_entries(struct server *server, struct lead *lead, const struct entries_read *read,
                        u64 now_ns);
 
+/* Takes a piece of a snapshot that was read for a peer. */
+void lead_take_piece(struct server *server, struct lead *lead, const struct piece_read *read,
+                     u64 now_ns);
+
 /* [Leaders 1 and 3, §5.3] Stages what is to be said to each peer now: entries, heartbeats, rounds.
  */
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns);

@@ -52,6 +52,7 @@ static void apply_options(struct server *server)
 struct recovering {
     struct server *server;
     struct storage_recovery recovery; /* complete before the first entry comes */
+    bool based;                       /* the log's base is set */
     struct error error;               /* the first entry that this version cannot take */
 };
 
@@ -65,6 +66,66 @@ static bool recover_configuration(struct recovering *recovering, const struct en
     return false;
 }
 
+/* ---- a snapshot at the start ---- */
+
+/* The machine is made anew: nothing of a snapshot that turned out damaged may stay in it. */
+static void renew_machine(struct server *server)
+{
+    struct machine *machine = server->machine->ops->create_empty(server->machine);
+    server->machine->ops->destroy(server->machine);
+    server->machine = machine;
+    server->raft.configuration = (struct configuration){0};
+}
+
+static bool recover_snapshot(void *context, const struct snapshot_head *head)
+{
+    struct recovering *recovering = context;
+    struct server *server = recovering->server;
+    renew_machine(server);
+    server->raft.configuration = head->configuration;
+    server->raft.log.last_time_ns = head->time_ns;
+    return true;
+}
+
+static bool recover_piece(void *context, const u8 *data, size_t size)
+{
+    struct recovering *recovering = context;
+    struct machine *machine = recovering->server->machine;
+    return machine->ops->restore(machine, data, size);
+}
+
+static bool recover_snapshot_end(void *context)
+{
+    struct recovering *recovering = context;
+    struct machine *machine = recovering->server->machine;
+    return machine->ops->restore_end(machine);
+}
+
+static void recover_without_snapshot(void *context)
+{
+    struct recovering *recovering = context;
+    renew_machine(recovering->server);
+    recovering->server->raft.log.last_time_ns = 0;
+}
+
+/* What the log goes on from. Called before the first entry, and once more if there is none. */
+static void recover_base(struct recovering *recovering)
+{
+    struct raft *raft = &recovering->server->raft;
+    const struct storage_recovery *recovery = &recovering->recovery;
+    if (recovering->based)
+        return;
+    recovering->based = true;
+    log_reset(&raft->log, recovery->base);
+    raft->snapshot = (struct snapshot_name){recovery->snapshot.last, recovery->snapshot.size,
+                                            recovery->snapshot.checksum};
+    raft->commit_index = recovery->snapshot.last.index;
+    raft->last_applied = recovery->snapshot.last.index;
+    raft->promised = recovery->metadata.promised;
+}
+
+/* ---- the log ---- */
+
 /* Entries known to be committed go straight into the machine, without a stay in memory; the others
  * may yet be truncated, and must wait in memory until their commit is known again. */
 static void recover_entry(void *context, const struct entry *entry, const u8 *record, u32 size)
@@ -74,6 +135,7 @@ static void recover_entry(void *context, const struct entry *entry, const u8 *re
     struct raft *raft = &server->raft;
     if (recovering->error.code != ERROR_NONE)
         return;
+    recover_base(recovering);
     if (!entry_type_known((u8)entry->type)) {
         (void)error_set(&recovering->error, ERROR_MISMATCH,
                         "entry %" PRIu64 " has type %d, which this version does not know: start a "
@@ -81,11 +143,15 @@ static void recover_entry(void *context, const struct entry *entry, const u8 *re
                         entry->id.index, (int)entry->type);
         return;
     }
-    if (entry->type == ENTRY_CONFIGURATION && !recover_configuration(recovering, entry))
+    if (entry->type == ENTRY_CONFIGURATION && entry->id.index > raft->configuration.index &&
+        !recover_configuration(recovering, entry))
         return;
     if (entry->id.index <= recovering->recovery.commit_hint) {
         log_restore_entry(&raft->log, entry->id);
         raft->log.last_time_ns = u64_max(raft->log.last_time_ns, entry->time_ns);
+        if (entry->id.index <= recovering->recovery.snapshot.last.index)
+            return; /* the machine has it */
+        snapshotting_note(server, size);
         struct machine_context machine_context = {entry->id, entry->time_ns};
         if (entry->type == ENTRY_COMMAND)
             server->machine->ops->apply(server->machine, &machine_context, entry->payload,
@@ -107,11 +173,18 @@ static enum error_code recover(struct server *server, struct error *error)
     rng_init(&rng, ~server->options.seed);
     struct storage_options options = {.segment_bytes = server->options.segment_bytes,
                                       .start_id = rng_next(&rng) | 1};
-    enum error_code code =
-        storage_open(server->world.vfs, &options, server->world.report, recover_entry, &recovering,
-                     &recovering.recovery, &server->storage, error);
+    struct storage_loader loader = {.piece = recover_piece,
+                                    .snapshot_end = recover_snapshot_end,
+                                    .no_snapshot = recover_without_snapshot,
+                                    .each = recover_entry,
+                                    .context = &recovering};
+    if (server->machine->ops->restore != NULL)
+        loader.snapshot = recover_snapshot;
+    enum error_code code = storage_open(server->world.vfs, &options, server->world.report, &loader,
+                                        &recovering.recovery, &server->storage, error);
     if (code != ERROR_NONE)
         return code;
+    recover_base(&recovering);
     if (recovering.error.code != ERROR_NONE) {
         *error = recovering.error;
         return error->code;
@@ -150,6 +223,7 @@ enum error_code server_create(const struct server_options *options,
         made->step = step_node_create(made);
     enum error_code code = recover(made, error);
     fetcher_init(&made->fetcher, made->storage, server_slot(made), world->report);
+    snapshotting_init(made);
     if (code != ERROR_NONE) {
         server_destroy(made);
         return code;
@@ -169,6 +243,7 @@ void server_destroy(struct server *server)
 {
     server_close(server);
     fetcher_deinit(&server->fetcher);
+    snapshotting_deinit(server);
     struct command *command;
     while ((command = command_list_take(&server->parked)) != NULL)
         server_fail(server, command, COMMAND_STOPPING);
@@ -324,6 +399,10 @@ bool server_take_change(struct server *server)
 
 void server_answer_local(struct server *server, struct lead *lead, struct command *command)
 {
+    if (command->class == COMMAND_SNAPSHOT) {
+        snapshotting_ask(server, command);
+        return;
+    }
     buffer_clear(&server->answer);
     if (command->class == COMMAND_STATUS)
         server_describe(server, lead, &server->answer);

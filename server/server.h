@@ -25,6 +25,7 @@
 #include "server/mail/outbox.h"
 #include "server/rules/election.h"
 #include "server/rules/replication.h"
+#include "server/snapshotting.h"
 #include "server/storage/storage.h"
 
 /* X(NAME, word). The control flows a server can have; they differ in nothing else. */
@@ -54,6 +55,9 @@ struct server_options {
     u64 peer_mail_bytes_max;   /* budgets of the mailbox */
     u64 client_mail_bytes_max;
     u64 segment_bytes;
+    u64 snapshot_log_bytes;     /* of entries applied since the last snapshot: take another, */
+    u64 snapshot_ratio_percent; /* but not before they are so large a part of that one */
+    u64 trailing_entries;       /* kept behind a snapshot */
     u64 seed; /* for election timeouts and the id of this start: another one at each start */
 };
 
@@ -103,6 +107,7 @@ struct server {
     bool handed_over;      /* the next candidacy is by order: no pre-vote, stickiness put aside */
     bool timers_held;      /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
+    struct snapshotting snapshotting;
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
     u32 sink_count;
@@ -163,6 +168,8 @@ void server_flush_answers(struct server *server);
 WARN_UNUSED bool server_check_disk(struct server *server);
 WARN_UNUSED bool server_store_state(struct server *server, u64 current_term, server_id voted_for);
 WARN_UNUSED bool server_store_log(struct server *server, u64 first);
+/* The same for the news that raft->promised is fulfilled. */
+WARN_UNUSED bool server_store_repaired(struct server *server);
 
 /* Applies the committed entry at `index` to the machine, and answers `writer`, whose command it is;
  * NULL: nobody here waits. */
@@ -177,7 +184,8 @@ u64 server_room(struct server *server);
  * the old settings draws another, and takes the earlier one. */
 bool server_take_change(struct server *server);
 
-/* Answers COMMAND_STATUS and COMMAND_SETTING, in any state. `lead` is NULL in other states. */
+/* Answers what is asked of this very server (command_is_local), in any state. `lead` is NULL in
+ * other states. Consumes it. */
 void server_answer_local(struct server *server, struct lead *lead, struct command *command);
 
 /* A command for which no leader is known waits, for leader_wait_ns at most. Consumes it. */

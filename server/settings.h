@@ -25,6 +25,9 @@ struct settings_values {
     u64 uncommitted_bytes;
     u64 log_memory_bytes;
     u64 segment_bytes;
+    u64 snapshot_log_bytes;
+    u64 snapshot_ratio;
+    u64 trailing_entries;
     u64 peer_mail_bytes;
     u64 client_mail_bytes;
     u64 peer_queue_bytes;

@@ -22,6 +22,8 @@ static const struct local_command local_commands[] = {
     {"asking", 1, TAKE_LOCAL, command_run_ok, "Accepted; slots never move."},
     {"time", 1, TAKE_LOCAL, command_run_time, "Answers this server's time."},
     {"raft.status", 1, TAKE_STATUS, command_run_status, "This server's Raft state."},
+    {"raft.snapshot", 1, TAKE_STATUS, command_run_snapshot,
+     "Takes a snapshot on this server; answers the index of its last entry."},
     {"raft.redirect", 2, TAKE_LOCAL, command_run_redirect,
      "on: answer -MOVED instead of forwarding to the leader."},
     /* The first word of HTTP, by which web pages try to make a browser speak to us. */

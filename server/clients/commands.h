@@ -18,6 +18,7 @@ enum call_outcome {
     CALL_ANSWERED, /* the reply is the answer */
     CALL_STATUS,   /* the server's status is wanted; `shape` says what becomes of it */
     CALL_SETTING,  /* `setting` goes to the server thread */
+    CALL_SNAPSHOT, /* the server thread is to take a snapshot */
     CALL_LAST,     /* the reply is the answer, and the connection ends behind it */
     CALL_DROP      /* the connection ends at once */
 };
@@ -83,6 +84,7 @@ void command_run_ok(struct call *call);
 void command_run_config(struct call *call);
 void command_run_redirect(struct call *call);
 void command_run_status(struct call *call);
+void command_run_snapshot(struct call *call);
 void command_run_http(struct call *call);
 /* client_commands.c */
 void command_run_client(struct call *call);

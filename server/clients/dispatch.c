@@ -116,6 +116,9 @@ static enum dispatched finish_call(struct call *call)
     case CALL_SETTING:
         send_to_server(clients, connection, COMMAND_SETTING, call->setting, SHAPE_NONE, 0);
         return DISPATCH_DONE;
+    case CALL_SNAPSHOT:
+        send_to_server(clients, connection, COMMAND_SNAPSHOT, nothing, SHAPE_NONE, 0);
+        return DISPATCH_DONE;
     case CALL_LAST:
         answer(connection, call->reply.to);
         connection_close_when_done(connection);

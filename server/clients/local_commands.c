@@ -170,6 +170,11 @@ void command_run_status(struct call *call)
     call->shape = SHAPE_TEXT;
 }
 
+void command_run_snapshot(struct call *call)
+{
+    call->outcome = CALL_SNAPSHOT;
+}
+
 /* ---- CONFIG ---- */
 
 /* Parameters of Redis that tools ask for before they begin, and what is true of us. */

@@ -54,6 +54,21 @@ static void append_entries_request(struct dispatch *dispatch, const struct messa
     dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
 }
 
+/* [InstallSnapshot, §7] */
+static void install_request(struct dispatch *dispatch, const struct message *request)
+{
+    struct server *server = dispatch->server;
+    const char *why = "a second leader of the same term";
+    if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
+        dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
+    if (server->state == RAFT_LEADER || !act_take_piece(server, request, dispatch->now_ns, &why)) {
+        (void)server_stop_because(server, why, request->from);
+        dispatch_become(dispatch, RAFT_STOPPED, why);
+        return;
+    }
+    dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
+}
+
 static void append_entries_reply(struct dispatch *dispatch, const struct message *reply)
 {
     if (dispatch->server->state == RAFT_LEADER)
@@ -176,6 +191,13 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
     case MAIL_APPEND_ENTRIES_REPLY:
         append_entries_reply(dispatch, message);
         return;
+    case MAIL_INSTALL_SNAPSHOT:
+        install_request(dispatch, message);
+        return;
+    case MAIL_INSTALL_SNAPSHOT_REPLY:
+        if (server->state == RAFT_LEADER)
+            act_take_install_reply(server, &dispatch->lead, message, dispatch->now_ns);
+        return;
     case MAIL_FORWARD:
         forward_request(dispatch, message);
         return;
@@ -198,6 +220,13 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
     case MAIL_ENTRIES_READ:
         if (server->state == RAFT_LEADER)
             lead_take_entries(server, &dispatch->lead, &mail->as.read, dispatch->now_ns);
+        return;
+    case MAIL_PIECE_READ:
+        if (server->state == RAFT_LEADER)
+            lead_take_piece(server, &dispatch->lead, &mail->as.piece, dispatch->now_ns);
+        return;
+    case MAIL_SNAPSHOT:
+        act_take_news(server, mail->as.news);
         return;
     case MAIL_CAMPAIGN:
         campaign(dispatch, true, "an election was ordered");

@@ -33,6 +33,12 @@ struct machine_ops {
     void (*destroy)(struct machine *machine);
     /* Appends what the machine has to say for INFO, lines "machine_key:value\r\n". May be NULL. */
     void (*describe)(const struct machine *machine, struct buffer *to);
+    void (*snapshot_begin)(struct machine *machine);
+    bool (*snapshot_next)(struct machine *machine, u64 bytes_max, struct buffer *to);
+    void (*snapshot_end)(struct machine *machine);
+    bool (*restore)(struct machine *machine, const u8 *data, size_t size);
+    bool (*restore_end)(struct machine *machine);
+    struct machine *(*create_empty)(const struct machine *machine);
 };
 
 struct machine {

@@ -103,12 +103,16 @@ enum raft_state candidate_run(struct server *server)
                 election_count(raft, &self.election, message);
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
+            case MAIL_INSTALL_SNAPSHOT:
                 return leave(server, RAFT_FOLLOWER, "there is a leader");
             case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
                 server_refuse(server, message);
                 continue;
             case MAIL_COMMANDS:
                 take_commands(server, &mail->as.commands);
+                continue;
+            case MAIL_SNAPSHOT:
+                act_take_news(server, mail->as.news);
                 continue;
             case MAIL_CONNECTED:
                 act_request_vote_again(server, &self.election, mail->as.peer);
@@ -122,11 +126,13 @@ enum raft_state candidate_run(struct server *server)
                 return leave(server, RAFT_CANDIDATE, "the election timer was fired");
             case MAIL_STOP:
                 return leave(server, RAFT_STOPPED, "it was told to");
-            case MAIL_APPEND_ENTRIES_REPLY: /* this server's leadership is over */
-            case MAIL_ENTRIES_READ:         /* the same */
-            case MAIL_FORWARD_REPLY:        /* nobody waits for it any more */
-            case MAIL_TIMEOUT_NOW:          /* it is a candidate already */
-            case MAIL_DISCONNECTED:         /* it has no leader to lose */
+            case MAIL_APPEND_ENTRIES_REPLY:   /* this server's leadership is over */
+            case MAIL_INSTALL_SNAPSHOT_REPLY: /* the same */
+            case MAIL_ENTRIES_READ:           /* the same */
+            case MAIL_PIECE_READ:             /* the same */
+            case MAIL_FORWARD_REPLY:          /* nobody waits for it any more */
+            case MAIL_TIMEOUT_NOW:            /* it is a candidate already */
+            case MAIL_DISCONNECTED:           /* it has no leader to lose */
                 continue;
             }
         }

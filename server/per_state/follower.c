@@ -111,6 +111,12 @@ enum raft_state follower_run(struct server *server)
                 /* [Followers 2, §5.2] */
                 self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
                 continue;
+            case MAIL_INSTALL_SNAPSHOT:
+                if (!act_take_piece(server, message, now_ns, &why))
+                    return leave(server, &self, server_stop_because(server, why, message->from),
+                                 why);
+                self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
+                continue;
             case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
                 server_refuse(server, message);
                 continue;
@@ -125,6 +131,9 @@ enum raft_state follower_run(struct server *server)
                 return leave(server, &self, RAFT_CANDIDATE, "leadership was handed over");
             case MAIL_COMMANDS:
                 take_commands(server, &self, &mail->as.commands);
+                continue;
+            case MAIL_SNAPSHOT:
+                act_take_news(server, mail->as.news);
                 continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)
@@ -146,10 +155,12 @@ enum raft_state follower_run(struct server *server)
                 return leave(server, &self, RAFT_CANDIDATE, "the election timer was fired");
             case MAIL_STOP:
                 return leave(server, &self, RAFT_STOPPED, "it was told to");
-            case MAIL_PRE_VOTE_REPLY:       /* this server's candidacy is over */
-            case MAIL_REQUEST_VOTE_REPLY:   /* the same */
-            case MAIL_APPEND_ENTRIES_REPLY: /* this server's leadership is over */
-            case MAIL_ENTRIES_READ:         /* the same */
+            case MAIL_PRE_VOTE_REPLY:         /* this server's candidacy is over */
+            case MAIL_REQUEST_VOTE_REPLY:     /* the same */
+            case MAIL_APPEND_ENTRIES_REPLY:   /* this server's leadership is over */
+            case MAIL_INSTALL_SNAPSHOT_REPLY: /* the same */
+            case MAIL_ENTRIES_READ:           /* the same */
+            case MAIL_PIECE_READ:             /* the same */
                 continue;
             }
         }

@@ -74,6 +74,7 @@ enum raft_state leader_run(struct server *server)
                 server_refuse(server, message);
                 continue;
             case MAIL_APPEND_ENTRIES:
+            case MAIL_INSTALL_SNAPSHOT:
                 return leave(
                     server, &lead,
                     server_stop_because(server, "a second leader of the same term", message->from),
@@ -81,11 +82,20 @@ enum raft_state leader_run(struct server *server)
             case MAIL_APPEND_ENTRIES_REPLY:
                 act_take_append_reply(server, &lead, message, now_ns);
                 continue;
+            case MAIL_INSTALL_SNAPSHOT_REPLY:
+                act_take_install_reply(server, &lead, message, now_ns);
+                continue;
             case MAIL_FORWARD:
                 lead_take_forward(server, &lead, message, now_ns);
                 continue;
             case MAIL_ENTRIES_READ:
                 lead_take_entries(server, &lead, &mail->as.read, now_ns);
+                continue;
+            case MAIL_PIECE_READ:
+                lead_take_piece(server, &lead, &mail->as.piece, now_ns);
+                continue;
+            case MAIL_SNAPSHOT:
+                act_take_news(server, mail->as.news);
                 continue;
             case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
                 take_commands(server, &lead, &mail->as.commands, now_ns);

@@ -8,26 +8,31 @@
 #define MAILRAFT_STEP_ACTION_H
 
 #include "server/mail/command.h"
-#include "server/rules/raft.h"
+#include "server/rules/install.h"
 
 /* X(NAME, word, what it asks for). */
-#define STEP_ACTIONS(X)                                                                         \
-    X(DO_SEND, "Send", "send `letter`; if it is a FORWARD and cannot leave, tell by ON_UNSENT") \
-    X(DO_ALARM, "Alarm", "ON_TIMEOUT at `at_ns`, instead of at any time before")                \
-    X(DO_STATE_STORE, "StateStore", "save term and vote")                                       \
-    X(DO_LOG_STORE, "LogStore",                                                                 \
-      "save the log's entries first .. last, in place of all from first")                       \
-    X(DO_COMMIT, "Commit", "everything through `index` is committed")                           \
-    X(DO_APPLY, "Apply", "apply the log's entry at `index`, and answer `token` unless it is 0") \
-    X(DO_READ_READY, "ReadReady", "answer the read of `token` from the machine as it is now")   \
-    X(DO_ANSWER, "Answer", "give these bytes, which belong to the event, to `token`")           \
-    X(DO_REFUSE, "Refuse", "`token` failed")                                                    \
-    X(DO_REDIRECT, "Redirect", "send `token` to the leader itself")                             \
-    X(DO_ACCEPT, "Accept", "tell the commands in the event's FORWARD as ON_APPEND and ON_READ") \
-    X(DO_READ_ENTRIES, "ReadEntries",                                                           \
-      "read entries from the disk for a peer, tell by ON_ENTRIES_READ")                         \
-    X(DO_TRANSITION, "Transition", "for people and traces: the state is another now")           \
-    X(DO_TELL, "Tell", "for people: why it was done")                                           \
+#define STEP_ACTIONS(X)                                                                           \
+    X(DO_SEND, "Send", "send `letter`; if it is a FORWARD and cannot leave, tell by ON_UNSENT")   \
+    X(DO_ALARM, "Alarm", "ON_TIMEOUT at `at_ns`, instead of at any time before")                  \
+    X(DO_STATE_STORE, "StateStore", "save term and vote")                                         \
+    X(DO_LOG_STORE, "LogStore",                                                                   \
+      "save the log's entries first .. last, in place of all from first")                         \
+    X(DO_COMMIT, "Commit", "everything through `index` is committed")                             \
+    X(DO_APPLY, "Apply", "apply the log's entry at `index`, and answer `token` unless it is 0")   \
+    X(DO_READ_READY, "ReadReady", "answer the read of `token` from the machine as it is now")     \
+    X(DO_ANSWER, "Answer", "give these bytes, which belong to the event, to `token`")             \
+    X(DO_REFUSE, "Refuse", "`token` failed")                                                      \
+    X(DO_REDIRECT, "Redirect", "send `token` to the leader itself")                               \
+    X(DO_ACCEPT, "Accept", "tell the commands in the event's FORWARD as ON_APPEND and ON_READ")   \
+    X(DO_READ_ENTRIES, "ReadEntries",                                                             \
+      "read entries from the disk for a peer, tell by ON_ENTRIES_READ")                           \
+    X(DO_TAKE_PIECE, "TakePiece", "write down the piece of a snapshot in the event's message")    \
+    X(DO_READ_PIECE, "ReadPiece", "read a piece of a snapshot for a peer, tell by ON_PIECE_READ") \
+    X(DO_INSTALL, "Install", "put the machine in place that was made from the event's snapshot")  \
+    X(DO_COMPACT, "Compact", "the log's entries through `index` may go from the disk")            \
+    X(DO_FORGET_PROMISE, "ForgetPromise", "save that the log holds again what was promised")      \
+    X(DO_TRANSITION, "Transition", "for people and traces: the state is another now")             \
+    X(DO_TELL, "Tell", "for people: why it was done")                                             \
     X(DO_HALT, "Halt", "stop: a peer broke the protocol")
 
 enum step_action_kind {
@@ -80,6 +85,17 @@ struct step_read_entries {
     u64 bytes_max;
 };
 
+struct step_read_piece {
+    server_id peer;
+    struct snapshot_name name;
+    u64 offset;
+};
+
+struct step_install {
+    enum installed installed;
+    const struct snapshot_point *point; /* the event's */
+};
+
 /* DO_TRANSITION, DO_TELL, DO_HALT. */
 struct step_words {
     enum raft_state state; /* DO_TRANSITION */
@@ -100,6 +116,9 @@ struct step_action {
         struct step_answer answer;
         const struct message *forward; /* DO_ACCEPT: the event's */
         struct step_read_entries read;
+        const struct message *piece; /* DO_TAKE_PIECE: the event's */
+        struct step_read_piece read_piece;
+        struct step_install install;
         struct step_words words;
     } as;
 };

@@ -59,6 +59,7 @@ void candidate_step(struct step *step, const struct step_event *event)
         timeout(step, event->as.timers_held);
         return;
     case ON_APPEND_ENTRIES_REQ:
+    case ON_INSTALL_SNAPSHOT_REQ:
         RULE("[Candidates 3, §5.2]");
         step_become(step, RAFT_FOLLOWER, "there is a leader");
         follower_step(step, event);
@@ -71,6 +72,11 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_VOTE_RESP:
     case ON_PRE_VOTE_RESP:
         vote_resp(step, event->as.message);
+        return;
+    case ON_SNAPSHOT_TAKEN:
+    case ON_SNAPSHOT_RECEIVED:
+    case ON_SNAPSHOT_LOST:
+        step_snapshot(step, event);
         return;
     case ON_FORWARD_REQ: /* only a leader takes it; nothing was executed */
         step_refuse_message(step, event->as.message);
@@ -86,7 +92,7 @@ void candidate_step(struct step *step, const struct step_event *event)
         step_judge(step);
         return;
     case ON_ROOM:
-        step->room_bytes = event->as.room_bytes;
+        step->room = event->as.room;
         return;
     case ON_SETTINGS: /* a shorter election timeout holds at once */
         step->settings = event->as.settings;
@@ -96,13 +102,15 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);
         return;
-    case ON_APPEND_ENTRIES_RESP: /* this server's leadership is over */
-    case ON_ENTRIES_READ:        /* the same */
-    case ON_FORWARD_RESP:        /* nobody waits for it any more */
-    case ON_UNSENT:              /* the same */
-    case ON_TIMEOUT_NOW:         /* it is a candidate already */
-    case ON_CONNECTION_LOST:     /* it has no leader to lose */
-    case ON_SETTLE:              /* what it had to say it has said */
+    case ON_APPEND_ENTRIES_RESP:   /* this server's leadership is over */
+    case ON_INSTALL_SNAPSHOT_RESP: /* the same */
+    case ON_ENTRIES_READ:          /* the same */
+    case ON_PIECE_READ:            /* the same */
+    case ON_FORWARD_RESP:          /* nobody waits for it any more */
+    case ON_UNSENT:                /* the same */
+    case ON_TIMEOUT_NOW:           /* it is a candidate already */
+    case ON_CONNECTION_LOST:       /* it has no leader to lose */
+    case ON_SETTLE:                /* what it had to say it has said */
         return;
     }
 }

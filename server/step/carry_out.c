@@ -61,6 +61,29 @@ static void read_entries(struct step_node *node, const struct step_read_entries 
         (struct node_failed_read){order->peer, order->first};
 }
 
+static void read_piece(struct step_node *node, const struct step_read_piece *order)
+{
+    struct server *server = node->server;
+    if (fetcher_order_piece(&server->fetcher, order->peer, &order->name, order->offset,
+                            u64_min(server->raft.message_bytes_max, SNAPSHOT_PIECE_BYTES_MAX)))
+        return;
+    ASSERT(node->failed_piece_count < ARRAY_LENGTH(node->failed_pieces));
+    node->failed_pieces[node->failed_piece_count++] =
+        (struct piece_read){.peer = order->peer, .name = order->name, .offset = order->offset};
+}
+
+static void install(struct step_node *node, const struct step_install *order)
+{
+    /* The entries of stores not yet carried out are gone with the log. */
+    if (order->installed == INSTALLED_RESETS_LOG)
+        node->stores.log = false;
+    if (!snapshotting_install(node->server, order->installed, order->point, node->received))
+        node->disk_failed = true;
+    else if (order->installed != INSTALLED_OLD)
+        events_installed(&node->server->events);
+    node->received = NULL;
+}
+
 static void accept_forward(struct step_node *node, const struct message *request)
 {
     struct server *server = node->server;
@@ -134,6 +157,23 @@ static void carry_out(struct step_node *node, struct step_action *action)
         return;
     case DO_READ_ENTRIES:
         read_entries(node, &action->as.read);
+        return;
+    case DO_TAKE_PIECE:
+        if (!snapshotting_take_piece(server, action->as.piece))
+            node->piece_lost = true;
+        return;
+    case DO_READ_PIECE:
+        read_piece(node, &action->as.read_piece);
+        return;
+    case DO_INSTALL:
+        install(node, &action->as.install);
+        return;
+    case DO_COMPACT:
+        snapshotting_compact(server, action->as.index);
+        return;
+    case DO_FORGET_PROMISE:
+        if (!server_store_repaired(server))
+            node->disk_failed = true;
         return;
     case DO_TRANSITION:
         transition(node, &action->as.words);

@@ -34,6 +34,8 @@ static const enum step_event_kind events_of_messages[MESSAGE_KIND_END] = {
     [MESSAGE_FORWARD] = ON_FORWARD_REQ,
     [MESSAGE_FORWARD_REPLY] = ON_FORWARD_RESP,
     [MESSAGE_TIMEOUT_NOW] = ON_TIMEOUT_NOW,
+    [MESSAGE_INSTALL_SNAPSHOT] = ON_INSTALL_SNAPSHOT_REQ,
+    [MESSAGE_INSTALL_SNAPSHOT_REPLY] = ON_INSTALL_SNAPSHOT_RESP,
 };
 
 enum step_event_kind step_event_of_message(enum message_kind kind)

@@ -10,6 +10,7 @@
 #define MAILRAFT_STEP_EVENT_H
 
 #include "server/mail/mail.h"
+#include "server/rules/install.h"
 
 /* X(NAME, word, what it tells). The words are those of the generated table. */
 #define STEP_EVENTS(X)                                                                           \
@@ -22,6 +23,8 @@
     X(ON_VOTE_RESP, "VoteResp", "from a voter")                                                  \
     X(ON_PRE_VOTE_REQ, "PreVoteReq", "from somebody who would like to be a candidate")           \
     X(ON_PRE_VOTE_RESP, "PreVoteResp", "from a voter")                                           \
+    X(ON_INSTALL_SNAPSHOT_REQ, "InstallSnapshotReq", "a piece of a leader's snapshot")           \
+    X(ON_INSTALL_SNAPSHOT_RESP, "InstallSnapshotResp", "from a follower")                        \
     X(ON_FORWARD_REQ, "ForwardReq", "a follower's clients' commands")                            \
     X(ON_FORWARD_RESP, "ForwardResp", "answers to commands that were forwarded")                 \
     X(ON_TIMEOUT_NOW, "TimeoutNow", "the leader hands leadership over")                          \
@@ -31,7 +34,11 @@
     X(ON_UNSENT, "Unsent", "a forwarding message certainly never left")                          \
     X(ON_PERSISTED, "Persisted", "stores have reached the disk")                                 \
     X(ON_ENTRIES_READ, "EntriesRead", "old entries, wanted for a peer, have come from the disk") \
-    X(ON_ROOM, "Room", "how much the disk can take")                                             \
+    X(ON_PIECE_READ, "PieceRead", "a piece of a snapshot, wanted for a peer, has come")          \
+    X(ON_SNAPSHOT_TAKEN, "SnapshotTaken", "a snapshot of this server's own is on its disk")      \
+    X(ON_SNAPSHOT_RECEIVED, "SnapshotReceived", "a leader's is, and a machine made from it")     \
+    X(ON_SNAPSHOT_LOST, "SnapshotLost", "a leader's could not be written, or was damaged")       \
+    X(ON_ROOM, "Room", "how much the disk can take, and the log takes of it")                    \
     X(ON_SETTINGS, "Settings", "settings are others than before")                                \
     X(ON_SETTLE, "Settle", "nothing more is at the door: say what is to be said now")            \
     X(ON_STOP, "Stop", "the server is to stop")
@@ -56,6 +63,15 @@ struct step_client {
 struct step_persisted {
     u64 store;            /* this one and all before it are synced */
     struct entry_id last; /* the last entry of the newest DO_LOG_STORE among them; {0, 0}: none */
+};
+
+/* ON_ROOM. */
+struct step_room {
+    u64 bytes;       /* of records, beyond all stores asked for so far */
+    u64 piece_bytes; /* of a snapshot that is being received */
+    bool no_space;   /* the disk was full when a snapshot was last written */
+    u64 log_bytes;   /* that the log takes on disk */
+    struct compaction_limits compaction;
 };
 
 /* ON_SETTINGS. Those of struct raft are changed between two events, and this one follows. */
@@ -84,7 +100,9 @@ struct step_event {
         struct step_persisted persisted;
         const struct entries_read *read; /* ON_ENTRIES_READ */
         struct step_settings settings;
-        u64 room_bytes;  /* ON_ROOM: beyond all stores asked for so far */
+        const struct piece_read *piece;     /* ON_PIECE_READ */
+        const struct snapshot_point *point; /* ON_SNAPSHOT_TAKEN, ON_SNAPSHOT_RECEIVED */
+        struct step_room room;
         const char *why; /* ON_STOP */
     } as;
 };

@@ -14,12 +14,30 @@ static void append_entries_req(struct step *step, const struct message *request)
 {
     struct message reply;
     const char *why;
-    if (!append_entries(step->raft, request, step->room_bytes, step->now_ns, &reply, &why)) {
+    if (!append_entries(step->raft, request, step->room.bytes, step->now_ns, &reply, &why)) {
         step_halt(step, request->from, why);
         return;
     }
     step_say(step, &reply);
     step_apply(step);
+    reset_timer(step);
+}
+
+static void install_snapshot_req(struct step *step, const struct message *request)
+{
+    struct message reply;
+    enum install_verdict verdict;
+    const char *why;
+    if (!install_snapshot(step->raft, request, step->room.piece_bytes, step->room.no_space,
+                          step->now_ns, &reply, &verdict, &why)) {
+        step_halt(step, request->from, why);
+        return;
+    }
+    if (verdict == INSTALL_TAKE) {
+        step->room.piece_bytes -= message_payload_size(request);
+        step_do(step, DO_TAKE_PIECE)->as.piece = request;
+    }
+    step_say(step, &reply);
     reset_timer(step);
 }
 
@@ -42,6 +60,13 @@ static void timeout(struct step *step, bool timers_held)
                                                       : "no leader was heard");
     else
         reset_timer(step);
+}
+
+/* What was on its way on the old connection may be lost. */
+static void connected(struct step *step, server_id peer)
+{
+    if (peer == step->raft->leader)
+        step_forward_lost(step);
 }
 
 static void connection_lost(struct step *step, server_id peer)
@@ -67,10 +92,16 @@ void follower_step(struct step *step, const struct step_event *event)
         append_entries_req(step, event->as.message);
         return;
     case ON_VOTE_REQ:
+    case ON_PRE_VOTE_REQ:
         vote_req(step, event->as.message);
         return;
-    case ON_PRE_VOTE_REQ:
-        (void)step_answer_vote(step, event->as.message);
+    case ON_INSTALL_SNAPSHOT_REQ:
+        install_snapshot_req(step, event->as.message);
+        return;
+    case ON_SNAPSHOT_TAKEN:
+    case ON_SNAPSHOT_RECEIVED:
+    case ON_SNAPSHOT_LOST:
+        step_snapshot(step, event);
         return;
     case ON_FORWARD_REQ: /* only a leader takes it; nothing was executed */
         step_refuse_message(step, event->as.message);
@@ -85,9 +116,8 @@ void follower_step(struct step *step, const struct step_event *event)
     case ON_CAMPAIGN:
         step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
         return;
-    case ON_CONNECTED: /* what was on its way on the old connection may be lost */
-        if (event->as.peer == step->raft->leader)
-            step_forward_lost(step);
+    case ON_CONNECTED:
+        connected(step, event->as.peer);
         return;
     case ON_CONNECTION_LOST:
         connection_lost(step, event->as.peer);
@@ -99,7 +129,7 @@ void follower_step(struct step *step, const struct step_event *event)
         step_persisted(step, &event->as.persisted);
         return;
     case ON_ROOM:
-        step->room_bytes = event->as.room_bytes;
+        step->room = event->as.room;
         return;
     case ON_SETTINGS: /* a shorter election timeout holds at once */
         step->settings = event->as.settings;
@@ -108,14 +138,17 @@ void follower_step(struct step *step, const struct step_event *event)
         return;
     case ON_SETTLE:
         step_forward(step);
+        step_compact(step);
         return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);
         return;
-    case ON_APPEND_ENTRIES_RESP: /* this server's leadership is over */
-    case ON_ENTRIES_READ:        /* the same */
-    case ON_VOTE_RESP:           /* this server's candidacy is over */
-    case ON_PRE_VOTE_RESP:       /* the same */
+    case ON_APPEND_ENTRIES_RESP:   /* this server's leadership is over */
+    case ON_INSTALL_SNAPSHOT_RESP: /* the same */
+    case ON_ENTRIES_READ:          /* the same */
+    case ON_PIECE_READ:            /* the same */
+    case ON_VOTE_RESP:             /* this server's candidacy is over */
+    case ON_PRE_VOTE_RESP:         /* the same */
         return;
     }
 }

@@ -62,6 +62,11 @@ void step_release_letters(struct step *step);
  * out is applied; then come the reads that have waited for it. */
 void step_apply(struct step *step);
 
+/* ON_SNAPSHOT_TAKEN, ON_SNAPSHOT_RECEIVED, ON_SNAPSHOT_LOST, of a server that does not lead. */
+void step_snapshot(struct step *step, const struct step_event *event);
+/* The log forgets what a snapshot stands for, and nobody is about to be sent. */
+void step_compact(struct step *step);
+
 /* Sets the alarm if it is to ring at another time. */
 void step_set_alarm(struct step *step);
 

@@ -19,6 +19,9 @@ static void replicate_to_all(struct step *step)
         while ((verdict = replicate(step->raft, leadership, progress, step->now_ns, &message)) ==
                REPLICATE_SEND)
             step_say_now(step, &message);
+        if (verdict == REPLICATE_READ_SNAPSHOT)
+            step_do(step, DO_READ_PIECE)->as.read_piece = (struct step_read_piece){
+                progress->id, progress->snapshot, progress->snapshot_offset};
         if (verdict == REPLICATE_READ)
             step_do(step, DO_READ_ENTRIES)->as.read = (struct step_read_entries){
                 progress->id, progress->next_index, step->raft->message_bytes_max};
@@ -28,7 +31,7 @@ static void replicate_to_all(struct step *step)
 /* [Leaders 2, §5.3] */
 static void command(struct step *step, const struct step_event *event)
 {
-    step->lead.room_bytes = step->room_bytes;
+    step->lead.room_bytes = step->room.bytes;
     step_lead_command(step, step_take_command(event));
 }
 
@@ -69,6 +72,25 @@ static void entries_read(struct step *step, const struct entries_read *read)
         step_say_now(step, &message);
 }
 
+static void install_snapshot_resp(struct step *step, const struct message *reply)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, reply->from);
+    if (progress == NULL)
+        return;
+    install_reply(step->raft, progress, reply, step->now_ns);
+    step_apply(step);
+}
+
+static void piece_read(struct step *step, const struct piece_read *read)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, read->peer);
+    struct message message;
+    if (progress != NULL &&
+        install_read_done(step->raft, &step->lead.leadership, progress, &read->name, read->offset,
+                          &read->piece, step->now_ns, &message))
+        step_say_now(step, &message);
+}
+
 static void connected(struct step *step, server_id peer)
 {
     struct progress *progress = leadership_peer(&step->lead.leadership, peer);
@@ -88,10 +110,14 @@ void leader_step(struct step *step, const struct step_event *event)
             step_become(step, RAFT_FOLLOWER, "no contact with a quorum");
         return;
     case ON_APPEND_ENTRIES_REQ:
+    case ON_INSTALL_SNAPSHOT_REQ:
         step_halt(step, event->as.message->from, "a second leader of the same term");
         return;
     case ON_APPEND_ENTRIES_RESP:
         append_entries_resp(step, event->as.message);
+        return;
+    case ON_INSTALL_SNAPSHOT_RESP:
+        install_snapshot_resp(step, event->as.message);
         return;
     case ON_VOTE_REQ: /* the vote of this term went to this server itself */
         step_refuse_message(step, event->as.message);
@@ -112,8 +138,18 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_ENTRIES_READ:
         entries_read(step, event->as.read);
         return;
+    case ON_PIECE_READ:
+        piece_read(step, event->as.piece);
+        return;
+    case ON_SNAPSHOT_TAKEN:
+        snapshot_taken(step->raft, event->as.point);
+        return;
+    case ON_SNAPSHOT_RECEIVED: /* a leader knows every entry that is committed */
+        step_do(step, DO_INSTALL)->as.install =
+            (struct step_install){INSTALLED_OLD, event->as.point};
+        return;
     case ON_ROOM:
-        step->room_bytes = event->as.room_bytes;
+        step->room = event->as.room;
         return;
     case ON_SETTINGS:
         step->settings = event->as.settings;
@@ -121,6 +157,7 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_SETTLE:
         replicate_to_all(step);
         step_apply(step); /* a leader that is alone has nobody to wait for */
+        step_compact(step);
         return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);
@@ -131,6 +168,7 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_UNSENT:          /* the same */
     case ON_TIMEOUT_NOW:     /* it leads already */
     case ON_CAMPAIGN:        /* the same */
+    case ON_SNAPSHOT_LOST:   /* it wants none any more */
     case ON_CONNECTION_LOST: /* heartbeats tell whether the peer lives */
         return;
     }

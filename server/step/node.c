@@ -20,6 +20,8 @@ void step_node_destroy(struct step_node *node)
         server_fail(node->server, command, COMMAND_STOPPING);
     while ((command = command_list_take(&node->accepted)) != NULL)
         server_fail(node->server, command, COMMAND_STOPPING);
+    if (node->received != NULL)
+        node->received->ops->destroy(node->received);
     tokens_deinit(&node->tokens);
     step_actions_deinit(&node->actions);
     step_deinit(&node->step);
@@ -88,6 +90,19 @@ static bool tell_consequence(struct step_node *node)
         tell_one(node, &event);
         return true;
     }
+    if (node->failed_piece_count > 0) {
+        struct piece_read failed = node->failed_pieces[--node->failed_piece_count];
+        struct step_event event = event_of(node, ON_PIECE_READ);
+        event.as.piece = &failed;
+        tell_one(node, &event);
+        return true;
+    }
+    if (node->piece_lost) {
+        struct step_event event = event_of(node, ON_SNAPSHOT_LOST);
+        node->piece_lost = false;
+        tell_one(node, &event);
+        return true;
+    }
     return false;
 }
 
@@ -106,11 +121,41 @@ static void tell_commands(struct step_node *node, struct command_list *commands)
     struct command *command;
     while ((command = command_list_take(commands)) != NULL) {
         /* What a server knows of itself, and its settings, are no business of Raft's. */
-        if (command->class == COMMAND_STATUS || command->class == COMMAND_SETTING)
+        if (command_is_local(command))
             server_answer_local(node->server, lead, command);
         else
             tell_command(node, command);
     }
+}
+
+static void tell_news(struct step_node *node, enum snapshot_news news)
+{
+    struct server *server = node->server;
+    struct step_event event = event_of(node, ON_SNAPSHOT_LOST);
+    struct snapshot_point point;
+    switch (news) {
+    case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
+        return;
+    case SNAPSHOT_TAKEN:
+        point = snapshots_taken(&server->snapshotting.snapshots);
+        event.kind = ON_SNAPSHOT_TAKEN;
+        break;
+    case SNAPSHOT_NOT_TAKEN:
+        snapshotting_taken(server, false);
+        return;
+    case SNAPSHOT_RECEIVED:
+        node->received = snapshotting_received(server, &point);
+        if (node->received == NULL)
+            return;
+        event.kind = ON_SNAPSHOT_RECEIVED;
+        break;
+    case SNAPSHOT_NOT_RECEIVED:
+        break;
+    }
+    event.as.point = &point;
+    tell(node, &event);
+    if (news == SNAPSHOT_TAKEN)
+        snapshotting_taken(server, true);
 }
 
 static void tell_mail(struct step_node *node, struct mail *mail)
@@ -126,6 +171,8 @@ static void tell_mail(struct step_node *node, struct mail *mail)
     case MAIL_FORWARD:
     case MAIL_FORWARD_REPLY:
     case MAIL_TIMEOUT_NOW:
+    case MAIL_INSTALL_SNAPSHOT:
+    case MAIL_INSTALL_SNAPSHOT_REPLY:
         event.kind = step_event_of_message(mail->as.message.kind);
         event.as.message = &mail->as.message;
         break;
@@ -144,6 +191,13 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.kind = ON_ENTRIES_READ;
         event.as.read = &mail->as.read;
         break;
+    case MAIL_PIECE_READ:
+        event.kind = ON_PIECE_READ;
+        event.as.piece = &mail->as.piece;
+        break;
+    case MAIL_SNAPSHOT:
+        tell_news(node, mail->as.news);
+        return;
     case MAIL_CAMPAIGN:
         event.kind = ON_CAMPAIGN;
         event.as.campaign = (struct step_campaign){true, "an election was ordered"};
@@ -162,7 +216,15 @@ static void tell_mail(struct step_node *node, struct mail *mail)
 static void tell_room(struct step_node *node)
 {
     struct step_event event = event_of(node, ON_ROOM);
-    event.as.room_bytes = storage_room(node->server->storage);
+    struct server *server = node->server;
+    struct snapshots *snapshots = &server->snapshotting.snapshots;
+    event.as.room = (struct step_room){
+        .bytes = storage_room(server->storage),
+        .piece_bytes = snapshots_receive_room(snapshots),
+        .no_space = snapshots_no_space(snapshots),
+        .log_bytes = snapshotting_log_bytes(server),
+        .compaction = snapshotting_limits(server),
+    };
     tell(node, &event);
 }
 
@@ -240,7 +302,7 @@ static void settle(struct step_node *node)
         tell_settle(node);
         speak(node);
         struct step_persisted persisted;
-        if (!step_node_store(node, &persisted)) {
+        if (node->disk_failed || !step_node_store(node, &persisted)) {
             tell_stop(node, "the disk failed");
             return;
         }
@@ -250,6 +312,13 @@ static void settle(struct step_node *node)
         tell_persisted(node, &persisted);
         speak(node);
     } while (!has_stopped(node) && (node->stores.newest != 0 || node->changed));
+}
+
+static void work_on_snapshots(struct step_node *node)
+{
+    bool leads = node->step.state == RAFT_LEADER;
+    snapshotting_remove_old(node->server, leads ? &node->step.lead.leadership : NULL);
+    snapshotting_work(node->server);
 }
 
 void step_node_run(struct step_node *node)
@@ -279,5 +348,7 @@ void step_node_run(struct step_node *node)
             tell_settings(node);
         if (!has_stopped(node))
             settle(node);
+        if (!has_stopped(node))
+            work_on_snapshots(node);
     }
 }

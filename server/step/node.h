@@ -49,6 +49,12 @@ struct step_node {
     u32 unsent_capacity;
     struct node_failed_read failed_reads[SERVERS_MAX];
     u32 failed_read_count;
+    struct piece_read failed_pieces[SERVERS_MAX]; /* the same of snapshots' pieces */
+    u32 failed_piece_count;
+    bool piece_lost; /* a piece of a snapshot could not be taken down */
+
+    struct machine *received; /* during ON_SNAPSHOT_RECEIVED: made from that snapshot */
+    bool disk_failed;
 };
 
 /* Ownership: the server's; destroyed with it. */

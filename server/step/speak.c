@@ -27,7 +27,8 @@ void step_say(struct step *step, struct message *message)
 void step_say_now(struct step *step, struct message *message)
 {
     /* Anything else would be a promise before the disk. */
-    ASSERT(message->kind == MESSAGE_APPEND_ENTRIES && !step->raft->metadata_unsaved);
+    ASSERT((message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_INSTALL_SNAPSHOT) &&
+           !step->raft->metadata_unsaved);
     struct step_action *action = step_do(step, DO_SEND);
     action->as.send.letter = step_letter_create(message);
 }
@@ -109,7 +110,7 @@ static void store_log(struct step *step)
         stores->rewrite_first = u64_min(stores->rewrite_first, first);
     }
     stores->next_index = log->last_index + 1;
-    step->room_bytes -= u64_min(step->room_bytes, log_bytes(log, first, log->last_index));
+    step->room.bytes -= u64_min(step->room.bytes, log_bytes(log, first, log->last_index));
     log_handed_over(log);
     struct step_action *action = step_do(step, DO_LOG_STORE);
     action->as.log_store = (struct step_log_store){stores->asked, first, log_last(log)};
@@ -120,6 +121,15 @@ void step_store(struct step *step)
 {
     store_state(step);
     store_log(step);
+}
+
+/* What the disk once lost has come again. */
+static void forget_promise(struct step *step)
+{
+    if (!raft_is_repaired(step->raft))
+        return;
+    step->raft->promised = (struct entry_id){0, 0};
+    (void)step_do(step, DO_FORGET_PROMISE);
 }
 
 void step_persisted(struct step *step, const struct step_persisted *persisted)
@@ -136,6 +146,51 @@ void step_persisted(struct step *step, const struct step_persisted *persisted)
     u64 index = u64_min(persisted->last.index, stores->rewrite_first - 1);
     if (index > raft->log.durable_index)
         log_synced(&raft->log, index);
+    forget_promise(step);
+}
+
+/* ---- snapshots ---- */
+
+/* A leader's snapshot takes the place of machine and log, unless more is known here by now. */
+static void install(struct step *step, const struct snapshot_point *point)
+{
+    struct step_stores *stores = &step->stores;
+    enum installed installed = snapshot_install(step->raft, point);
+    if (installed == INSTALLED_RESETS_LOG) {
+        /* What was asked for before is not in the log any more, and so is not counted. */
+        stores->next_index = point->name.last.index + 1;
+        stores->rewrite_first = UINT64_MAX;
+    }
+    step->commit_told = u64_max(step->commit_told, step->raft->commit_index);
+    step_do(step, DO_INSTALL)->as.install = (struct step_install){installed, point};
+    forget_promise(step);
+}
+
+void step_snapshot(struct step *step, const struct step_event *event)
+{
+    switch ((int)event->kind) {
+    case ON_SNAPSHOT_TAKEN:
+        snapshot_taken(step->raft, event->as.point);
+        return;
+    case ON_SNAPSHOT_RECEIVED:
+        install(step, event->as.point);
+        return;
+    default:
+        install_failed(step->raft);
+        return;
+    }
+}
+
+void step_compact(struct step *step)
+{
+    const struct leadership *leadership =
+        step->state == RAFT_LEADER ? &step->lead.leadership : NULL;
+    u64 index = compaction_index(step->raft, leadership, &step->room.compaction,
+                                 step->room.log_bytes, step->now_ns);
+    if (index == 0)
+        return;
+    log_compact(&step->raft->log, index);
+    step_do(step, DO_COMPACT)->as.index = index;
 }
 
 /* ---- commit and apply ---- */

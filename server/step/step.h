@@ -51,11 +51,11 @@ struct step {
 
     u64 now_ns; /* of the newest event */
     u64 wall_ns;
-    u64 deadline_ns; /* the election timer, of followers and candidates */
-    u64 alarm_ns;    /* of the newest DO_ALARM */
-    u64 room_bytes;  /* what the disk can take beyond all that was asked for */
-    u64 commit_told; /* the index of the newest DO_COMMIT */
-    u64 elections;   /* begun since the start */
+    u64 deadline_ns;       /* the election timer, of followers and candidates */
+    u64 alarm_ns;          /* of the newest DO_ALARM */
+    struct step_room room; /* what the disk can take beyond all that was asked for */
+    u64 commit_told;       /* the index of the newest DO_COMMIT */
+    u64 elections;         /* begun since the start */
 
     struct step_stores stores;
     struct step_letters held;   /* wait for stores */

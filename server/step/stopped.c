@@ -16,6 +16,12 @@ void stopped_step(struct step *step, const struct step_event *event)
     case ON_VOTE_RESP:
     case ON_PRE_VOTE_REQ:
     case ON_PRE_VOTE_RESP:
+    case ON_INSTALL_SNAPSHOT_REQ:
+    case ON_INSTALL_SNAPSHOT_RESP:
+    case ON_PIECE_READ:
+    case ON_SNAPSHOT_TAKEN:
+    case ON_SNAPSHOT_RECEIVED:
+    case ON_SNAPSHOT_LOST:
     case ON_FORWARD_REQ:
     case ON_FORWARD_RESP:
     case ON_TIMEOUT_NOW:

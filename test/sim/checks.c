@@ -170,7 +170,9 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
                      "(its vote: %u)",
                      server->id, judged->promised_vote, judged->promised_term, raft->voted_for);
     for (u64 index = 1; index <= judged->durable_index; index++) {
-        if (index <= raft->log.last_index && log_term_at(&raft->log, index) == judged->terms[index])
+        if (index < raft->log.base.index ||
+            (index <= raft->log.last_index &&
+             log_term_at(&raft->log, index) == judged->terms[index]))
             continue;
         cluster_fail(cluster, "promises survive", self,
                      "server %u had synced all through entry " U64
@@ -251,8 +253,8 @@ static void look_at_log(struct cluster *cluster, struct sim_server *server, stru
         cluster_fail(cluster, "state machine safety", cluster_set_of(server->id),
                      "server %u has removed entry " U64 ", which it knew to be committed",
                      server->id, common + 1);
-    checks_set_log(judged, &raft->log, common);
-    for (u64 index = common + 1; index <= last; index++)
+    checks_set_log(&cluster->checks, judged, &raft->log, common);
+    for (u64 index = u64_max(common, raft->log.base.index) + 1; index <= last; index++)
         log_matching(cluster, server, index, judged->terms[index],
                      index == 1 ? 0 : judged->terms[index - 1]);
     checks_tell_log(cluster, server, common);

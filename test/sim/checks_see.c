@@ -79,12 +79,21 @@ u64 checks_common_index(const struct judged *judged, const struct log *log)
     return index;
 }
 
-void checks_set_log(struct judged *judged, const struct log *log, u64 common)
+/* What lies at or before a log's base came in a snapshot, and is what was committed there. */
+static u64 term_of(const struct checks *checks, const struct log *log, u64 index)
+{
+    if (index >= log->base.index)
+        return log_term_at(log, index);
+    return index <= checks->committed_count ? checks->committed[index].term : 0;
+}
+
+void checks_set_log(const struct checks *checks, struct judged *judged, const struct log *log,
+                    u64 common)
 {
     judged->terms =
         grown(judged->terms, &judged->term_capacity, log->last_index, sizeof(*judged->terms));
     for (u64 index = common + 1; index <= log->last_index; index++)
-        judged->terms[index] = log_term_at(log, index);
+        judged->terms[index] = term_of(checks, log, index);
     judged->last_index = log->last_index;
 }
 
@@ -120,7 +129,7 @@ void checks_ends(struct cluster *cluster, struct sim_server *server)
     if (server->server == NULL || judged->recovering)
         return;
     const struct log *log = &server->server->raft.log;
-    checks_set_log(judged, log, checks_common_index(judged, log));
+    checks_set_log(&cluster->checks, judged, log, checks_common_index(judged, log));
     judged->durable_index = log->durable_index;
 }
 
@@ -157,7 +166,8 @@ void checks_begins_to_lead(struct cluster *cluster, struct judged *judged)
 void checks_received(struct cluster *cluster, struct sim_server *server,
                      const struct message *message)
 {
-    if (message->kind == MESSAGE_APPEND_ENTRIES_REPLY)
+    if (message->kind == MESSAGE_APPEND_ENTRIES_REPLY ||
+        message->kind == MESSAGE_INSTALL_SNAPSHOT_REPLY)
         cluster->checks.servers[server->id].contact_ns[message->from] = cluster->world.now_ns;
 }
 

@@ -19,7 +19,8 @@ struct known_entry *checks_known(struct checks *checks, u64 index, u64 term);
  * all before it is unchanged, too. */
 u64 checks_common_index(const struct judged *judged, const struct log *log);
 /* Takes over the terms of the log behind `common`. */
-void checks_set_log(struct judged *judged, const struct log *log, u64 common);
+void checks_set_log(const struct checks *checks, struct judged *judged, const struct log *log,
+                    u64 common);
 /* The checksum of the record at `index`, if the server has it in memory. */
 u32 checks_record_crc(const struct sim_server *server, u64 index, bool *known);
 

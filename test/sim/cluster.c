@@ -32,17 +32,25 @@ bool cluster_design_supported(enum cluster_design design)
     return design <= CLUSTER_MIXED;
 }
 
-/* X(key, field of struct server_options, is it a time?) */
-#define OPTIONS(X)                                       \
-    X("leader-wait", leader_wait_ns, true)               \
-    X("forward-timeout", forward_timeout_ns, true)       \
-    X("message-bytes", message_bytes_max, false)         \
-    X("window-bytes", window_bytes_max, false)           \
-    X("uncommitted-bytes", uncommitted_bytes_max, false) \
-    X("log-memory-bytes", log_memory_bytes_max, false)   \
-    X("peer-mail-bytes", peer_mail_bytes_max, false)     \
-    X("client-mail-bytes", client_mail_bytes_max, false) \
-    X("segment-bytes", segment_bytes, false)
+/* X(key, field of struct server_options, what it is) */
+#define OPTIONS(X)                                             \
+    X("leader-wait", leader_wait_ns, AMOUNT_TIME)              \
+    X("forward-timeout", forward_timeout_ns, AMOUNT_TIME)      \
+    X("message-bytes", message_bytes_max, AMOUNT_SIZE)         \
+    X("window-bytes", window_bytes_max, AMOUNT_SIZE)           \
+    X("uncommitted-bytes", uncommitted_bytes_max, AMOUNT_SIZE) \
+    X("log-memory-bytes", log_memory_bytes_max, AMOUNT_SIZE)   \
+    X("peer-mail-bytes", peer_mail_bytes_max, AMOUNT_SIZE)     \
+    X("client-mail-bytes", client_mail_bytes_max, AMOUNT_SIZE) \
+    X("segment-bytes", segment_bytes, AMOUNT_SIZE)             \
+    X("snapshot-log-bytes", snapshot_log_bytes, AMOUNT_SIZE)   \
+    X("snapshot-ratio", snapshot_ratio_percent, AMOUNT_NUMBER) \
+    X("trailing-entries", trailing_entries, AMOUNT_NUMBER)
+
+enum amount { AMOUNT_TIME, AMOUNT_SIZE, AMOUNT_NUMBER };
+
+/* Snapshots are taken by those scenarios that ask for them. */
+#define NO_SNAPSHOTS (1024ULL * 1024 * MIB)
 
 static const struct {
     const char *word;
@@ -52,12 +60,16 @@ static const struct {
              {"MiB", MIB, false},  {"us", NS_PER_US, true}, {"ms", NS_PER_MS, true},
              {"s", NS_PER_S, true}};
 
-static bool parse_amount(const char *text, bool time, u64 *amount)
+static bool parse_amount(const char *text, enum amount kind, u64 *amount)
 {
     char *end = NULL;
+    bool time = kind == AMOUNT_TIME;
     if (*text < '0' || *text > '9')
         return false;
     unsigned long long number = strtoull(text, &end, 10);
+    *amount = number;
+    if (kind == AMOUNT_NUMBER)
+        return *end == '\0';
     for (size_t i = 0; i < ARRAY_LENGTH(units); i++) {
         if (strcmp(end, units[i].word) == 0 && units[i].time == time)
             return !__builtin_mul_overflow(number, units[i].factor, amount) && *amount > 0;
@@ -71,19 +83,21 @@ static enum error_code option_set(struct server_options *options, const char *ke
     const struct {
         const char *key;
         u64 *field;
-        bool time;
+        enum amount kind;
     } table[] = {
-#define X(key, field, time) {key, &options->field, time},
+#define X(key, field, kind) {key, &options->field, kind},
         OPTIONS(X)
 #undef X
     };
     for (size_t i = 0; i < ARRAY_LENGTH(table); i++) {
         if (strcmp(key, table[i].key) != 0)
             continue;
-        if (parse_amount(value, table[i].time, table[i].field))
+        if (parse_amount(value, table[i].kind, table[i].field))
             return ERROR_NONE;
         return error_set(error, ERROR_CONFIG, "option %s: \"%s\" is not %s", key, value,
-                         table[i].time ? "a time such as 250ms" : "a size such as 64KiB");
+                         table[i].kind == AMOUNT_TIME   ? "a time such as 250ms"
+                         : table[i].kind == AMOUNT_SIZE ? "a size such as 64KiB"
+                                                        : "a number");
     }
     return error_set(error, ERROR_CONFIG, "there is no option \"%s\"", key);
 }
@@ -111,6 +125,7 @@ static enum error_code options_of(const struct cluster_config *config,
         .peer_mail_bytes_max = 4 * MIB,
         .client_mail_bytes_max = 4 * MIB,
         .segment_bytes = 128 * KIB, /* small: many segments */
+        .snapshot_log_bytes = NO_SNAPSHOTS,
     };
     for (u32 i = 0; i < config->option_count; i++) {
         if (option_set(options, config->options[i].key, config->options[i].value, error) !=

@@ -53,8 +53,9 @@ static enum error_code write_initial_log(struct sim_server *server,
 {
     struct storage_recovery recovery;
     struct storage *storage = NULL;
-    enum error_code code = storage_open(&server->disk.vfs, options, &server->report, ignore_entry,
-                                        NULL, &recovery, &storage, error);
+    const struct storage_loader loader = {.each = ignore_entry};
+    enum error_code code = storage_open(&server->disk.vfs, options, &server->report, &loader,
+                                        &recovery, &storage, error);
     if (code != ERROR_NONE)
         return code;
     u64 last_term = initial->log_count > 0 ? initial->log_terms[initial->log_count - 1] : 1;

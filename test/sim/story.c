@@ -19,6 +19,23 @@ static const char *refusal_word(u64 result)
                                                : "space";
 }
 
+static const char *install_word(u64 result)
+{
+    switch ((enum install_result)result) {
+    case INSTALL_CONTINUE:
+        return "goes on at";
+    case INSTALL_DONE:
+        return "done:";
+    case INSTALL_BUSY:
+        return "busy, at";
+    case INSTALL_NO_SPACE:
+        return "no space, at";
+    case INSTALL_REFUSED_TERM:
+        return "refused: term,";
+    }
+    return "?";
+}
+
 static void message_words(const struct story_event *event, char *text, size_t size)
 {
     bool sent = event->kind == STORY_SENT;
@@ -42,6 +59,12 @@ static void message_words(const struct story_event *event, char *text, size_t si
     case MESSAGE_PRE_VOTE_REPLY:
     case MESSAGE_REQUEST_VOTE_REPLY:
         (void)snprintf(text, size, event->b != 0 ? " yes" : " no");
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        (void)snprintf(text, size, " of " U64 " at " U64, event->b, event->c);
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        (void)snprintf(text, size, " %s " U64, install_word(event->b), event->c);
         break;
     case MESSAGE_NONE:
     case MESSAGE_PRE_VOTE:
@@ -197,6 +220,14 @@ void story_message(struct cluster *cluster, server_id server, enum story_kind ki
     case MESSAGE_PRE_VOTE_REPLY:
     case MESSAGE_REQUEST_VOTE_REPLY:
         event.b = message->as.vote_reply.granted;
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        event.b = message->as.install_request.last.index;
+        event.c = message->as.install_request.offset;
+        break;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        event.b = (u64)message->as.install_reply.result;
+        event.c = message->as.install_reply.next_offset;
         break;
     case MESSAGE_NONE:
     case MESSAGE_PRE_VOTE:

@@ -427,8 +427,6 @@ START_TEST(supported__names_what_is_missing)
         {"once S 1 incr n", "t.scn:1: once is not supported yet, expected a scenario without it"},
         {"disk 1 flip snapshot",
          "t.scn:1: flip snapshot is not supported yet, expected a scenario without it"},
-        {"hold 1 -> 2 snapshot",
-         "t.scn:1: holding snapshot messages is not supported yet, expected a scenario without it"},
         {"expect members 1",
          "t.scn:1: expect members is not supported yet, expected a scenario without it"},
         {"repeat 2 {\nexpect snapshot 1\n}",

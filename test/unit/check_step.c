@@ -29,15 +29,24 @@ static struct step_event event_of(enum step_event_kind kind, struct message *mes
             message->as.append_reply.result = APPEND_ACCEPTED;
         if (message->kind == MESSAGE_FORWARD_REPLY)
             message->as.forward_reply.result = FORWARD_NOT_LEADER;
+        if (message->kind == MESSAGE_INSTALL_SNAPSHOT)
+            message->as.install_request =
+                (struct install_request){.last = {1, 100}, .size = 1000, .checksum = 7};
         event.as.message = message;
         return event;
     }
+    static const struct piece_read no_piece = {.peer = 2};
+    static const struct snapshot_point point = {.name = {{1, 2}, 1000, 7}};
     if (kind == ON_APPEND || kind == ON_READ)
         event.as.client = (struct step_client){.token = 77, .arrived_ns = f.now_ns};
     else if (kind == ON_PERSISTED)
         event.as.persisted = f.asked;
     else if (kind == ON_ENTRIES_READ)
         event.as.read = &no_entries;
+    else if (kind == ON_PIECE_READ)
+        event.as.piece = &no_piece;
+    else if (kind == ON_SNAPSHOT_TAKEN || kind == ON_SNAPSHOT_RECEIVED)
+        event.as.point = &point;
     else if (kind == ON_CONNECTED || kind == ON_CONNECTION_LOST)
         event.as.peer = 2;
     else if (kind == ON_CAMPAIGN)
@@ -45,7 +54,7 @@ static struct step_event event_of(enum step_event_kind kind, struct message *mes
     else if (kind == ON_STOP)
         event.as.why = "told to";
     else if (kind == ON_ROOM)
-        event.as.room_bytes = MIB;
+        event.as.room = (struct step_room){.bytes = MIB};
     return event;
 }
 

@@ -66,6 +66,21 @@ UNIT_HELPER void describe_message(struct buffer *to, const struct message *messa
     case MESSAGE_FORWARD_REPLY:
         buffer_append_string(to, ": not the leader");
         return;
+    case MESSAGE_INSTALL_SNAPSHOT:
+        buffer_append_format(to, ": entry %u from byte %u on",
+                             (unsigned)message->as.install_request.last.index,
+                             (unsigned)message->as.install_request.offset);
+        return;
+    case MESSAGE_INSTALL_SNAPSHOT_REPLY:
+        if (message->as.install_reply.result == INSTALL_CONTINUE)
+            buffer_append_format(to, ": go on at byte %u",
+                                 (unsigned)message->as.install_reply.next_offset);
+        else
+            buffer_append_string(to, message->as.install_reply.result == INSTALL_DONE ? ": done"
+                                     : message->as.install_reply.result == INSTALL_REFUSED_TERM
+                                         ? ": stale"
+                                         : ": later");
+        return;
     case MESSAGE_FORWARD:
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
@@ -124,6 +139,23 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
         buffer_append_format(to, "(from %u for %u)", (unsigned)action->as.read.first,
                              action->as.read.peer);
         return;
+    case DO_TAKE_PIECE:
+        buffer_append_format(to, "(%u bytes)", (unsigned)message_payload_size(action->as.piece));
+        return;
+    case DO_READ_PIECE:
+        buffer_append_format(to, "(from %u for %u)", (unsigned)action->as.read_piece.offset,
+                             action->as.read_piece.peer);
+        return;
+    case DO_INSTALL:
+        buffer_append_string(to, action->as.install.installed == INSTALLED_OLD ? "(nothing: old)"
+                                 : action->as.install.installed == INSTALLED_KEEPS_LOG
+                                     ? "(the machine)"
+                                     : "(the machine, and the log begins anew)");
+        return;
+    case DO_COMPACT:
+        buffer_append_format(to, "(%u)", (unsigned)action->as.index);
+        return;
+    case DO_FORGET_PROMISE:
     case DO_ALARM:
     case DO_ANSWER:
     case DO_READ_READY:
@@ -212,7 +244,7 @@ UNIT_HELPER const char *tell_command(struct step_fixture *fixture, enum step_eve
 
 UNIT_HELPER const char *tell_room(struct step_fixture *fixture, u64 room_bytes)
 {
-    return tell(fixture, (struct step_event){.kind = ON_ROOM, .as.room_bytes = room_bytes});
+    return tell(fixture, (struct step_event){.kind = ON_ROOM, .as.room = {.bytes = room_bytes}});
 }
 
 /* ---- messages to it ---- */

@@ -1,0 +1,246 @@
+/* snapshotting.c - see snapshotting.h. */
+#include "server/snapshotting.h"
+
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "server/server.h"
+
+enum {
+    RETRY_NS = 1000 * 1000 * 1000, /* after a snapshot that could not be written */
+    LAGGING_FACTOR = 4             /* a log of so many times snapshot-log-bytes waits for no peer */
+};
+
+void snapshotting_init(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    buffer_init(&self->slice);
+    snapshots_init(&self->snapshots, server->world.vfs, server_slot(server), server->world.report);
+}
+
+void snapshotting_deinit(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    struct command *command;
+    snapshots_deinit(&self->snapshots);
+    while ((command = command_list_take(&self->waiting)) != NULL)
+        server_fail(server, command, COMMAND_STOPPING);
+    if (self->going_on)
+        server->machine->ops->snapshot_end(server->machine);
+    self->going_on = false;
+    buffer_deinit(&self->slice);
+}
+
+void snapshotting_note(struct server *server, u64 bytes)
+{
+    server->snapshotting.log_bytes += bytes;
+}
+
+/* ---- taking ---- */
+
+static bool can_take(const struct server *server)
+{
+    return server->machine->ops->snapshot_begin != NULL;
+}
+
+/* The configuration of a snapshot is the one in force at its last entry. */
+static bool configuration_is_applied(const struct raft *raft)
+{
+    return raft->configuration.index <= raft->last_applied;
+}
+
+static bool is_due(struct server *server)
+{
+    const struct snapshotting *self = &server->snapshotting;
+    const struct raft *raft = &server->raft;
+    if (self->going_on || !can_take(server) || raft->last_applied == raft->snapshot.last.index ||
+        !configuration_is_applied(raft))
+        return false;
+    u64 enough = u64_max(server->options.snapshot_log_bytes,
+                         raft->snapshot.size / 100 * server->options.snapshot_ratio_percent);
+    if (!self->wanted && self->log_bytes < enough)
+        return false;
+    return self->retry_ns == 0 || clock_monotonic_ns() >= self->retry_ns;
+}
+
+static void begin(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    const struct raft *raft = &server->raft;
+    struct snapshot_head head = {
+        .last = {log_term_at(&raft->log, raft->last_applied), raft->last_applied},
+        .time_ns = raft->log.last_time_ns,
+        .configuration = raft->configuration,
+    };
+    memcpy(head.cluster_id, server->metadata.cluster_id, sizeof(head.cluster_id));
+    self->wanted = false;
+    self->retry_ns = 0;
+    self->log_bytes = 0;
+    if (!snapshots_begin(&self->snapshots, &head)) {
+        snapshotting_taken(server, false);
+        return;
+    }
+    server->machine->ops->snapshot_begin(server->machine);
+    self->going_on = true;
+}
+
+static void hand_over_slice(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    const struct machine_ops *ops = server->machine->ops;
+    if (snapshots_take_room(&self->snapshots) < SNAPSHOT_SLICE_BYTES)
+        return; /* SNAPSHOT_PROGRESS will wake this thread */
+    buffer_clear(&self->slice);
+    bool more = ops->snapshot_next(server->machine, SNAPSHOT_SLICE_BYTES, &self->slice);
+    if (self->slice.size > 0)
+        snapshots_put(&self->snapshots, self->slice.data, self->slice.size);
+    if (more)
+        return;
+    ops->snapshot_end(server->machine);
+    self->going_on = false;
+    snapshots_end(&self->snapshots);
+}
+
+void snapshotting_work(struct server *server)
+{
+    if (is_due(server))
+        begin(server);
+    if (server->snapshotting.going_on)
+        hand_over_slice(server);
+}
+
+static void answer_waiting(struct server *server)
+{
+    struct command *command;
+    while ((command = command_list_take(&server->snapshotting.waiting)) != NULL) {
+        buffer_clear(&server->answer);
+        buffer_append_format(&server->answer, ":%" PRIu64 "\r\n", server->raft.snapshot.last.index);
+        server_answer(server, command, server->answer.data, server->answer.size);
+    }
+}
+
+void snapshotting_taken(struct server *server, bool success)
+{
+    struct snapshotting *self = &server->snapshotting;
+    if (success) {
+        self->remove_due = true;
+        answer_waiting(server);
+        return;
+    }
+    if (self->going_on)
+        server->machine->ops->snapshot_end(server->machine);
+    self->going_on = false;
+    self->log_bytes = u64_max(self->log_bytes, server->options.snapshot_log_bytes);
+    self->retry_ns = clock_monotonic_ns() + RETRY_NS;
+    struct command *command;
+    while ((command = command_list_take(&self->waiting)) != NULL)
+        server_fail(server, command, COMMAND_NO_SNAPSHOT);
+}
+
+void snapshotting_ask(struct server *server, struct command *command)
+{
+    struct snapshotting *self = &server->snapshotting;
+    if (!can_take(server)) {
+        server_fail(server, command, COMMAND_NO_SNAPSHOT);
+        return;
+    }
+    command_list_put(&self->waiting, command);
+    if (!self->going_on && server->raft.last_applied == server->raft.snapshot.last.index)
+        answer_waiting(server);
+    else if (!self->going_on)
+        self->wanted = true;
+}
+
+/* ---- installing ---- */
+
+bool snapshotting_take_piece(struct server *server, const struct message *request)
+{
+    const struct install_request *install = &request->as.install_request;
+    const struct machine *machine = server->machine;
+    if (machine->ops->create_empty == NULL)
+        return false;
+    bool is_last = install->offset + message_payload_size(request) == install->size;
+    struct machine *empty = is_last ? machine->ops->create_empty(machine) : NULL;
+    return snapshots_receive(&server->snapshotting.snapshots, request, empty);
+}
+
+struct machine *snapshotting_received(struct server *server, struct snapshot_point *point)
+{
+    return snapshots_received(&server->snapshotting.snapshots, point);
+}
+
+/* A snapshot of the machine that goes is older than the one that comes. */
+static void give_up_taking(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    if (!self->going_on)
+        return;
+    server->machine->ops->snapshot_end(server->machine);
+    self->going_on = false;
+    snapshots_give_up(&self->snapshots);
+}
+
+bool snapshotting_install(struct server *server, enum installed installed,
+                          const struct snapshot_point *point, struct machine *machine)
+{
+    struct snapshotting *self = &server->snapshotting;
+    if (installed == INSTALLED_OLD) {
+        snapshots_destroy_machine(&self->snapshots, machine);
+        return true;
+    }
+    if (installed == INSTALLED_RESETS_LOG &&
+        storage_reset(server->storage, point->name.last, &server->failure) != ERROR_NONE) {
+        snapshots_destroy_machine(&self->snapshots, machine);
+        (void)error_add(&server->failure, "begin the log anew behind a snapshot");
+        REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
+        return false;
+    }
+    give_up_taking(server);
+    snapshots_destroy_machine(&self->snapshots, server->machine);
+    server->machine = machine;
+    self->log_bytes = 0;
+    self->remove_due = true;
+    REPORT(server->world.report, REPORT_INFO, "server",
+           "installed the snapshot of entry %" PRIu64 " of term %" PRIu64, point->name.last.index,
+           point->name.last.term);
+    answer_waiting(server);
+    return true;
+}
+
+/* ---- compaction ---- */
+
+struct compaction_limits snapshotting_limits(const struct server *server)
+{
+    const struct server_options *options = &server->options;
+    u64 enough = u64_max(options->snapshot_log_bytes,
+                         server->raft.snapshot.size / 100 * options->snapshot_ratio_percent);
+    return (struct compaction_limits){options->trailing_entries, enough * LAGGING_FACTOR};
+}
+
+u64 snapshotting_log_bytes(struct server *server)
+{
+    struct storage_status status;
+    storage_status(server->storage, &status);
+    return status.log_bytes;
+}
+
+void snapshotting_compact(struct server *server, u64 index)
+{
+    storage_compact(server->storage, index + 1);
+}
+
+void snapshotting_remove_old(struct server *server, const struct leadership *leadership)
+{
+    struct snapshotting *self = &server->snapshotting;
+    struct entry_id used[SERVERS_MAX];
+    u32 count = 0;
+    if (!self->remove_due || self->going_on)
+        return;
+    self->remove_due = false;
+    for (u32 position = 0; leadership != NULL && position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        if (progress->mode == PROGRESS_SNAPSHOT)
+            used[count++] = progress->snapshot.last;
+    }
+    snapshots_remove_old(&self->snapshots, server->raft.log.base.index, used, count);
+}

@@ -1,0 +1,68 @@
+/* snapshotting.h - when a snapshot is taken, what becomes of one that came, and what the log may
+ * then forget; alike in all designs (§7).
+ *
+ * A snapshot is begun when the log that was applied since the last one has reached a size, or when
+ * somebody asks. From then on each pile ends with a slice of the machine's state for the thread of
+ * snapshots.h. When the file is on disk, the log forgets what it stands for, but for some entries
+ * kept for those who lag a little.
+ *
+ * Thread: the server's. */
+#ifndef MAILRAFT_SERVER_SNAPSHOTTING_H
+#define MAILRAFT_SERVER_SNAPSHOTTING_H
+
+#include "server/snapshots.h"
+
+struct server;
+
+struct snapshotting {
+    struct snapshots snapshots;
+    bool going_on;               /* slices are still to be handed over */
+    bool wanted;                 /* somebody asked for one */
+    bool remove_due;             /* there is a new one, so that older ones may go */
+    struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
+    u64 log_bytes;               /* of entries applied since the last one was begun */
+    u64 retry_ns;                /* the last one failed: not before */
+    struct buffer slice;         /* scratch */
+};
+
+void snapshotting_init(struct server *server);
+void snapshotting_deinit(struct server *server);
+
+/* Counts an applied entry. */
+void snapshotting_note(struct server *server, u64 bytes);
+
+/* A client of this server wants a snapshot to be taken now; the answer is the index of its last
+ * entry, and comes when it is on disk. Consumes the command. */
+void snapshotting_ask(struct server *server, struct command *command);
+
+/* The end of a pile: begins a snapshot if one is due, and hands over a slice. Never blocks. */
+void snapshotting_work(struct server *server);
+
+/* The snapshot begun last is on disk, or has failed. */
+void snapshotting_taken(struct server *server, bool success);
+
+/* Takes down the next piece of a snapshot that a leader sends; false when that is not possible
+ * now. */
+WARN_UNUSED bool snapshotting_take_piece(struct server *server, const struct message *request);
+
+/* Fetches the one that has been received. Returns its machine, or NULL when there is none now. */
+struct machine *snapshotting_received(struct server *server, struct snapshot_point *point);
+
+/* Puts the machine in place of the present one, which is given away to be freed; if the log was
+ * reset, the disk is told first. False when the disk failed: server->failure says why. Blocks for a
+ * sync when the log was reset. */
+WARN_UNUSED bool snapshotting_install(struct server *server, enum installed installed,
+                                      const struct snapshot_point *point, struct machine *machine);
+
+/* Lets the disk forget the entries through `index`, which the rules' log has forgotten. */
+void snapshotting_compact(struct server *server, u64 index);
+
+/* After a new snapshot: lets the files go that nobody needs. `leadership` is NULL in other states.
+ */
+void snapshotting_remove_old(struct server *server, const struct leadership *leadership);
+
+/* The limits for compaction_index, and the bytes that the log takes on disk. */
+struct compaction_limits snapshotting_limits(const struct server *server);
+u64 snapshotting_log_bytes(struct server *server);
+
+#endif
