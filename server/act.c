@@ -119,8 +119,8 @@ void act_forward(struct server *server, struct forwarding *forwarding, u64 now_n
     forwarding_expire(forwarding, now_ns, &outcome);
     if (server->raft.leader == SERVER_NONE) {
         /* It was known when they came, and later mail of the same pile has said otherwise. */
-        command_list_move(&server->parked, &forwarding->writes);
-        command_list_move(&server->parked, &forwarding->reads);
+        command_list_merge(&server->parked, &forwarding->writes);
+        command_list_merge(&server->parked, &forwarding->reads);
         return;
     }
     struct message message;

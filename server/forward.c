@@ -111,13 +111,15 @@ static struct forward_batch *take_call(struct forwarding *forwarding, u64 call)
 /* Ends a batch whose commands may or may not have been executed. */
 static void lose_batch(struct forward_batch *batch, const struct forwarding_outcome *outcome)
 {
+    struct command_list reads = {0};
     struct command *command;
     while ((command = command_list_take(&batch->commands)) != NULL) {
         if (command->class == COMMAND_WRITE)
             outcome->fail(outcome->context, command, COMMAND_UNKNOWN_OUTCOME);
         else
-            command_list_put(outcome->again, command);
+            command_list_put(&reads, command);
     }
+    command_list_merge(outcome->again, &reads);
     memory_free(batch);
 }
 
@@ -157,7 +159,7 @@ void forwarding_replied(struct forwarding *forwarding, const struct message *rep
         return;
     case FORWARD_NOT_LEADER:
         (void)take_call(forwarding, reply->call);
-        command_list_move(outcome->again, &batch->commands);
+        command_list_merge(outcome->again, &batch->commands);
         memory_free(batch);
         return;
     }
@@ -170,7 +172,7 @@ void forwarding_unsent(struct forwarding *forwarding, u64 call,
     struct forward_batch *batch = take_call(forwarding, call);
     if (batch == NULL)
         return;
-    command_list_move(outcome->again, &batch->commands);
+    command_list_merge(outcome->again, &batch->commands);
     memory_free(batch);
 }
 
@@ -199,8 +201,8 @@ void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outc
     while (forwarding->first != NULL)
         lose_batch(take_call(forwarding, forwarding->first->call), outcome);
     /* These were never in a message. */
-    command_list_move(outcome->again, &forwarding->writes);
-    command_list_move(outcome->again, &forwarding->reads);
+    command_list_merge(outcome->again, &forwarding->writes);
+    command_list_merge(outcome->again, &forwarding->reads);
 }
 
 /* ---- at the leader ---- */

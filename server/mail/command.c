@@ -118,6 +118,21 @@ void command_list_move(struct command_list *to, struct command_list *from)
     *from = (struct command_list){0};
 }
 
+void command_list_merge(struct command_list *to, struct command_list *from)
+{
+    struct command_list merged = {0};
+    while (to->first != NULL && from->first != NULL &&
+           to->last->arrived_ns > from->first->arrived_ns) {
+        bool later = to->first->arrived_ns > from->first->arrived_ns;
+        struct command *next = command_list_take(later ? from : to);
+        ASSERT(next != NULL);
+        command_list_put(&merged, next);
+    }
+    command_list_move(&merged, to);
+    command_list_move(&merged, from);
+    *to = merged;
+}
+
 void command_list_fail(struct command_list *list, enum command_failure failure)
 {
     struct command *command;

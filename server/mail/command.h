@@ -104,6 +104,10 @@ void command_list_put(struct command_list *list, struct command *command);
 struct command *command_list_take(struct command_list *list);
 /* Moves all of `from` behind `to`. */
 void command_list_move(struct command_list *to, struct command_list *from);
+/* Moves all of `from` in between `to`; both are in the order of arrival, and so is what comes of it
+ * (of those that arrived at the same time, `to`'s come first). Whoever has waited longest stands
+ * first, and that is the one whose patience is looked at. */
+void command_list_merge(struct command_list *to, struct command_list *from);
 void command_list_fail(struct command_list *list, enum command_failure failure);
 
 #endif

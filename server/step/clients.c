@@ -92,8 +92,8 @@ void step_forward(struct step *step)
     struct forwarding *forwarding = &step->forwarding;
     if (step->raft->leader == SERVER_NONE) {
         /* It was known when they came, and later events have said otherwise. */
-        command_list_move(&step->parked, &forwarding->writes);
-        command_list_move(&step->parked, &forwarding->reads);
+        command_list_merge(&step->parked, &forwarding->writes);
+        command_list_merge(&step->parked, &forwarding->reads);
         return;
     }
     struct command_list waiting = step->parked;

@@ -1,6 +1,8 @@
 /* node.c - the loop: see node.h. */
 #include "server/step/node.h"
 
+#include <string.h>
+
 #include "common/clock.h"
 #include "common/memory.h"
 
@@ -78,7 +80,9 @@ static bool tell_consequence(struct step_node *node)
     }
     if (node->unsent_count > 0) {
         struct step_event event = event_of(node, ON_UNSENT);
-        event.as.call = node->unsent[--node->unsent_count];
+        event.as.call = node->unsent[0]; /* in the order in which they were sent */
+        node->unsent_count--;
+        memmove(node->unsent, node->unsent + 1, node->unsent_count * sizeof(node->unsent[0]));
         tell_one(node, &event);
         return true;
     }

@@ -193,10 +193,49 @@ START_TEST(command_list_fail__answers_all_and_leaves_it_empty)
 }
 END_TEST
 
+START_TEST(command_list_merge__keeps_the_order_of_arrival)
+{
+    static const struct {
+        u64 to[3];
+        u64 from[3];
+        u64 merged[6]; /* slots: those of `to` are 1 to 3, those of `from` 4 to 6 */
+    } cases[] = {
+        {{1, 2, 3}, {4, 5, 6}, {1, 2, 3, 4, 5, 6}}, {{4, 5, 6}, {1, 2, 3}, {4, 5, 6, 1, 2, 3}},
+        {{1, 4, 6}, {2, 3, 9}, {1, 4, 5, 2, 3, 6}}, {{2, 2, 7}, {2, 2, 2}, {1, 2, 4, 5, 6, 3}},
+        {{1, 0, 0}, {0, 0, 0}, {1, 0, 0, 0, 0, 0}}, {{0, 0, 0}, {5, 0, 0}, {4, 0, 0, 0, 0, 0}},
+    };
+    struct counting_sink sink = {.sink = {&sink_ops}};
+    for (u32 i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct command_list to = {0};
+        struct command_list from = {0};
+        for (u32 at = 0; at < 6; at++) {
+            u64 arrived = at < 3 ? cases[i].to[at] : cases[i].from[at - 3];
+            if (arrived == 0)
+                continue;
+            struct command *command = command_of(&sink, "x", at + 1);
+            command->arrived_ns = arrived;
+            command_list_put(at < 3 ? &to : &from, command);
+        }
+        u32 count = to.count + from.count;
+        command_list_merge(&to, &from);
+        ck_assert_ptr_null(from.first);
+        ck_assert_uint_eq(from.count, 0);
+        ck_assert_uint_eq(to.count, count);
+        ck_assert_uint_eq(to.bytes, count);
+        for (u32 at = 0; at < count; at++) {
+            struct command *command = command_list_take(&to);
+            ck_assert_uint_eq(command->slot, cases[i].merged[at]);
+            command_destroy(command);
+        }
+        ck_assert_ptr_null(to.first);
+    }
+}
+END_TEST
+
 UNIT_MAIN("command", command_create__takes_the_body_and_zeroes_the_rest,
           command_answer__reaches_the_sink_once, command_redirect__names_the_leader,
           command_fail__answers_each_failure_as_one_error_line,
           command_failure_is_definite__agrees_with_the_text,
-          command_list_take__is_first_in_first_out,
+          command_list_take__is_first_in_first_out, command_list_merge__keeps_the_order_of_arrival,
           command_list_move__joins_in_order_whichever_is_empty,
           command_list_fail__answers_all_and_leaves_it_empty)
