@@ -72,8 +72,8 @@ enum raft_state candidate_run(struct server *server)
             continue; /* the pre-vote was won: save and ask for the votes */
 
         u64 now_ns;
-        u64 parked_ns = server_expire_parked(server, clock_monotonic_ns());
-        bool expired = server_collect(server, u64_min(self.deadline_ns, parked_ns), &now_ns);
+        bool expired = server_collect(
+            server, u64_min(self.deadline_ns, server_parked_until_ns(server)), &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
@@ -137,6 +137,8 @@ enum raft_state candidate_run(struct server *server)
             }
         }
 
+        if (expired)
+            (void)server_expire_parked(server, now_ns);
         if (server_take_change(server))
             self.deadline_ns =
                 u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));

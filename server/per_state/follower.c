@@ -71,11 +71,16 @@ enum raft_state follower_run(struct server *server)
     struct raft *raft = &server->raft;
     struct follower self;
     begin(server, &self);
+    /* Who stopped leading has told those who waited; if there is no mail that is to be heeded
+     * first, it must not stay unsent until some comes. */
+    if (mail_pile_is_empty(&server->pile) && !server_flush(server, NULL))
+        return leave(server, &self, RAFT_STOPPED, "the disk failed");
     for (;;) {
         u64 now_ns;
-        u64 parked_ns = server_expire_parked(server, clock_monotonic_ns());
+        bool mail_left = !mail_pile_is_empty(&server->pile);
         u64 wake_ns = u64_min(self.deadline_ns, forwarding_deadline_ns(&self.forwarding));
-        bool expired = server_collect(server, u64_min(wake_ns, parked_ns), &now_ns);
+        bool expired =
+            server_collect(server, u64_min(wake_ns, server_parked_until_ns(server)), &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
@@ -165,6 +170,9 @@ enum raft_state follower_run(struct server *server)
             }
         }
 
+        /* Not when this is still the mail that ended the loop before: it may tell of a leader. */
+        if (expired && !mail_left)
+            (void)server_expire_parked(server, now_ns);
         act_forward(server, &self.forwarding, now_ns);
         if (server_take_change(server))
             self.deadline_ns =
