@@ -58,7 +58,9 @@ static void finish(struct dispatch *dispatch)
 {
     if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX)
         return; /* the next one flushes for all */
-    flush(dispatch);
+    /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
+    if (dispatch->server->state != RAFT_STOPPED)
+        flush(dispatch);
     if (server_take_change(dispatch->server))
         dispatch->deadline_ns = u64_min(
             dispatch->deadline_ns,
