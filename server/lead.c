@@ -131,6 +131,8 @@ static void order_read(struct server *server, struct progress *progress,
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;
+    /* What goes out now tells of what this pile's replies have committed. */
+    (void)commit_advance(raft, &lead->leadership);
     leadership_begin_round(raft, &lead->leadership);
     for (u32 position = 0; position < lead->leadership.count; position++) {
         struct progress *progress = &lead->leadership.peers[position];
