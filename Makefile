@@ -156,8 +156,13 @@ scenarios: all ## play every scenario file
 	@test/run-scenarios $(B)
 
 SEEDS ?= 1..2000
-sim: scenarios ## all scenarios in all designs, and a sweep of seeds (SEEDS=1..2000)
+# One event at a time, and in piles; a second each.
+DIFFER_SEEDS ?= 1..300
+sim: scenarios ## all scenarios in all designs, the designs compared, and a sweep of seeds (SEEDS=1..2000)
 	@test/run-scenarios $(B) dispatch step mixed
+	$(B)/raftsim differ --seeds $(DIFFER_SEEDS)
+	$(B)/raftsim differ --seeds $(DIFFER_SEEDS) --servers 5
+	$(B)/raftsim differ --seeds $(DIFFER_SEEDS) --pile 8
 	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
 	$(B)/raftsim chaos --servers 3 --seconds 20 --seeds $(SEEDS) -j $(JOBS)
 	$(B)/raftsim chaos --servers 5 --seconds 20 --seeds $(SEEDS) -j $(JOBS) --design mixed

@@ -8,17 +8,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "test/sim/differential.h"
 #include "test/sim/scenario_play.h"
 #include "test/sim/sweep.h"
 #include "test/sim/world.h"
 
 const char *argp_program_version = "raftsim (mailraft)";
 
-enum { LEFT_OUT_MAX = 4096, OPTION_SHRINK = 256, OPTION_WITHOUT, OPTION_LOAD };
+enum { LEFT_OUT_MAX = 4096, OPTION_SHRINK = 256, OPTION_WITHOUT, OPTION_LOAD, OPTION_SCHEDULE };
 
 struct arguments {
     struct sweep_options sweep;
     struct play_request play;
+    struct differ_sweep differ;
     const char *trace;
     bool story;
     bool left_out[LEFT_OUT_MAX];
@@ -83,12 +85,15 @@ static const struct argp_option options[] = {
     {"seed", 's', NULL, OPTION_ALIAS, NULL, 0},
     {"trace", 't', "FILE", 0, "write the event trace, JSON lines, to FILE", 0},
     {"story", 'S', NULL, 0, "print the run in columns, a column a server", 0},
-    {"servers", 'n', "N", 0, "chaos, replay: servers (default 5)", 1},
+    {"servers", 'n', "N", 0, "servers (chaos, replay: default 5; differ: 3)", 1},
     {"seconds", 'T', "N", 0, "chaos, replay: virtual seconds of faults (default 30)", 1},
     {"load", OPTION_LOAD, "N", 0, "chaos, replay: commands a second (default 100)", 1},
     {"jobs", 'j', "N", 0, "chaos: processes (default 1)", 1},
     {"keep-going", 'k', NULL, 0, "chaos: go on after a failure", 1},
-    {"no-shrink", OPTION_SHRINK, NULL, 0, "chaos: do not look for the smallest failure", 1},
+    {"no-shrink", OPTION_SHRINK, NULL, 0, "chaos, differ: do not look for the smallest failure", 1},
+    {"events", 'e', "N", 0, "differ: events in a schedule (default 300)", 2},
+    {"pile", 'p', "N", 0, "differ: events at once, at most (default 1)", 2},
+    {"schedule", OPTION_SCHEDULE, "TEXT", 0, "differ: play this one", 2},
     {"without", OPTION_WITHOUT, "LIST", 0, "replay: leave out these faults, \"1,4-6\"", 1},
     {0}};
 
@@ -114,6 +119,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case 'n':
         chaos->servers = (u32)parse_number(state, value, 1, CLUSTER_SERVERS_MAX);
+        arguments->differ.options.servers = chaos->servers;
         return 0;
     case 'T':
         chaos->duration_ns = parse_number(state, value, 1, 1000000) * NS_PER_S;
@@ -129,6 +135,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case OPTION_SHRINK:
         arguments->sweep.shrink = false;
+        return 0;
+    case 'e':
+        arguments->differ.options.events = (u32)parse_number(state, value, 1, DIFFER_EVENTS_MAX);
+        return 0;
+    case 'p':
+        arguments->differ.options.pile_max = (u32)parse_number(state, value, 1, DIFFER_EVENTS_MAX);
+        return 0;
+    case OPTION_SCHEDULE:
+        arguments->differ.schedule = value;
         return 0;
     case OPTION_WITHOUT:
         parse_left_out(state, arguments, value);
@@ -147,12 +162,20 @@ static const char description[] =
     "play FILE...  plays scenario files and judges them\n"
     "chaos         runs random work and faults, then heals and demands progress\n"
     "replay        repeats one run of chaos from the line that a failure printed\n"
+    "differ        runs random schedules of single events on clusters of each design, and "
+    "compares\n"
+    "              all that they do (--schedule \"timeout 1; deliver 1 2 0\": that one)\n"
     "\n"
     "Exit: 0 all held, 1 something failed, 64 wrong usage, 65 a scenario that cannot be read.";
 
 static const struct argp parser = {
-    options, parse_option, "play FILE...\nchaos [OPTION...]\nreplay [OPTION...]", description, NULL,
-    NULL,    NULL};
+    options,
+    parse_option,
+    "play FILE...\nchaos [OPTION...]\nreplay [OPTION...]\ndiffer [OPTION...]",
+    description,
+    NULL,
+    NULL,
+    NULL};
 
 /* ---- what it does ---- */
 
@@ -209,6 +232,19 @@ static int replay(struct arguments *arguments, FILE *trace)
     return result.held ? 0 : 1;
 }
 
+static int differ(struct arguments *arguments)
+{
+    struct differ_sweep *sweep = &arguments->differ;
+    sweep->seed_first = arguments->sweep.seed_first;
+    sweep->seed_last = arguments->sweep.seed_last;
+    sweep->shrink = arguments->sweep.shrink;
+    sweep->to = stdout;
+    sweep->options.story = arguments->story ? stdout : NULL;
+    if (sweep->schedule != NULL)
+        sweep->options.events = 0;
+    return differ_sweep(sweep);
+}
+
 int main(int argc, char **argv)
 {
     static struct arguments arguments; /* large, and zero */
@@ -220,10 +256,11 @@ int main(int argc, char **argv)
         .shrink = true,
         .progress = isatty(STDERR_FILENO) != 0,
     };
+    arguments.differ.options = (struct differ_options){.servers = 3, .events = 300, .pile_max = 1};
     argp_err_exit_status = 64;
     const char *command = argc > 1 ? argv[1] : "";
     bool known = strcmp(command, "play") == 0 || strcmp(command, "chaos") == 0 ||
-                 strcmp(command, "replay") == 0;
+                 strcmp(command, "replay") == 0 || strcmp(command, "differ") == 0;
     bool asks = argc > 1 && command[0] == '-'; /* --help and the like */
     if (!known && !asks) {
         argp_help(&parser, stderr, ARGP_HELP_STD_USAGE, argv[0]);
@@ -245,9 +282,10 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "raftsim: cannot write %s\n", arguments.trace);
         return 74;
     }
-    int code = plays                           ? play(&arguments, trace)
-               : strcmp(command, "chaos") == 0 ? chaos(&arguments)
-                                               : replay(&arguments, trace);
+    int code = plays                            ? play(&arguments, trace)
+               : strcmp(command, "chaos") == 0  ? chaos(&arguments)
+               : strcmp(command, "differ") == 0 ? differ(&arguments)
+                                                : replay(&arguments, trace);
     if (trace != NULL)
         (void)fclose(trace);
     return code;

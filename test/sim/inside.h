@@ -229,6 +229,9 @@ void network_server_up(struct sim_server *server);
 void network_server_down(struct sim_server *server, bool closed);
 /* It runs again after a pause: what has arrived is taken in. */
 void network_server_resumed(struct sim_server *server);
+/* A frame that was held arrives at this instant, on whatever connection there is now. Consumes it.
+ */
+void network_let_go(struct frame *frame);
 /* Whether any link has a fault. */
 bool network_is_faulty(const struct cluster *cluster);
 /* The transport's send, for this server. */

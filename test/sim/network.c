@@ -465,8 +465,14 @@ void cluster_hold(struct cluster *cluster, cluster_set from, cluster_set to, clu
     checks_faults_changed(cluster);
 }
 
-/* Puts the held frames of these kinds back on their way at this instant, on whatever connection
- * there is now. */
+void network_let_go(struct frame *frame)
+{
+    struct world *world = &frame->link->cluster->world;
+    frame->epoch = 0;
+    world_at(world, world->now_ns, frame_arrives, frame, 0);
+}
+
+/* Puts the held frames of these kinds back on their way. */
 static u32 release(struct link *link, cluster_kinds kinds, bool newest_first)
 {
     struct frame_list kept = {0};
@@ -480,7 +486,6 @@ static u32 release(struct link *link, cluster_kinds kinds, bool newest_first)
             continue;
         }
         count++;
-        frame->epoch = 0;
         frame->next = newest_first ? let_go : NULL;
         if (newest_first) {
             let_go = frame;
@@ -493,7 +498,7 @@ static u32 release(struct link *link, cluster_kinds kinds, bool newest_first)
     while (let_go != NULL) {
         frame = let_go;
         let_go = frame->next;
-        world_at(&link->cluster->world, link->cluster->world.now_ns, frame_arrives, frame, 0);
+        network_let_go(frame);
     }
     return count;
 }
