@@ -8,17 +8,15 @@
  *
  *   offset size
  *        0    8  magic "mrSNAPSH"
- *        8    4  format version, 1
- *       12    4  size of the configuration, at most 65,536
+ *        8    4  crc32c of bytes 12 .. 127
+ *       12    4  format version, 1
  *       16    8  index of the last entry that the state includes, 1 and up
  *       24    8  term of that entry, 1 and up
  *       32    8  time of that entry in ns; no entry behind it has an earlier one
- *       40    8  index of the entry that the configuration came in, at most the last one's
- *       48   64  cluster id, NUL-terminated and filled up with NULs
- *      112    4  crc32c of the configuration
- *      116    8  zero
- *      124    4  crc32c of bytes 0 .. 123
- *      128    -  the configuration, in the form of rules/configuration.h
+ *       40    8  index of the entry that the configuration came in, 1 and up, at most the last
+ * one's 48   64  cluster id, NUL-terminated and filled up with NULs 112    4  size of the
+ * configuration, at most 65,536 116    4  crc32c of the configuration 120    8  zero 128    -  the
+ * configuration, in the form of rules/configuration.h
  *
  * Block: size of its data, 1 .. 262,144 (4 bytes), crc32c of the data (4), the data. The data of
  * all blocks, one after the other, are what the machine gave; only the machine knows their form.
@@ -35,12 +33,17 @@
  * A snapshot is valid if and only if all of this holds and nothing follows the end. Each block has
  * a checksum of its own so that nothing damaged is ever handed on, and damage has a place; the one
  * at the end names the file, together with index, term and size: followers that receive it know by
- * these whether a piece belongs to what they have.
+ * these whether a piece belongs to what they have. It would not, if the other checksums stood
+ * behind what they are of: a CRC goes on from bytes that their own CRC follows as from any others
+ * of that length, so that nothing of them would be left in it. Hence each stands in front.
  *
  * Writing. The file is made as `new.tmp`, or `received.tmp` when it comes from a leader; synced;
  * renamed; and the directory is synced. A crash before the rename leaves a file without a name of
- * its own, which snapshot_clean removes. In between it is synced now and then, so that the disk
- * never has much to write at once and the log's syncs need not wait for it. */
+ * its own, which snapshot_clean removes. The directory above is synced at the beginning of each,
+ * since a crash may have left `snapshots` made and not synced. In between the file is synced now
+ * and then, so that the disk never has much to write at once and the log's syncs need not wait for
+ * it. When a write or sync has failed, nothing more is written, and the file never gets its name:
+ * a sync that succeeds later would say nothing of what the failed one lost. */
 #include "server/storage/snapshot.h"
 
 #include <inttypes.h>
@@ -49,22 +52,16 @@
 
 #include "common/crc32c.h"
 #include "common/memory.h"
-#include "server/storage/window.h"
+#include "server/storage/snapshot_scan.h"
 
-static const u8 head_magic[8] = {'m', 'r', 'S', 'N', 'A', 'P', 'S', 'H'};
-static const u8 end_magic[4] = {'m', 'r', 'S', 'E'};
 static const char directory[] = "snapshots";
 static const char new_path[] = "snapshots/new.tmp";
 static const char received_path[] = "snapshots/received.tmp";
 
 enum {
-    FORMAT_VERSION = 1,
-    HEAD_SIZE = 128,
-    BLOCK_HEAD_SIZE = 8,
-    END_SIZE = 32,
-    CONFIGURATION_SIZE_MAX = 65536,
     DIGITS = 20,
-    SYNC_BYTES = 4 * 1024 * 1024 /* synced after so many */
+    SYNC_BYTES = 4 * 1024 * 1024, /* synced after so many */
+    PIECE_SIZE_MAX = 1024 * 1024  /* read at once */
 };
 
 /* ---- names ---- */
@@ -106,14 +103,13 @@ struct draft {
     u64 size;     /* written so far */
     u64 unsynced; /* of it */
     u32 crc;      /* of all that was written */
+    bool failed;  /* a write or sync did: it must never be published */
 };
 
 static enum error_code ensure_directory(struct vfs *vfs, struct error *error)
 {
     enum error_code code = vfs_make_directory(vfs, directory, error);
-    if (code == ERROR_EXISTS)
-        return ERROR_NONE;
-    return code == ERROR_NONE ? vfs_sync_directory(vfs, ".", error) : code;
+    return code == ERROR_NONE || code == ERROR_EXISTS ? vfs_sync_directory(vfs, ".", error) : code;
 }
 
 static enum error_code draft_begin(struct draft *draft, struct vfs *vfs, const char *path,
@@ -132,16 +128,20 @@ static enum error_code draft_write(struct draft *draft, const void *data, size_t
                                    struct error *error)
 {
     struct iovec piece = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+    if (draft->failed)
+        return error_set(error, ERROR_IO, "%s: an earlier write failed", draft->path);
     enum error_code code = vfs_write_at(draft->file, &piece, 1, draft->size, error);
-    if (code != ERROR_NONE)
-        return code;
-    draft->crc = crc32c(draft->crc, data, size);
-    draft->size += size;
-    draft->unsynced += size;
-    if (draft->unsynced < SYNC_BYTES)
-        return ERROR_NONE;
-    draft->unsynced = 0;
-    return vfs_sync(draft->file, error);
+    if (code == ERROR_NONE) {
+        draft->crc = crc32c(draft->crc, data, size);
+        draft->size += size;
+        draft->unsynced += size;
+    }
+    if (code == ERROR_NONE && draft->unsynced >= SYNC_BYTES) {
+        draft->unsynced = 0;
+        code = vfs_sync(draft->file, error);
+    }
+    draft->failed = code != ERROR_NONE;
+    return code;
 }
 
 static void draft_drop(struct draft *draft)
@@ -156,14 +156,19 @@ static void draft_drop(struct draft *draft)
     (void)code;
 }
 
-/* Makes it the snapshot of that entry. */
+static enum error_code draft_sync(struct draft *draft, struct error *error)
+{
+    if (draft->failed)
+        return error_set(error, ERROR_IO, "%s: an earlier write failed", draft->path);
+    return vfs_sync(draft->file, error);
+}
+
+/* Makes it, synced, the snapshot of that entry. */
 static enum error_code draft_publish(struct draft *draft, struct entry_id last, struct error *error)
 {
     char path[SNAPSHOT_PATH_SIZE];
     snapshot_path(last, path);
-    enum error_code code = vfs_sync(draft->file, error);
-    if (code == ERROR_NONE)
-        code = vfs_rename(draft->vfs, draft->path, path, error);
+    enum error_code code = vfs_rename(draft->vfs, draft->path, path, error);
     if (code == ERROR_NONE) {
         vfs_close(draft->file);
         draft->file = NULL;
@@ -181,32 +186,16 @@ struct snapshot_writer {
     struct buffer block; /* head and data of the block that is being filled */
 };
 
-static void encode_head(const struct snapshot_head *head, const struct buffer *configuration,
-                        u8 to[HEAD_SIZE])
-{
-    memset(to, 0, HEAD_SIZE);
-    memcpy(to, head_magic, sizeof(head_magic));
-    store_u32(to + 8, FORMAT_VERSION);
-    store_u32(to + 12, (u32)configuration->size);
-    store_u64(to + 16, head->last.index);
-    store_u64(to + 24, head->last.term);
-    store_u64(to + 32, head->time_ns);
-    store_u64(to + 40, head->configuration.index);
-    memcpy(to + 48, head->cluster_id, CLUSTER_ID_SIZE);
-    store_u32(to + 112, crc32c(0, configuration->data, configuration->size));
-    store_u32(to + HEAD_SIZE - 4, crc32c(0, to, HEAD_SIZE - 4));
-}
-
 static enum error_code write_head(struct snapshot_writer *writer, const struct snapshot_head *head,
                                   struct error *error)
 {
-    u8 bytes[HEAD_SIZE];
+    u8 bytes[SNAPSHOT_HEAD_SIZE];
     struct buffer configuration;
     buffer_init(&configuration);
     configuration_encode(&head->configuration, &configuration);
-    ASSERT(configuration.size <= CONFIGURATION_SIZE_MAX);
-    encode_head(head, &configuration, bytes);
-    enum error_code code = draft_write(&writer->draft, bytes, HEAD_SIZE, error);
+    ASSERT(configuration.size <= SNAPSHOT_CONFIGURATION_MAX);
+    snapshot_head_encode(head, &configuration, bytes);
+    enum error_code code = draft_write(&writer->draft, bytes, SNAPSHOT_HEAD_SIZE, error);
     if (code == ERROR_NONE)
         code = draft_write(&writer->draft, configuration.data, configuration.size, error);
     buffer_deinit(&configuration);
@@ -216,18 +205,18 @@ static enum error_code write_head(struct snapshot_writer *writer, const struct s
 static void begin_block(struct snapshot_writer *writer)
 {
     buffer_clear(&writer->block);
-    buffer_reserve(&writer->block, BLOCK_HEAD_SIZE + SNAPSHOT_BLOCK_SIZE);
-    writer->block.size = BLOCK_HEAD_SIZE;
+    buffer_reserve(&writer->block, SNAPSHOT_BLOCK_HEAD_SIZE + SNAPSHOT_BLOCK_SIZE);
+    writer->block.size = SNAPSHOT_BLOCK_HEAD_SIZE;
 }
 
 static enum error_code end_block(struct snapshot_writer *writer, struct error *error)
 {
     struct buffer *block = &writer->block;
-    u32 size = (u32)block->size - BLOCK_HEAD_SIZE;
+    u32 size = (u32)block->size - SNAPSHOT_BLOCK_HEAD_SIZE;
     if (size == 0)
         return ERROR_NONE;
     store_u32(block->data, size);
-    store_u32(block->data + 4, crc32c(0, block->data + BLOCK_HEAD_SIZE, size));
+    store_u32(block->data + 4, crc32c(0, block->data + SNAPSHOT_BLOCK_HEAD_SIZE, size));
     writer->state_bytes += size;
     enum error_code code = draft_write(&writer->draft, block->data, block->size, error);
     begin_block(writer);
@@ -267,7 +256,7 @@ enum error_code snapshot_writer_add(struct snapshot_writer *writer, const void *
 {
     const u8 *from = data;
     while (size > 0) {
-        size_t fits = BLOCK_HEAD_SIZE + SNAPSHOT_BLOCK_SIZE - writer->block.size;
+        size_t fits = SNAPSHOT_BLOCK_HEAD_SIZE + SNAPSHOT_BLOCK_SIZE - writer->block.size;
         size_t taken = fits < size ? fits : size;
         buffer_append(&writer->block, from, taken);
         from += taken;
@@ -283,19 +272,19 @@ enum error_code snapshot_writer_add(struct snapshot_writer *writer, const void *
 enum error_code snapshot_writer_finish(struct snapshot_writer *writer, struct snapshot_info *info,
                                        struct error *error)
 {
-    u8 end[END_SIZE] = {0};
+    u8 end[SNAPSHOT_END_SIZE];
     struct draft *draft = &writer->draft;
+    *info = (struct snapshot_info){.last = writer->last};
     enum error_code code = end_block(writer, error);
-    memcpy(end + 4, end_magic, sizeof(end_magic));
-    store_u64(end + 8, writer->state_bytes);
-    store_u64(end + 16, draft->size + END_SIZE);
-    u32 checksum = crc32c(draft->crc, end, END_SIZE - 4);
-    store_u32(end + END_SIZE - 4, checksum);
+    if (code == ERROR_NONE) {
+        info->checksum = snapshot_end_encode(writer->state_bytes, draft->size, draft->crc, end);
+        code = draft_write(draft, end, SNAPSHOT_END_SIZE, error);
+    }
     if (code == ERROR_NONE)
-        code = draft_write(draft, end, END_SIZE, error);
+        code = draft_sync(draft, error);
     if (code == ERROR_NONE)
         code = draft_publish(draft, writer->last, error);
-    *info = (struct snapshot_info){writer->last, draft->size, checksum};
+    info->size = draft->size;
     writer_free(writer);
     return code == ERROR_NONE ? code : error_add(error, "finish a snapshot");
 }
@@ -307,168 +296,58 @@ void snapshot_writer_abandon(struct snapshot_writer *writer)
 
 /* ---- reading ---- */
 
-/* One reading of a file from its beginning to its end. */
-struct reading {
-    const char *path;
-    struct window window;
-    u64 offset;
-    u32 crc; /* of all bytes before offset */
-    u64 state_bytes;
-};
-
-static enum error_code damaged(const struct reading *reading, u64 offset, const char *what,
-                               struct error *error)
-{
-    return error_set(error, ERROR_CORRUPT, "%s: offset %" PRIu64 ": damaged: %s", reading->path,
-                     offset, what);
-}
-
-/* The next `size` bytes. */
-static enum error_code read_next(struct reading *reading, size_t size, const u8 **data,
-                                 struct error *error)
-{
-    if (size > reading->window.file_size - reading->offset)
-        return damaged(reading, reading->offset, "the file ends too early", error);
-    enum error_code code = window_get(&reading->window, reading->offset, size, data, error);
-    if (code != ERROR_NONE)
-        return code;
-    reading->offset += size;
-    return ERROR_NONE;
-}
-
-static enum error_code decode_head(const struct reading *reading, const u8 *bytes,
-                                   struct snapshot_head *head, u32 *configuration_size,
-                                   u64 *configuration_index, struct error *error)
-{
-    if (memcmp(bytes, head_magic, sizeof(head_magic)) != 0)
-        return damaged(reading, 0, "this is no snapshot", error);
-    if (crc32c(0, bytes, HEAD_SIZE - 4) != load_u32(bytes + HEAD_SIZE - 4))
-        return damaged(reading, 0, "the head fails its checksum", error);
-    if (load_u32(bytes + 8) != FORMAT_VERSION)
-        return error_set(error, ERROR_MISMATCH,
-                         "%s: format version %" PRIu32 ", which this program does not know: use a "
-                         "newer one",
-                         reading->path, load_u32(bytes + 8));
-    *head = (struct snapshot_head){.last = {load_u64(bytes + 24), load_u64(bytes + 16)},
-                                   .time_ns = load_u64(bytes + 32)};
-    memcpy(head->cluster_id, bytes + 48, CLUSTER_ID_SIZE);
-    *configuration_size = load_u32(bytes + 12);
-    *configuration_index = load_u64(bytes + 40);
-    if (head->last.index == 0 || head->last.term == 0 || *configuration_index == 0 ||
-        *configuration_index > head->last.index || *configuration_size > CONFIGURATION_SIZE_MAX ||
-        !metadata_cluster_id_valid(head->cluster_id))
-        return damaged(reading, 0, "the head says what cannot be", error);
-    return ERROR_NONE;
-}
-
-static enum error_code read_head(struct reading *reading, struct snapshot_head *head,
-                                 struct error *error)
-{
-    const u8 *bytes;
-    u32 configuration_size = 0;
-    u64 configuration_index = 0;
-    enum error_code code = read_next(reading, HEAD_SIZE, &bytes, error);
-    if (code != ERROR_NONE)
-        return code;
-    code = decode_head(reading, bytes, head, &configuration_size, &configuration_index, error);
-    u32 wanted = load_u32(bytes + 112);
-    reading->crc = crc32c(reading->crc, bytes, HEAD_SIZE);
-    if (code == ERROR_NONE)
-        code = read_next(reading, configuration_size, &bytes, error);
-    if (code != ERROR_NONE)
-        return code;
-    reading->crc = crc32c(reading->crc, bytes, configuration_size);
-    struct error why;
-    if (crc32c(0, bytes, configuration_size) != wanted ||
-        configuration_decode(bytes, configuration_size, configuration_index, &head->configuration,
-                             &why) != ERROR_NONE)
-        return damaged(reading, HEAD_SIZE, "the configuration is not valid", error);
-    return ERROR_NONE;
-}
-
-static enum error_code read_blocks(struct reading *reading, const struct snapshot_taker *taker,
-                                   struct error *error)
-{
-    for (;;) {
-        const u8 *bytes;
-        u64 at = reading->offset;
-        enum error_code code = read_next(reading, BLOCK_HEAD_SIZE, &bytes, error);
-        if (code != ERROR_NONE)
-            return code;
-        u32 size = load_u32(bytes);
-        u32 crc = load_u32(bytes + 4);
-        if (size == 0) {
-            reading->offset = at;
-            return ERROR_NONE;
-        }
-        if (size > SNAPSHOT_BLOCK_SIZE)
-            return damaged(reading, at, "a block with an impossible size", error);
-        reading->crc = crc32c(reading->crc, bytes, BLOCK_HEAD_SIZE);
-        code = read_next(reading, size, &bytes, error);
-        if (code != ERROR_NONE)
-            return code;
-        if (crc32c(0, bytes, size) != crc)
-            return damaged(reading, at, "a block that fails its checksum", error);
-        reading->crc = crc32c(reading->crc, bytes, size);
-        reading->state_bytes += size;
-        if (!taker->piece(taker->context, bytes, size))
-            return damaged(reading, at, "a block whose data make no sense to the machine", error);
-    }
-}
-
-static enum error_code decode_end(const struct reading *reading, const u8 *bytes, u64 offset,
-                                  struct error *error)
-{
-    if (load_u32(bytes) != 0 || memcmp(bytes + 4, end_magic, sizeof(end_magic)) != 0 ||
-        load_u32(bytes + 24) != 0 || load_u64(bytes + 16) != offset + END_SIZE ||
-        load_u64(bytes + 16) != reading->window.file_size)
-        return damaged(reading, offset, "no end of a snapshot", error);
-    return ERROR_NONE;
-}
-
-static enum error_code read_end(struct reading *reading, struct snapshot_info *info,
-                                struct error *error)
-{
-    const u8 *bytes;
-    u64 at = reading->offset;
-    enum error_code code = read_next(reading, END_SIZE, &bytes, error);
-    if (code == ERROR_NONE)
-        code = decode_end(reading, bytes, at, error);
-    if (code != ERROR_NONE)
-        return code;
-    info->size = reading->offset;
-    info->checksum = crc32c(reading->crc, bytes, END_SIZE - 4);
-    if (info->checksum != load_u32(bytes + END_SIZE - 4) ||
-        load_u64(bytes + 8) != reading->state_bytes)
-        return damaged(reading, at, "the end does not fit what is before it", error);
-    return ERROR_NONE;
-}
-
 enum error_code snapshot_load_file(struct vfs *vfs, const char *path,
                                    const struct snapshot_taker *taker, struct snapshot_info *info,
                                    struct error *error)
 {
-    struct reading reading = {.path = path};
-    struct snapshot_head head;
-    struct vfs_file *file = NULL;
-    enum error_code code = vfs_open(vfs, path, VFS_READ, &file, error);
-    if (code != ERROR_NONE)
-        return code;
-    code = window_init(&reading.window, file, path, SNAPSHOT_BLOCK_SIZE, error);
-    if (code == ERROR_NONE)
-        code = read_head(&reading, &head, error);
-    if (code == ERROR_NONE) {
-        info->last = head.last;
-        if (!taker->head(taker->context, &head))
-            code = damaged(&reading, 0, "the head is not acceptable", error);
+    struct snapshot_scan scan;
+    enum snapshot_found found = SNAPSHOT_BLOCK;
+    enum error_code code = snapshot_scan_open(&scan, vfs, path, error);
+    if (code == ERROR_NONE && !taker->head(taker->context, &scan.head))
+        code = error_set(error, ERROR_CORRUPT, "%s: offset 0: damaged: the head is not acceptable",
+                         path);
+    while (code == ERROR_NONE && found == SNAPSHOT_BLOCK) {
+        code = snapshot_scan_next(&scan, &found, error);
+        if (code != ERROR_NONE)
+            break;
+        switch (found) {
+        case SNAPSHOT_BLOCK:
+            if (!taker->piece(taker->context, scan.data, scan.size))
+                code = error_set(error, ERROR_CORRUPT,
+                                 "%s: offset %" PRIu64 ": damaged: a block whose data make no "
+                                 "sense to the machine",
+                                 path, scan.offset);
+            break;
+        case SNAPSHOT_END:
+            *info = scan.info;
+            break;
+        case SNAPSHOT_DAMAGED:
+            code = snapshot_scan_refuse(&scan, error);
+            break;
+        }
     }
-    if (code == ERROR_NONE)
-        code = read_blocks(&reading, taker, error);
-    if (code == ERROR_NONE)
-        code = read_end(&reading, info, error);
-    window_deinit(&reading.window);
-    vfs_close(file);
+    snapshot_scan_close(&scan);
     return code;
+}
+
+/* A taker that asks for one entry's snapshot before another gets to see anything. */
+struct named_taker {
+    const struct snapshot_taker *taker;
+    struct entry_id wanted;
+    bool other; /* it was another's */
+};
+
+static bool named_head(void *context, const struct snapshot_head *head)
+{
+    struct named_taker *named = context;
+    named->other = head->last.index != named->wanted.index || head->last.term != named->wanted.term;
+    return !named->other && named->taker->head(named->taker->context, head);
+}
+
+static bool named_piece(void *context, const u8 *data, size_t size)
+{
+    struct named_taker *named = context;
+    return named->taker->piece(named->taker->context, data, size);
 }
 
 enum error_code snapshot_load(struct vfs *vfs, struct entry_id last,
@@ -476,11 +355,13 @@ enum error_code snapshot_load(struct vfs *vfs, struct entry_id last,
                               struct error *error)
 {
     char path[SNAPSHOT_PATH_SIZE];
+    struct named_taker named = {.taker = taker, .wanted = last};
+    const struct snapshot_taker guard = {named_head, named_piece, &named};
     snapshot_path(last, path);
-    enum error_code code = snapshot_load_file(vfs, path, taker, info, error);
-    if (code == ERROR_NONE && (info->last.index != last.index || info->last.term != last.term))
-        return error_set(error, ERROR_CORRUPT, "%s: offset 16: damaged: this is another snapshot",
-                         path);
+    enum error_code code = snapshot_load_file(vfs, path, &guard, info, error);
+    if (named.other)
+        code = error_set(error, ERROR_CORRUPT,
+                         "%s: offset 16: damaged: it is another snapshot than its name says", path);
     return code;
 }
 
@@ -489,34 +370,22 @@ enum error_code snapshot_read_at(struct vfs *vfs, struct entry_id last, u64 offs
                                  struct error *error)
 {
     char path[SNAPSHOT_PATH_SIZE];
-    struct reading reading = {.path = path};
-    const u8 *end;
     struct vfs_file *file = NULL;
     *piece = (struct span){0};
+    *info = (struct snapshot_info){.last = last};
     snapshot_path(last, path);
     enum error_code code = vfs_open(vfs, path, VFS_READ, &file, error);
-    if (code != ERROR_NONE)
-        return code;
-    code = window_init(&reading.window, file, path, END_SIZE, error);
-    u64 file_size = reading.window.file_size;
-    if (code == ERROR_NONE && file_size < END_SIZE)
-        code = damaged(&reading, 0, "the file is too short", error);
     if (code == ERROR_NONE)
-        code = window_get(&reading.window, file_size - END_SIZE, END_SIZE, &end, error);
-    if (code == ERROR_NONE)
-        code = decode_end(&reading, end, file_size - END_SIZE, error);
-    if (code == ERROR_NONE)
-        *info = (struct snapshot_info){last, file_size, load_u32(end + END_SIZE - 4)};
-    if (code == ERROR_NONE && offset < file_size) {
-        u32 size = (u32)u64_min(u64_min(bytes_max, file_size - offset), UINT32_MAX);
-        struct block *block = block_create(size);
+        code = snapshot_scan_peek_end(file, path, info, error);
+    if (code == ERROR_NONE && offset < info->size) {
+        u64 size = u64_min(u64_min(bytes_max, PIECE_SIZE_MAX), info->size - offset);
+        struct block *block = block_create((u32)size);
         size_t got = 0;
-        code = vfs_read_at(file, block->data, size, offset, &got, error);
+        code = vfs_read_at(file, block->data, block->size, offset, &got, error);
         if (code == ERROR_NONE)
             *piece = span_of(block, block->data, (u32)got);
         block_release(block);
     }
-    window_deinit(&reading.window);
     vfs_close(file);
     return code;
 }
@@ -580,7 +449,7 @@ enum error_code snapshot_receiver_finish(struct snapshot_receiver *receiver, str
     const struct snapshot_info *wanted = &receiver->info;
     const struct snapshot_taker nobody = {.head = ignore_head, .piece = ignore_piece};
     struct snapshot_info info;
-    enum error_code code = vfs_sync(draft->file, error);
+    enum error_code code = draft_sync(draft, error);
     if (code == ERROR_NONE)
         code = snapshot_load_file(draft->vfs, draft->path, &nobody, &info, error);
     if (code == ERROR_NONE &&

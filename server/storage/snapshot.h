@@ -41,10 +41,12 @@ WARN_UNUSED enum error_code snapshot_writer_create(struct vfs *vfs,
                                                    const struct snapshot_head *head,
                                                    struct snapshot_writer **writer,
                                                    struct error *error);
-/* The next bytes of the machine's state. */
+/* The next bytes of the machine's state, cut anywhere. After an error it can only be abandoned; to
+ * finish it fails. */
 WARN_UNUSED enum error_code snapshot_writer_add(struct snapshot_writer *writer, const void *data,
                                                 size_t size, struct error *error);
-/* Syncs the file and gives it its name. Frees the writer, whatever comes of it. */
+/* Syncs the file and gives it its name. Frees the writer, whatever comes of it. After an error the
+ * snapshot may be there (the last sync failed), but then it is whole. */
 WARN_UNUSED enum error_code snapshot_writer_finish(struct snapshot_writer *writer,
                                                    struct snapshot_info *info, struct error *error);
 /* Frees the writer; the unfinished file is removed, or written over some time. */
@@ -80,7 +82,8 @@ struct snapshot_taker {
 };
 
 /* Reads and verifies a whole snapshot. What the taker got is worth something only if it returns
- * without error. Errors: ERROR_MISSING, ERROR_CORRUPT (naming file and offset). */
+ * without error. Errors: ERROR_MISSING, ERROR_CORRUPT (naming file and offset), ERROR_MISMATCH
+ * (another version of the format). */
 WARN_UNUSED enum error_code snapshot_load(struct vfs *vfs, struct entry_id last,
                                           const struct snapshot_taker *taker,
                                           struct snapshot_info *info, struct error *error);
@@ -90,9 +93,9 @@ WARN_UNUSED enum error_code snapshot_load_file(struct vfs *vfs, const char *path
                                                const struct snapshot_taker *taker,
                                                struct snapshot_info *info, struct error *error);
 
-/* Reads at most `bytes_max` raw bytes of the file from `offset` on into a new block; fewer at its
- * end, and none behind it (then *piece is empty). `*info` is what the file's end says of it; the
- * file is not verified. Errors: ERROR_MISSING. */
+/* Reads at most `bytes_max` raw bytes of the file from `offset` on into a new block, and at most
+ * 1 MiB; fewer at its end, and none behind it (then *piece is empty). `*info` is what the file's
+ * end says of it; the file is not verified. Errors: ERROR_MISSING. */
 WARN_UNUSED enum error_code snapshot_read_at(struct vfs *vfs, struct entry_id last, u64 offset,
                                              u64 bytes_max, struct span *piece,
                                              struct snapshot_info *info, struct error *error);
