@@ -4,28 +4,19 @@
  * but one of KV_TABLES parts of it, so that the table that doubles is always a small one. */
 #include "server/machine/kv_store.h"
 
-#include "common/memory.h"
 #include "server/machine/kv_answer.h"
 
-#define uthash_malloc(size)         memory_alloc(size)
-#define uthash_free(pointer, size)  memory_free(pointer)
-#define uthash_fatal(message)       UNREACHABLE() /* memory_alloc never returns NULL */
-#define uthash_bzero(pointer, size) memset(pointer, 0, size)
-/* Every call hands in the hash: uthash itself never hashes. */
-#define HASH_FUNCTION(key, size, hash) UNREACHABLE()
-#include <uthash.h>
-/* How many items a bucket may hold before its table doubles. Each item behind the first costs a
- * cache miss: with uthash's own 10 a GET at a million keys took half as long again. */
-#undef HASH_BKT_CAPACITY_THRESH
-#define HASH_BKT_CAPACITY_THRESH 4U
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-struct kv_item {
-    UT_hash_handle hh;   /* hh.keylen is the key's size */
-    struct block *value; /* one reference is the item's */
-    u64 digest;          /* its part of digest_sum */
-    u8 key[];
+enum {
+    /* What a command frees of the garbage: a little each time, and two items for each that it adds,
+     * so that keys and garbage together are never more than the keys have been. */
+    GARBAGE_EACH_COMMAND = 8,
+    GARBAGE_EACH_ITEM = 2,
+    GARBAGE_EACH_TIDY = 512,
+    /* Room made beforehand in one table is bounded: what asks for it may be wrong. */
+    TABLE_BUCKETS_MAX = 4096
 };
 
 static void kv_apply(struct machine *machine, const struct machine_context *context,
@@ -34,17 +25,21 @@ static void kv_read(struct machine *machine, const u8 *command, size_t size, str
 static u64 kv_digest(const struct machine *machine);
 static void kv_destroy(struct machine *machine);
 static void kv_describe(const struct machine *machine, struct buffer *to);
+static struct machine *kv_create_empty(const struct machine *machine);
+static bool kv_tidy(struct machine *machine);
 
 static const struct machine_ops kv_ops = {.apply = kv_apply,
                                           .read = kv_read,
                                           .digest = kv_digest,
                                           .destroy = kv_destroy,
-                                          .describe = kv_describe};
-
-static struct kv *kv_of(struct machine *machine)
-{
-    return CONTAINER_OF(machine, struct kv, machine);
-}
+                                          .describe = kv_describe,
+                                          .snapshot_begin = kv_snapshot_begin,
+                                          .snapshot_next = kv_snapshot_next,
+                                          .snapshot_end = kv_snapshot_end,
+                                          .restore = kv_restore,
+                                          .restore_end = kv_restore_end,
+                                          .create_empty = kv_create_empty,
+                                          .tidy = kv_tidy};
 
 static const struct kv *kv_of_const(const struct machine *machine)
 {
@@ -55,14 +50,26 @@ struct machine *kv_create(void)
 {
     struct kv *kv = memory_alloc_zero(1, sizeof(*kv));
     kv->machine.ops = &kv_ops;
+    kv->tables = memory_alloc_zero(1, sizeof(*kv->tables));
     buffer_init(&kv->gathered);
+    buffer_init(&kv->restoring.pending);
     return &kv->machine;
+}
+
+static struct machine *kv_create_empty(const struct machine *machine)
+{
+    (void)machine; /* there is nothing that one may have and another not */
+    return kv_create();
 }
 
 static void kv_destroy(struct machine *machine)
 {
     struct kv *kv = kv_of(machine);
-    kv_clear(kv);
+    if (kv->taking.active)
+        kv_snapshot_end(machine);
+    kv_garbage_tables(kv, kv->tables);
+    kv_garbage_free_all(kv);
+    buffer_deinit(&kv->restoring.pending);
     buffer_deinit(&kv->gathered);
     memory_free(kv->arguments);
     memory_free(kv);
@@ -94,6 +101,12 @@ static void kv_apply(struct machine *machine, const struct machine_context *cont
         return;
     }
     kv_execute(kv, command, load_u32(data + 4), kv->arguments, count, answer);
+    (void)kv_garbage_free(kv, GARBAGE_EACH_COMMAND);
+}
+
+static bool kv_tidy(struct machine *machine)
+{
+    return kv_garbage_free(kv_of(machine), GARBAGE_EACH_TIDY);
 }
 
 static void kv_read(struct machine *machine, const u8 *data, size_t size, struct buffer *answer)
@@ -150,7 +163,7 @@ static u32 table_of(u64 hash)
 
 struct kv_item *kv_find(struct kv *kv, const struct kv_argument *key, u64 hash)
 {
-    struct kv_item *head = kv->tables[table_of(hash)];
+    struct kv_item *head = kv->tables->heads[table_of(hash)];
     struct kv_item *item = NULL;
     HASH_FIND_BYHASHVALUE(hh, head, key->data, key->size, (unsigned)hash, item);
     return item;
@@ -161,15 +174,30 @@ struct block *kv_value(const struct kv_item *item)
     return item->value;
 }
 
+/* Doubling a table with a single item in it costs nothing; later, all its items move. */
+static void reserve(const struct kv *kv, struct kv_item *item)
+{
+    UT_hash_table *table = item->hh.tbl;
+    bool out_of_memory = false; /* never set: see uthash_fatal */
+    while (table->num_buckets < kv->table_keys_expected && table->num_buckets < TABLE_BUCKETS_MAX)
+        HASH_EXPAND_BUCKETS(hh, table, out_of_memory);
+    ASSERT(!out_of_memory);
+}
+
 static struct kv_item *add_item(struct kv *kv, const struct kv_argument *key, u64 hash)
 {
+    if (kv->garbage != NULL || kv->garbage_tables != NULL)
+        (void)kv_garbage_free(kv, GARBAGE_EACH_ITEM);
     struct kv_item *item = memory_alloc(sizeof(*item) + key->size);
     item->value = NULL;
     item->digest = 0;
     if (key->size > 0)
         memcpy(item->key, key->data, key->size);
-    struct kv_item **head = &kv->tables[table_of(hash)];
+    struct kv_item **head = &kv->tables->heads[table_of(hash)];
+    bool first = *head == NULL;
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, *head, item->key, key->size, (unsigned)hash, item);
+    if (first)
+        reserve(kv, item);
     kv->count++;
     return item;
 }
@@ -179,14 +207,20 @@ void kv_put(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_it
 {
     if (item == NULL)
         item = add_item(kv, key, hash);
-    block_release(item->value);
+    else if (kv_snapshot_wants(kv, item))
+        kv_snapshot_keep_value(kv, item);
+    if (item->value != NULL && item->value->size >= KV_VALUE_LARGE)
+        kv_garbage_value(kv, item->value);
+    else
+        block_release(item->value);
     item->value = value;
+    item->epoch = kv->epoch;
     u64 digest = hash_pair(hash, XXH3_64bits(value->data, value->size));
     kv->digest_sum += digest - item->digest;
     item->digest = digest;
 }
 
-static void item_free(struct kv_item *item)
+void kv_item_free(struct kv_item *item)
 {
     block_release(item->value);
     memory_free(item);
@@ -194,30 +228,29 @@ static void item_free(struct kv_item *item)
 
 void kv_remove(struct kv *kv, struct kv_item *item, u64 hash)
 {
-    struct kv_item **head = &kv->tables[table_of(hash)];
+    struct kv_item **head = &kv->tables->heads[table_of(hash)];
+    if (kv->taking.next == item)
+        kv->taking.next = item->hh.next;
     HASH_DELETE(hh, *head, item);
     kv->count--;
     kv->digest_sum -= item->digest;
-    item_free(item);
-}
-
-void kv_table_free(struct kv_item *table)
-{
-    struct kv_item *item = table;
-    HASH_CLEAR(hh, table); /* frees the buckets; the items stay linked in order */
-    while (item != NULL) {
-        struct kv_item *next = item->hh.next;
-        item_free(item);
-        item = next;
-    }
+    if (kv_snapshot_wants(kv, item))
+        kv_snapshot_keep_item(kv, item);
+    else
+        kv_garbage_item(kv, item);
 }
 
 void kv_clear(struct kv *kv)
 {
-    for (u32 i = 0; i < KV_TABLES; i++) {
-        kv_table_free(kv->tables[i]);
-        kv->tables[i] = NULL;
-    }
+    /* The price is an array of tables each time; not where there is nothing to remove. */
+    if (kv->count == 0)
+        return;
+    /* A snapshot goes on in the tables of its time. Those that come after it does not enter. */
+    if (kv->taking.active && kv->taking.detached == NULL)
+        kv->taking.detached = kv->tables;
+    else
+        kv_garbage_tables(kv, kv->tables);
+    kv->tables = memory_alloc_zero(1, sizeof(*kv->tables));
     kv->count = 0;
     kv->digest_sum = 0;
 }
@@ -226,7 +259,8 @@ void kv_table_visit(const struct kv *kv, u32 table,
                     void (*each)(void *context, const struct kv_argument *key), void *context)
 {
     ASSERT(table < KV_TABLES);
-    for (const struct kv_item *item = kv->tables[table]; item != NULL; item = item->hh.next) {
+    for (const struct kv_item *item = kv->tables->heads[table]; item != NULL;
+         item = item->hh.next) {
         struct kv_argument key = {item->key, (u32)item->hh.keylen};
         each(context, &key);
     }

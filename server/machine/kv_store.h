@@ -7,11 +7,27 @@
  * The digest is the wrapping sum of a hash of each (key, value), so it does not depend on the order
  * in which they came, and a change costs the hash of the one new value.
  *
+ * What is removed is not freed at once where it may be much: it becomes garbage, and each command
+ * frees some of that.
+ *
  * Thread: the machine's. */
 #ifndef MAILRAFT_MACHINE_KV_STORE_H
 #define MAILRAFT_MACHINE_KV_STORE_H
 
+#include "common/memory.h"
 #include "server/machine/kv.h"
+
+#define uthash_malloc(size)         memory_alloc(size)
+#define uthash_free(pointer, size)  memory_free(pointer)
+#define uthash_fatal(message)       UNREACHABLE() /* memory_alloc never returns NULL */
+#define uthash_bzero(pointer, size) memset(pointer, 0, size)
+/* Every call hands in the hash: uthash itself never hashes. */
+#define HASH_FUNCTION(key, size, hash) UNREACHABLE()
+#include <uthash.h>
+/* How many items a bucket may hold before its table doubles. Each item behind the first costs a
+ * cache miss: with uthash's own 10 a GET at a million keys took half as long again. */
+#undef HASH_BKT_CAPACITY_THRESH
+#define HASH_BKT_CAPACITY_THRESH 4U
 
 enum {
     KV_TABLE_BITS = 12,
@@ -19,20 +35,78 @@ enum {
     /* One SCAN call stops behind the table in which it has looked at so many keys, or gathered so
      * many bytes, whatever COUNT says: the server thread has other things to do. */
     KV_SCAN_KEYS_MAX = 10000,
-    KV_SCAN_BYTES_MAX = 1024 * 1024
+    KV_SCAN_BYTES_MAX = 1024 * 1024,
+    /* One piece of a snapshot looks at so many keys, whatever its bytes: a key is two or three
+     * cache misses. */
+    KV_SNAPSHOT_KEYS_MAX = 1024,
+    /* A value so large is not freed in passing: that may be work for the kernel. */
+    KV_VALUE_LARGE = 64 * 1024,
+    /* The head of a taken state: kv_snapshot.c. */
+    KV_STATE_HEAD_SIZE = 24
 };
 
-struct kv_item; /* one key with its value */
+/* One key with its value. In a table, in a row (struct kv_items), or garbage. */
+struct kv_item {
+    UT_hash_handle hh;   /* hh.keylen is the key's size; hh.next links rows and garbage, too */
+    struct block *value; /* one reference is the item's */
+    u64 digest;          /* its part of digest_sum */
+    u32 epoch;           /* kv->epoch when it was last written, or taken for a snapshot */
+    u8 key[];
+};
+
+/* Items in a row, first in first out. */
+struct kv_items {
+    struct kv_item *first; /* NULL: none */
+    struct kv_item *last;
+};
+
+struct kv_tables {
+    struct kv_item *heads[KV_TABLES]; /* each a uthash; NULL: empty */
+    struct kv_tables *next;           /* while garbage */
+    u32 freed;                        /* while garbage: the tables before this one are gone */
+};
+
+/* A snapshot that is being taken. */
+struct kv_taking {
+    bool active;
+    u8 head[KV_STATE_HEAD_SIZE];
+    u32 head_taken;             /* bytes of it that went out */
+    struct kv_items kept;       /* as of begin, changed or removed since: these go out first */
+    u64 first_taken;            /* bytes that went out of the record of kept's first */
+    struct kv_tables *detached; /* what FLUSHALL took away; NULL: it walks the tables in use */
+    u32 table;                  /* the next to enter; KV_TABLES: none is left */
+    struct kv_item *next;       /* the next in table - 1; NULL: none is left there */
+};
+
+/* A state that is being put into an empty machine. */
+struct kv_restoring {
+    bool head_read;
+    bool failed;
+    u64 count; /* what its head says */
+    u64 digest_sum;
+    struct buffer pending; /* of a record (or the head) that came in part */
+};
 
 struct kv {
     struct machine machine;
-    struct kv_item *tables[KV_TABLES]; /* each a uthash; NULL: empty */
-    u64 count;                         /* keys in all tables */
-    u64 digest_sum;                    /* of all items' digests */
-    struct kv_argument *arguments;     /* scratch: of the command that is being executed */
+    struct kv_tables *tables; /* never NULL */
+    u64 count;                /* keys in all tables */
+    u64 digest_sum;           /* of all items' digests */
+    u32 epoch;                /* number of snapshots begun */
+    struct kv_taking taking;
+    struct kv_restoring restoring;
+    struct kv_item *garbage;          /* linked by hh.next; in no table */
+    struct kv_tables *garbage_tables; /* linked by next */
+    u64 table_keys_expected;          /* how many keys a new table should have room for */
+    struct kv_argument *arguments;    /* scratch: of the command that is being executed */
     u32 arguments_capacity;
     struct buffer gathered; /* scratch: the keys of a SCAN's answer */
 };
+
+static inline struct kv *kv_of(struct machine *machine)
+{
+    return CONTAINER_OF(machine, struct kv, machine);
+}
 
 u64 kv_hash(const struct kv_argument *key);
 /* The item with this key, or NULL. Borrowed until the next change. */
@@ -44,16 +118,46 @@ struct block *kv_value(const struct kv_item *item);
  * key; NULL: it is new. */
 void kv_put(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
             struct block *value);
-/* Frees the item. */
+/* Takes the item away. */
 void kv_remove(struct kv *kv, struct kv_item *item, u64 hash);
-/* Frees all items of a table, and nothing else: sums and counts are the caller's business, so that
- * a table cut out of the array can be freed elsewhere. */
-void kv_table_free(struct kv_item *table);
+/* Frees an item that is in no table. */
+void kv_item_free(struct kv_item *item);
+/* Removes all keys, in a time that does not depend on how many there are. */
 void kv_clear(struct kv *kv);
 
 /* Calls `each` for all keys of a table. The key is borrowed during the call. */
 void kv_table_visit(const struct kv *kv, u32 table,
                     void (*each)(void *context, const struct kv_argument *key), void *context);
+
+/* ---- garbage ---- */
+
+/* Puts off freeing the item, which is in no table; the value; the tables with all that is in them.
+ * NULL is a no-op, but for the item. */
+void kv_garbage_item(struct kv *kv, struct kv_item *item);
+void kv_garbage_value(struct kv *kv, struct block *value);
+void kv_garbage_tables(struct kv *kv, struct kv_tables *tables);
+/* Frees about so many items, or fewer large ones, but one at least. false: nothing is left. */
+bool kv_garbage_free(struct kv *kv, u32 items_max);
+void kv_garbage_free_all(struct kv *kv);
+
+/* ---- snapshots ---- */
+
+/* Whether the item is to be in the snapshot that is being taken, and has not been taken yet: then
+ * kv_snapshot_keep is called before it changes. */
+static inline bool kv_snapshot_wants(const struct kv *kv, const struct kv_item *item)
+{
+    return kv->taking.active && item->epoch != kv->epoch;
+}
+/* Keeps the item's key with its value, whose reference it takes out of the item. */
+void kv_snapshot_keep_value(struct kv *kv, struct kv_item *item);
+/* Keeps the item itself, which has left its table. */
+void kv_snapshot_keep_item(struct kv *kv, struct kv_item *item);
+
+void kv_snapshot_begin(struct machine *machine);
+bool kv_snapshot_next(struct machine *machine, u64 bytes_max, struct buffer *to);
+void kv_snapshot_end(struct machine *machine);
+bool kv_restore(struct machine *machine, const u8 *data, size_t size);
+bool kv_restore_end(struct machine *machine);
 
 /* ---- parsing that checking and executing share ---- */
 
