@@ -169,37 +169,37 @@ struct machine *snapshotting_received(struct server *server, struct snapshot_poi
     return snapshots_received(&server->snapshotting.snapshots, point);
 }
 
-/* A snapshot of the machine that goes is older than the one that comes. */
-static void give_up_taking(struct server *server)
+/* Puts the machine in place of the present one, at once with what the rules have just noted of it.
+ * A snapshot that was being taken of the one that goes is older than the one that comes. */
+static void swap_machine(struct server *server, struct machine *machine)
 {
     struct snapshotting *self = &server->snapshotting;
-    if (!self->going_on)
-        return;
-    server->machine->ops->snapshot_end(server->machine);
+    struct machine *before = server->machine;
+    bool gives_up = self->going_on;
+    server->machine = machine;
     self->going_on = false;
-    snapshots_give_up(&self->snapshots);
+    self->log_bytes = 0;
+    self->remove_due = true;
+    if (gives_up) {
+        before->ops->snapshot_end(before);
+        snapshots_give_up(&self->snapshots);
+    }
+    snapshots_destroy_machine(&self->snapshots, before);
 }
 
 bool snapshotting_install(struct server *server, enum installed installed,
                           const struct snapshot_point *point, struct machine *machine)
 {
-    struct snapshotting *self = &server->snapshotting;
     if (installed == INSTALLED_OLD) {
-        snapshots_destroy_machine(&self->snapshots, machine);
+        snapshots_destroy_machine(&server->snapshotting.snapshots, machine);
         return true;
     }
+    swap_machine(server, machine);
     if (installed == INSTALLED_RESETS_LOG &&
         storage_reset(server->storage, point->name.last, &server->failure) != ERROR_NONE) {
-        snapshots_destroy_machine(&self->snapshots, machine);
-        (void)error_add(&server->failure, "begin the log anew behind a snapshot");
         REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
         return false;
     }
-    give_up_taking(server);
-    snapshots_destroy_machine(&self->snapshots, server->machine);
-    server->machine = machine;
-    self->log_bytes = 0;
-    self->remove_due = true;
     REPORT(server->world.report, REPORT_INFO, "server",
            "installed the snapshot of entry %" PRIu64 " of term %" PRIu64, point->name.last.index,
            point->name.last.term);

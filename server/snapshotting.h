@@ -49,7 +49,7 @@ WARN_UNUSED bool snapshotting_take_piece(struct server *server, const struct mes
 struct machine *snapshotting_received(struct server *server, struct snapshot_point *point);
 
 /* Puts the machine in place of the present one, which is given away to be freed; if the log was
- * reset, the disk is told first. False when the disk failed: server->failure says why. Blocks for a
+ * reset, the disk is told. False when the disk failed: server->failure says why. Blocks for a
  * sync when the log was reset. */
 WARN_UNUSED bool snapshotting_install(struct server *server, enum installed installed,
                                       const struct snapshot_point *point, struct machine *machine);

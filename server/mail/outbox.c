@@ -51,7 +51,8 @@ void outbox_put(struct outbox *outbox, struct message *message)
 void outbox_put_early(struct outbox *outbox, struct message *message)
 {
     /* Anything else would be a promise before the disk. */
-    ASSERT(message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_FORWARD_REPLY);
+    ASSERT(message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_INSTALL_SNAPSHOT ||
+           message->kind == MESSAGE_FORWARD_REPLY);
     put_item(&outbox->first_early, &outbox->last_early, message);
 }
 

@@ -244,7 +244,7 @@ static void look_at_log(struct cluster *cluster, struct sim_server *server, stru
 {
     const struct raft *raft = &server->server->raft;
     u64 last = raft->log.last_index;
-    u64 common = checks_common_index(judged, &raft->log);
+    u64 common = checks_common_index(&cluster->checks, judged, &raft->log);
     if (common == judged->last_index && common == last)
         return;
     if (judged->led && judged->current_term == raft->current_term)

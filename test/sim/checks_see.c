@@ -71,20 +71,21 @@ struct known_entry *checks_known(struct checks *checks, u64 index, u64 term)
 
 /* ---- logs ---- */
 
-u64 checks_common_index(const struct judged *judged, const struct log *log)
-{
-    u64 index = u64_min(judged->last_index, log->last_index);
-    while (index > log->base.index && judged->terms[index] != log_term_at(log, index))
-        index--;
-    return index;
-}
-
-/* What lies at or before a log's base came in a snapshot, and is what was committed there. */
+/* What lies before a log's base came in a snapshot, and is what was committed there. */
 static u64 term_of(const struct checks *checks, const struct log *log, u64 index)
 {
     if (index >= log->base.index)
         return log_term_at(log, index);
     return index <= checks->committed_count ? checks->committed[index].term : 0;
+}
+
+u64 checks_common_index(const struct checks *checks, const struct judged *judged,
+                        const struct log *log)
+{
+    u64 index = u64_min(judged->last_index, log->last_index);
+    while (index > 0 && judged->terms[index] != term_of(checks, log, index))
+        index--;
+    return index;
 }
 
 void checks_set_log(const struct checks *checks, struct judged *judged, const struct log *log,
@@ -129,7 +130,8 @@ void checks_ends(struct cluster *cluster, struct sim_server *server)
     if (server->server == NULL || judged->recovering)
         return;
     const struct log *log = &server->server->raft.log;
-    checks_set_log(&cluster->checks, judged, log, checks_common_index(judged, log));
+    const struct checks *checks = &cluster->checks;
+    checks_set_log(checks, judged, log, checks_common_index(checks, judged, log));
     judged->durable_index = log->durable_index;
 }
 

@@ -17,7 +17,8 @@ struct known_entry *checks_known(struct checks *checks, u64 index, u64 term);
 
 /* The last index where the log is as it was at the last look: by Log Matching within one server,
  * all before it is unchanged, too. */
-u64 checks_common_index(const struct judged *judged, const struct log *log);
+u64 checks_common_index(const struct checks *checks, const struct judged *judged,
+                        const struct log *log);
 /* Takes over the terms of the log behind `common`. */
 void checks_set_log(const struct checks *checks, struct judged *judged, const struct log *log,
                     u64 common);

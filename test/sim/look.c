@@ -111,8 +111,9 @@ u64 cluster_log_term(const struct cluster *cluster, server_id server, u64 index)
     const struct sim_server *s = &cluster->servers[server];
     if (index == 0 || index > cluster_last_index(cluster, server))
         return 0;
-    return s->server != NULL ? log_term_at(&s->server->raft.log, index)
-                             : cluster->checks.servers[server].terms[index];
+    return s->server != NULL && index >= s->server->raft.log.base.index
+               ? log_term_at(&s->server->raft.log, index)
+               : cluster->checks.servers[server].terms[index];
 }
 
 u64 cluster_digest(const struct cluster *cluster, server_id server)
