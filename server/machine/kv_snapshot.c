@@ -170,16 +170,14 @@ static bool write_kept(struct kv *kv, struct piece *piece)
 
 /* ---- the cursor ---- */
 
-/* Goes on to the next table with items, if there is one. Returns false when all are done, or enough
- * has been looked at. */
-static bool enter_table(struct kv *kv, struct piece *piece)
+/* Goes on to the next table with items. Returns false when there is none. */
+static bool enter_table(struct kv *kv)
 {
     struct kv_taking *taking = &kv->taking;
     const struct kv_tables *tables = taking->detached != NULL ? taking->detached : kv->tables;
     while (taking->next == NULL) {
-        if (taking->table == KV_TABLES || piece->keys_left == 0)
+        if (taking->table == KV_TABLES)
             return false;
-        piece->keys_left--;
         taking->next = tables->heads[taking->table++];
     }
     return true;
@@ -247,7 +245,7 @@ bool kv_snapshot_next(struct machine *machine, u64 bytes_max, struct buffer *to)
     size_t end = to->size + (size_t)u64_min(bytes_max, SIZE_MAX / 4);
     struct piece piece = {to, end, KV_SNAPSHOT_KEYS_MAX};
     if (write_head(taking, &piece) && write_kept(kv, &piece)) {
-        while (room(&piece) > 0 && enter_table(kv, &piece) && walk_table(kv, &piece)) {
+        while (room(&piece) > 0 && enter_table(kv) && walk_table(kv, &piece)) {
         }
     }
     return taking->head_taken < KV_STATE_HEAD_SIZE || taking->kept.first != NULL ||

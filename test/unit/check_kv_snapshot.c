@@ -11,6 +11,10 @@ START_TEST(snapshot__of_nothing)
     buffer_init(&state);
     take_state(machine, 1, &state);
     ck_assert_uint_eq(state.size, KV_STATE_HEAD_SIZE);
+    machine->ops->snapshot_begin(machine);
+    ck_assert(!take_piece(machine, KV_STATE_HEAD_SIZE + 1, &state));
+    machine->ops->snapshot_end(machine);
+    state.size = KV_STATE_HEAD_SIZE;
     assert_state(&state, machine, NULL, 0);
     buffer_deinit(&state);
     machine->ops->destroy(machine);
@@ -61,7 +65,7 @@ START_TEST(snapshot_next__looks_at_a_bounded_number_of_keys)
     while (more) {
         buffer_clear(&state);
         more = take_piece(machine, UINT64_MAX, &state);
-        ck_assert_uint_le(state.size, KV_SNAPSHOT_KEYS_MAX * (8 + 5));
+        ck_assert_uint_le(state.size, KV_STATE_HEAD_SIZE + KV_SNAPSHOT_KEYS_MAX * (8 + 5));
     }
     ck_assert(!take_piece(machine, 1, &state));
     machine->ops->snapshot_end(machine);
