@@ -108,9 +108,10 @@ void act_take_forward_reply(struct server *server, struct forwarding *forwarding
 
 void act_forward(struct server *server, struct forwarding *forwarding, u64 now_ns)
 {
-    if (server->raft.leader != SERVER_NONE) {
+    if (server->raft.leader != SERVER_NONE && server->parked.first != NULL) {
         struct command_list waiting = server->parked;
         server->parked = (struct command_list){0};
+        forwarding_take_back(forwarding, &waiting); /* they came later, and go later */
         struct command *command;
         while ((command = command_list_take(&waiting)) != NULL)
             act_follow_command(server, forwarding, command);
@@ -119,8 +120,7 @@ void act_forward(struct server *server, struct forwarding *forwarding, u64 now_n
     forwarding_expire(forwarding, now_ns, &outcome);
     if (server->raft.leader == SERVER_NONE) {
         /* It was known when they came, and later mail of the same pile has said otherwise. */
-        command_list_merge(&server->parked, &forwarding->writes);
-        command_list_merge(&server->parked, &forwarding->reads);
+        forwarding_take_back(forwarding, &server->parked);
         return;
     }
     struct message message;

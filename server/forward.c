@@ -63,6 +63,12 @@ static void keep_batch(struct forwarding *forwarding, struct forward_batch *batc
     forwarding->last = batch;
 }
 
+void forwarding_take_back(struct forwarding *forwarding, struct command_list *commands)
+{
+    command_list_merge(commands, &forwarding->writes);
+    command_list_merge(commands, &forwarding->reads);
+}
+
 bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 start_count, u64 *serial,
                      u64 bytes_max, u64 deadline_ns, struct message *message)
 {
@@ -200,9 +206,7 @@ void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outc
 {
     while (forwarding->first != NULL)
         lose_batch(take_call(forwarding, forwarding->first->call), outcome);
-    /* These were never in a message. */
-    command_list_merge(outcome->again, &forwarding->writes);
-    command_list_merge(outcome->again, &forwarding->reads);
+    forwarding_take_back(forwarding, outcome->again); /* these were never in a message */
 }
 
 /* ---- at the leader ---- */

@@ -40,6 +40,10 @@ void forwarding_init(struct forwarding *forwarding);
 /* Takes in a command for the leader. */
 void forwarding_put(struct forwarding *forwarding, struct command *command);
 
+/* Takes back what was put in since the last message, into `commands`, which is in the order of
+ * arrival and stays so. */
+void forwarding_take_back(struct forwarding *forwarding, struct command_list *commands);
+
 /* The end of a pile: fills the next message that carries what was put in, writes first; call again
  * until it returns false. `*serial` is the server's counter of such messages. The leader is known.
  */

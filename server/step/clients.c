@@ -92,12 +92,13 @@ void step_forward(struct step *step)
     struct forwarding *forwarding = &step->forwarding;
     if (step->raft->leader == SERVER_NONE) {
         /* It was known when they came, and later events have said otherwise. */
-        command_list_merge(&step->parked, &forwarding->writes);
-        command_list_merge(&step->parked, &forwarding->reads);
+        forwarding_take_back(forwarding, &step->parked);
         return;
     }
     struct command_list waiting = step->parked;
     step->parked = (struct command_list){0};
+    if (waiting.first != NULL)
+        forwarding_take_back(forwarding, &waiting); /* they came later, and go later */
     struct command *command;
     while ((command = command_list_take(&waiting)) != NULL)
         step_follow_command(step, command);

@@ -332,6 +332,28 @@ START_TEST(forwarding_replied__reads_without_an_answer_are_tried_again)
 }
 END_TEST
 
+START_TEST(forwarding_take_back__in_the_order_of_arrival)
+{
+    begin();
+    static const u64 arrived[] = {2, 7, 5, 3};
+    for (u64 slot = 1; slot <= 3; slot += 2) {
+        struct command *older = command_of(COMMAND_WRITE, slot, "w");
+        older->arrived_ns = arrived[slot - 1];
+        command_list_put(&again, older);
+    }
+    for (u64 slot = 2; slot <= 4; slot += 2) {
+        struct command *command = command_of(slot == 2 ? COMMAND_WRITE : COMMAND_READ, slot, "x");
+        command->arrived_ns = arrived[slot - 1];
+        forwarding_put(&forwarding, command);
+    }
+    forwarding_take_back(&forwarding, &again);
+    ck_assert_str_eq(again_slots(), "1 4 3 2");
+    stage(BYTES_MAX, 100);
+    ck_assert_uint_eq(sent.count, 0);
+    end();
+}
+END_TEST
+
 START_TEST(forwarding_unsent__may_be_tried_again)
 {
     begin();
@@ -573,7 +595,8 @@ UNIT_MAIN("forward", forwarding_next__writes_and_reads_in_messages_of_their_own,
           forwarding_replied__answers_in_several_messages,
           forwarding_replied__malformed_answers_leave_nobody_waiting,
           forwarding_replied__reads_without_an_answer_are_tried_again,
-          forwarding_unsent__may_be_tried_again, forwarding_expire__at_the_deadline_and_not_before,
+          forwarding_take_back__in_the_order_of_arrival, forwarding_unsent__may_be_tried_again,
+          forwarding_expire__at_the_deadline_and_not_before,
           forwarding_lost__what_was_never_in_a_message_may_be_tried_again,
           forward_unpack__gives_what_was_put_in,
           forward_unpack__one_reply_when_all_are_answered_whatever_the_order,

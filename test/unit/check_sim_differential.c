@@ -100,6 +100,9 @@ START_TEST(differ_run__schedules_that_once_differed)
         {17, "of those who wait the one that came first is given up first",
          "get 1 4; wait 828; campaign 2; set 1 2 5; deliver 2 1 0; disconnect 1 2; deliver 1 2 0; "
          "deliver 2 1 0; wait 182"},
+        {16108, "and those that wait are forwarded before those that come",
+         "campaign 1; deliver 1 2 0; deliver 2 1 0; deliver 1 2 0; kill 1; set 2 4 2; wait 84; "
+         "set 2 2 5; wait 293; incr 2 1; wait 50; set 2 1 7; wait 26; timeout 2; wait 634"},
         {12, "what cannot be forwarded is given up in time",
          "campaign 3; deliver 3 1 0; deliver 3 2 0; deliver 2 3 0; kill 3; append 1 3 3; "
          "deliver 3 1 0; wait 1671"},
