@@ -335,14 +335,11 @@ END_TEST
 START_TEST(forwarding_take_back__in_the_order_of_arrival)
 {
     begin();
-    static const u64 arrived[] = {2, 7, 5, 3};
+    static const u64 arrived[] = {2, 7, 5, 3}; /* by slot */
     for (u64 slot = 1; slot <= 4; slot++) {
         struct command *command = command_of(slot == 4 ? COMMAND_READ : COMMAND_WRITE, slot, "x");
         command->arrived_ns = arrived[slot - 1];
-        if (slot % 2 == 1)
-            command_list_put(&again, command);
-        else
-            forwarding_put(&forwarding, command);
+        slot % 2 == 1 ? command_list_put(&again, command) : forwarding_put(&forwarding, command);
     }
     forwarding_take_back(&forwarding, &again);
     ck_assert_str_eq(again_slots(), "1 4 3 2");
