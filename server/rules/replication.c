@@ -187,7 +187,7 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
 {
     progress->reading = false;
     if (count == 0 || progress->mode != PROGRESS_PIPELINE || progress->next_index != first ||
-        !window_is_open(raft, progress))
+        first <= raft->log.base.index || !window_is_open(raft, progress))
         return false;
     begin_append(raft, leadership, progress, first, now_ns, message);
     message->as.append_request.count = count;

@@ -16,7 +16,13 @@ static void vary(struct cluster_config *config, struct rng *rng)
     config->options[1] =
         (struct cluster_option){"log-memory-bytes", memories[rng_range(rng, 0, 2)]};
     config->options[2] = (struct cluster_option){"message-bytes", messages[rng_range(rng, 0, 2)]};
-    config->option_count = 3;
+    static const char *const enough[] = {"1KiB", "4KiB", "1024MiB"};
+    static const char *const trailing[] = {"0", "3", "40"};
+    config->options[3] =
+        (struct cluster_option){"snapshot-log-bytes", enough[rng_range(rng, 0, 2)]};
+    config->options[4] =
+        (struct cluster_option){"trailing-entries", trailing[rng_range(rng, 0, 2)]};
+    config->option_count = 5;
     if (rng_chance(rng, 1, 3))
         config->latency = (struct cluster_range){50 * NS_PER_US, 500 * NS_PER_US};
     if (rng_chance(rng, 1, 4))

@@ -238,6 +238,10 @@ void cluster_disk(struct cluster *cluster, server_id server, enum cluster_disk_f
 enum cluster_flip { CLUSTER_FLIP_LOG, CLUSTER_FLIP_METADATA, CLUSTER_FLIP_SNAPSHOT };
 /* Damages what the disk holds: the record of entry `index`, or every copy of the metadata. Returns
  * false when there is no such thing. */
+/* Asks the server for a snapshot, now. */
+void cluster_take_snapshot(struct cluster *cluster, server_id server);
+/* The last index of the newest snapshot that the server has; 0: none, or it is down. */
+u64 cluster_snapshot_index(const struct cluster *cluster, server_id server);
 WARN_UNUSED bool cluster_disk_flip(struct cluster *cluster, server_id server,
                                    enum cluster_flip what, u64 index);
 

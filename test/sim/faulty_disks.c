@@ -103,6 +103,17 @@ static void flip_metadata(void *context, const char *path, u64 size)
     }
 }
 
+/* All that are there. */
+static void flip_snapshot(void *context, const char *path, u64 size)
+{
+    struct flipping *flipping = context;
+    size_t length = strlen(path);
+    if (length < 5 || strcmp(path + length - 5, ".snap") != 0 || size == 0)
+        return;
+    disk_flip(&flipping->server->disk, path, size / 2, 3);
+    flipping->any = true;
+}
+
 bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip what, u64 index)
 {
     struct sim_server *server = &cluster->servers[id];
@@ -116,6 +127,7 @@ bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip 
         disk_each_file(&server->disk, flip_metadata, &flipping);
         break;
     case CLUSTER_FLIP_SNAPSHOT:
+        disk_each_file(&server->disk, flip_snapshot, &flipping);
         break;
     }
     if (flipping.any) {

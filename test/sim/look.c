@@ -116,6 +116,12 @@ u64 cluster_log_term(const struct cluster *cluster, server_id server, u64 index)
                : cluster->checks.servers[server].terms[index];
 }
 
+u64 cluster_snapshot_index(const struct cluster *cluster, server_id server)
+{
+    const struct sim_server *s = &cluster->servers[server];
+    return s->server != NULL ? s->server->raft.snapshot.last.index : 0;
+}
+
 u64 cluster_digest(const struct cluster *cluster, server_id server)
 {
     const struct sim_server *s = &cluster->servers[server];

@@ -55,8 +55,6 @@ struct duration_range {
 /* A set of message kinds: bit (enum message_kind); MESSAGES_ANY for all there are. */
 typedef u32 message_set;
 #define MESSAGES_ANY ((message_set)0xffffffff)
-/* `snapshot` and `snapshot-reply` are words of the language before there are such messages. */
-enum { MESSAGE_BIT_SNAPSHOT = 30, MESSAGE_BIT_SNAPSHOT_REPLY = 31 };
 
 enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS, COMPARE_MORE };
 

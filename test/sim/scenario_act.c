@@ -154,6 +154,9 @@ static void act_on_server(struct player *player, const struct statement *stateme
     case STATEMENT_DISK:
         act_on_disk(player, statement, id);
         break;
+    case STATEMENT_SNAPSHOT:
+        cluster_take_snapshot(cluster, id);
+        break;
     case STATEMENT_CRASH_AT_WRITE:
         cluster_crash_at_write(cluster, id, (u32)statement->count);
         break;
@@ -259,6 +262,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_RESUME:
     case STATEMENT_WIPE:
     case STATEMENT_DISK:
+    case STATEMENT_SNAPSHOT:
     case STATEMENT_CRASH_AT_WRITE:
     case STATEMENT_CLOCK:
     case STATEMENT_TIMEOUT:
@@ -288,7 +292,6 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_ONCE:
     case STATEMENT_TRANSFER:
     case STATEMENT_MEMBER:
-    case STATEMENT_SNAPSHOT:
         UNREACHABLE();
     }
 }

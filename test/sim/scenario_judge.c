@@ -119,6 +119,17 @@ static bool judge_stopped(struct player *player, const struct expectation *expec
     return reason->code != ERROR_NONE && strstr(reason->text, expectation->text) != NULL;
 }
 
+static bool judge_snapshot(struct player *player, const struct expectation *expectation,
+                           server_id id, struct buffer *why)
+{
+    (void)expectation;
+    u64 index = cluster_snapshot_index(player->cluster, id);
+    buffer_clear(why);
+    buffer_append_format(why, "server %u has %s", id,
+                         index > 0 ? "a snapshot" : "no snapshot, or is down");
+    return index > 0;
+}
+
 /* ---- answers and values ---- */
 
 static bool judge_answer(struct player *player, const struct expectation *expectation,
@@ -338,6 +349,8 @@ static bool judge(struct player *player, const struct expectation *expectation, 
         return judge_each(player, expectation, judge_log, why);
     case EXPECT_STOPPED:
         return judge_each(player, expectation, judge_stopped, why);
+    case EXPECT_SNAPSHOT:
+        return judge_each(player, expectation, judge_snapshot, why);
     case EXPECT_AGREE:
         return cluster_agrees(player->cluster, why);
     case EXPECT_LINEARIZABLE:
@@ -347,7 +360,6 @@ static bool judge(struct player *player, const struct expectation *expectation, 
         return judge_messages(player, expectation, why);
     /* scenario_supported keeps these away. */
     case EXPECT_MEMBERS:
-    case EXPECT_SNAPSHOT:
         break;
     }
     UNREACHABLE();

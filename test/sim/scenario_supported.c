@@ -13,21 +13,11 @@ static enum error_code fail(const struct scenario *scenario, u32 line, const cha
                      scenario->file, line, what);
 }
 
-static bool names_snapshots(message_set messages)
-{
-    message_set snapshots = 1U << MESSAGE_BIT_SNAPSHOT | 1U << MESSAGE_BIT_SNAPSHOT_REPLY;
-    return messages != MESSAGES_ANY && (messages & snapshots) != 0;
-}
-
 /* What the statement needs and is not there, or NULL. */
 static const char *missing_expectation(const struct expectation *expectation)
 {
     if (expectation->kind == EXPECT_MEMBERS)
         return "expect members";
-    if (expectation->kind == EXPECT_SNAPSHOT)
-        return "expect snapshot";
-    if (names_snapshots(expectation->messages))
-        return "counting snapshot messages";
     return NULL;
 }
 
@@ -38,14 +28,8 @@ static const char *missing(const struct statement *statement)
         return "transfer";
     case STATEMENT_MEMBER:
         return "member";
-    case STATEMENT_SNAPSHOT:
-        return "snapshot";
     case STATEMENT_ONCE:
         return "once";
-    case STATEMENT_DISK:
-        return statement->disk == DISK_FLIP_SNAPSHOT ? "flip snapshot" : NULL;
-    case STATEMENT_HOLD:
-        return names_snapshots(statement->messages) ? "holding snapshot messages" : NULL;
     case STATEMENT_EXPECT:
         return missing_expectation(&statement->expectation);
     default:

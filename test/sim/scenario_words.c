@@ -450,8 +450,6 @@ bool take_message_kind(struct line_reader *reader, message_set *set)
 #define X(name, word) {word, MESSAGE_##name},
         MESSAGE_KINDS(X)
 #undef X
-            {"snapshot", MESSAGE_BIT_SNAPSHOT},
-        {"snapshot-reply", MESSAGE_BIT_SNAPSHOT_REPLY},
     };
     if (line_accept(reader, "any")) {
         *set = MESSAGES_ANY;

@@ -366,6 +366,16 @@ void cluster_timeout(struct cluster *cluster, server_id id)
     post_bare(&cluster->servers[id], MAIL_ELECTION_TIMEOUT);
 }
 
+void cluster_take_snapshot(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    story_note(cluster, id, "SnapshotAsked");
+    if (server->server == NULL)
+        return;
+    server->server->snapshotting.wanted = true;
+    post_bare(server, MAIL_SNAPSHOT); /* wakes it up */
+}
+
 struct electing {
     struct cluster *cluster;
     server_id server;

@@ -443,6 +443,29 @@ START_TEST(replicate__rounds_travel_with_snapshots)
 }
 END_TEST
 
+START_TEST(replicate_read_done__entries_that_the_log_has_forgotten_are_not_sent)
+{
+    lead(3, "1 1 2 2 2 2", 3);
+    log_saved(&raft.log, 7);
+    catch_up(2);
+    raft.log.memory_bytes_max = 0;
+    raft.commit_index = 7;
+    log_evict(&raft.log, 7);
+    peer(2)->next_index = 3;
+    struct message message;
+    ck_assert_int_eq(replicate(&raft, &leadership, peer(2), T_BEGIN, &message), REPLICATE_READ);
+    raft.snapshot = (struct snapshot_name){{2, 6}, FILE_SIZE, 77};
+    log_compact(&raft.log, 5);
+    struct block *block = block_create(10);
+    struct span records = {block, block->data, 10};
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 3, 1, &records, T_BEGIN, &message));
+    block_release(block);
+    message = install_to(2, T_BEGIN);
+    ck_assert_uint_eq(message.as.install_request.last.index, 6);
+    release();
+}
+END_TEST
+
 /* ---- compaction ---- */
 
 START_TEST(compaction_index__keeps_what_is_trailing_and_what_peers_are_fed)
@@ -550,6 +573,7 @@ UNIT_MAIN("install", raft_refuse__a_stale_snapshot, install_snapshot__takes_piec
           replicate__a_busy_peer_is_left_alone_until_the_next_heartbeat,
           install_read_done__begins_with_the_newest_when_the_file_is_gone,
           replicate__rounds_travel_with_snapshots,
+          replicate_read_done__entries_that_the_log_has_forgotten_are_not_sent,
           compaction_index__keeps_what_is_trailing_and_what_peers_are_fed,
           promised__binds_the_vote_and_forbids_to_campaign,
           promised__ends_when_the_log_is_as_good_again,
