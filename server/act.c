@@ -89,6 +89,8 @@ void act_follow_command(struct server *server, struct forwarding *forwarding,
 {
     if (command_is_local(command))
         server_answer_local(server, NULL, command);
+    else if (command->class == COMMAND_TRANSFER)
+        server_conclude_order(server, command);
     else if (server->raft.leader == SERVER_NONE)
         server_park(server, command);
     else if (command->may_redirect)
@@ -202,6 +204,8 @@ void act_hold_command(struct server *server, struct command *command)
 {
     if (command_is_local(command))
         server_answer_local(server, NULL, command);
+    else if (command->class == COMMAND_TRANSFER)
+        server_conclude_order(server, command);
     else
         server_park(server, command);
 }

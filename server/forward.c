@@ -222,6 +222,7 @@ struct unpacked_batch {
     u64 bytes_max; /* of a reply's payload */
     u32 count;
     u32 missing;             /* commands that have no answer yet */
+    u32 given_back;          /* of the others: commands that nobody executed */
     u32 sent;                /* answers that have left */
     u32 ready;               /* answers up to the first that is missing; >= sent */
     size_t ready_size;       /* encoded, of those from sent up to ready */
@@ -277,6 +278,7 @@ static void batch_answer(struct command_sink *sink, struct command *command, con
                                     "be forwarded: ask the leader "
                                     "itself\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
+    ASSERT(batch->given_back == 0);
     if (size + ANSWER_HEADER_SIZE > batch->bytes_max)
         buffer_append_string(&batch->answers[command->slot], too_large);
     else
@@ -297,12 +299,35 @@ static void batch_redirect(struct command_sink *sink, struct command *command, s
     command_fail(command, COMMAND_LEADER_LOST);
 }
 
+/* Commands are given back when they were held while leadership was handed over: all of a FORWARD,
+ * mostly, and then its sender hands them to the next leader. If some of it were answered already,
+ * the others' error would be as definite. */
+static void batch_give_back(struct command_sink *sink, struct command *command)
+{
+    struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
+    if (batch->missing + batch->given_back < batch->count) {
+        command_fail(command, COMMAND_LEADER_LOST);
+        return;
+    }
+    command_destroy(command);
+    batch->missing--;
+    batch->given_back++;
+    if (batch->missing > 0)
+        return;
+    struct message request = {.kind = MESSAGE_FORWARD, .from = batch->from, .call = batch->call};
+    struct message refusal;
+    raft_refuse(batch->raft, &request, &refusal);
+    outbox_put_early(batch->outbox, &refusal);
+    memory_free(batch);
+}
+
 static void batch_flush(struct command_sink *sink)
 {
     (void)sink; /* The reply left for the outbox with the last answer. */
 }
 
-static const struct command_sink_ops batch_ops = {batch_answer, batch_redirect, batch_flush};
+static const struct command_sink_ops batch_ops = {batch_answer, batch_redirect, batch_flush,
+                                                  batch_give_back};
 
 /* The size of the encoded command at `at`, 0 when there is none. */
 static size_t encoded_size(const u8 *at, size_t left)

@@ -17,17 +17,35 @@ void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
         lead_take(server, lead, command, now_ns);
 }
 
+/* It goes on to whoever leads next: what came from another server by way of that one. */
+static void pass_on(struct server *server, struct command *command)
+{
+    if (command->forwarded)
+        command_give_back(command);
+    else
+        server_park(server, command);
+}
+
+/* What was held has not been executed. */
+static void end_transfer(struct server *server, struct lead *lead)
+{
+    struct command *command;
+    while ((command = command_list_take(&lead->held)) != NULL)
+        pass_on(server, command);
+    /* Whoever ordered it is told when the next leader is known. */
+    if (lead->order != NULL)
+        server_park(server, lead->order);
+    lead->order = NULL;
+}
+
 void lead_end(struct server *server, struct lead *lead)
 {
     struct command *command;
     while ((command = command_list_take(&lead->writes)) != NULL)
         server_fail(server, command, COMMAND_UNKNOWN_OUTCOME);
-    while ((command = command_list_take(&lead->reads)) != NULL) {
-        if (command->forwarded)
-            server_fail(server, command, COMMAND_LEADER_LOST);
-        else
-            command_list_put(&server->parked, command);
-    }
+    while ((command = command_list_take(&lead->reads)) != NULL)
+        pass_on(server, command);
+    end_transfer(server, lead);
 }
 
 void lead_begin_pile(struct server *server, struct lead *lead)
@@ -38,15 +56,34 @@ void lead_begin_pile(struct server *server, struct lead *lead)
 static void take_write(struct server *server, struct lead *lead, struct command *command)
 {
     enum command_failure why;
-    if (leading_take_write(&server->raft, lead, command, server->pile_wall_ns, &why))
+    switch (leading_take_write(&server->raft, lead, command, server->pile_wall_ns, &why)) {
+    case LEADING_APPENDED:
         events_appended(&server->events, command->wait_index);
-    else
+        return;
+    case LEADING_HELD:
+        return;
+    case LEADING_REFUSED:
         server_fail(server, command, why);
+        return;
+    }
+}
+
+static void take_order(struct server *server, struct lead *lead, struct command *command,
+                       u64 now_ns)
+{
+    server_id who;
+    if (command->wait_index != 0) {
+        /* An order of an earlier leadership: it is this server again that leads. */
+        server_answer_order(server, command, TRANSFER_FAILED, (server_id)command->wait_index);
+        return;
+    }
+    enum transfer_result result = leading_take_order(&server->raft, lead, command, now_ns, &who);
+    if (result != TRANSFER_BEGUN)
+        server_answer_order(server, command, result, who);
 }
 
 void lead_take(struct server *server, struct lead *lead, struct command *command, u64 now_ns)
 {
-    (void)now_ns;
     switch (command->class) {
     case COMMAND_WRITE:
         take_write(server, lead, command);
@@ -59,6 +96,9 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
     case COMMAND_SNAPSHOT:
         server_answer_local(server, lead, command);
         return;
+    case COMMAND_TRANSFER:
+        take_order(server, lead, command, now_ns);
+        return;
     }
 }
 
@@ -67,6 +107,10 @@ void lead_take_forward(struct server *server, struct lead *lead, const struct me
 {
     if (!leading_takes_forward(&server->raft, lead, request))
         return;
+    if (transfer_is_told(&lead->transfer)) {
+        server_refuse(server, request);
+        return;
+    }
     struct command_list commands = {0};
     if (!forward_unpack(&server->raft, request, now_ns, server->options.answer_bytes_max,
                         &server->outbox, &commands)) {
@@ -126,6 +170,53 @@ static void order_read(struct server *server, struct progress *progress,
                                       u64_min(bytes_max, SNAPSHOT_PIECE_BYTES_MAX));
     if (!ordered)
         progress->reading = false;
+}
+
+/* The transfer came to nothing: what was held is taken as if it came now. */
+static void give_up_transfer(struct server *server, struct lead *lead, enum transfer_result result,
+                             server_id who, u64 now_ns)
+{
+    REPORT(server->world.report, REPORT_WARN, "server",
+           "leadership was not handed over: server %u %s; this server leads on", who,
+           result == TRANSFER_LAGS ? "did not catch up in time" : "did not take over in time");
+    struct command *order = lead->order;
+    lead->order = NULL;
+    if (order != NULL)
+        server_answer_order(server, order, result, who);
+    struct command_list held = lead->held;
+    lead->held = (struct command_list){0};
+    struct command *command;
+    while ((command = command_list_take(&held)) != NULL)
+        lead_take(server, lead, command, now_ns);
+}
+
+void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
+{
+    struct raft *raft = &server->raft;
+    struct message message;
+    enum transfer_result result;
+    server_id who;
+    struct command *command;
+    if (lead->short_of_room &&
+        transfer_without_room(raft, &lead->leadership, &lead->transfer, now_ns))
+        REPORT(server->world.report, REPORT_WARN, "server",
+               "there is no room on this server's disk: handing leadership over to server %u",
+               lead->transfer.target);
+    lead->short_of_room = false;
+    switch (
+        transfer_go_on(raft, &lead->leadership, &lead->transfer, now_ns, &message, &result, &who)) {
+    case TRANSFER_WAIT:
+        return;
+    case TRANSFER_SEND:
+        /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
+        while ((command = leading_held_for_others(lead)) != NULL)
+            command_give_back(command);
+        stage(server, &message);
+        return;
+    case TRANSFER_GIVEN_UP:
+        give_up_transfer(server, lead, result, who, now_ns);
+        return;
+    }
 }
 
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)

@@ -20,7 +20,8 @@ enum {
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns);
 
 /* Ends it. Of writes that are not yet committed the outcome is unknown: the next leader may hold
- * and commit them. Own clients' reads wait for the next leader to be known. */
+ * and commit them. Own clients' reads, and what a transfer held, wait for the next leader to be
+ * known. */
 void lead_end(struct server *server, struct lead *lead);
 
 /* A new pile begins: asks storage how much it can take. */
@@ -40,6 +41,10 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
 /* Takes a piece of a snapshot that was read for a peer. */
 void lead_take_piece(struct server *server, struct lead *lead, const struct piece_read *read,
                      u64 now_ns);
+
+/* Thesis §3.10: does what the transfer demands now, if one goes on; begins one when writes find no
+ * room on this server's disk. To be called with every pile, before lead_replicate. */
+void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns);
 
 /* [Leaders 1 and 3, §5.3] Stages what is to be said to each peer now: entries, heartbeats, rounds.
  */

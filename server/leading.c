@@ -7,24 +7,38 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
     lead->reads = (struct command_list){0};
     lead->reads_left = false;
     memset(lead->forwarders, 0, sizeof(lead->forwarders));
+    transfer_init(&lead->transfer);
+    lead->held = (struct command_list){0};
+    lead->order = NULL;
+    lead->short_of_room = false;
     leadership_begin(raft, &lead->leadership, now_ns, wall_ns);
 }
 
-bool leading_take_write(struct raft *raft, struct lead *lead, struct command *command, u64 wall_ns,
-                        enum command_failure *why)
+enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
+                                        struct command *command, u64 wall_ns,
+                                        enum command_failure *why)
 {
     u64 size = RECORD_HEADER_SIZE + (u64)command->body.size;
     if (size > RECORD_SIZE_MAX) {
         *why = COMMAND_TOO_LARGE;
-        return false;
+        return LEADING_REFUSED;
+    }
+    if (transfer_goes_on(&lead->transfer)) {
+        if (lead->held.count == 0 || lead->held.bytes + size <= raft->uncommitted_bytes_max) {
+            command_list_put(&lead->held, command);
+            return LEADING_HELD;
+        }
+        *why = COMMAND_BUSY;
+        return LEADING_REFUSED;
     }
     if (!leadership_has_room(raft, &lead->leadership, size)) {
         *why = COMMAND_BUSY;
-        return false;
+        return LEADING_REFUSED;
     }
     if (size > lead->room_bytes) {
+        lead->short_of_room = true;
         *why = COMMAND_NO_SPACE;
-        return false;
+        return LEADING_REFUSED;
     }
     lead->room_bytes -= size;
     command->wait_index =
@@ -32,11 +46,58 @@ bool leading_take_write(struct raft *raft, struct lead *lead, struct command *co
     /* The log has its own copy now. */
     span_release(&command->body);
     command_list_put(&lead->writes, command);
-    return true;
+    return LEADING_APPENDED;
 }
+
+/* ---- handing over ---- */
+
+enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,
+                                        struct command *command, u64 now_ns, server_id *who)
+{
+    server_id target = command_order_target(command);
+    *who = target;
+    if (target == raft->self)
+        return TRANSFER_DONE;
+    enum transfer_result result =
+        transfer_begin(raft, &lead->leadership, &lead->transfer, target, now_ns, who);
+    if (result == TRANSFER_BEGUN) {
+        command->wait_index = *who; /* whoever has it later knows to whom it was */
+        lead->order = command;
+    }
+    return result;
+}
+
+struct command *leading_held_for_others(struct lead *lead)
+{
+    struct command_list kept = {0};
+    struct command *found = NULL;
+    struct command *command;
+    while (found == NULL && (command = command_list_take(&lead->held)) != NULL) {
+        if (command->forwarded)
+            found = command;
+        else
+            command_list_put(&kept, command);
+    }
+    command_list_move(&kept, &lead->held);
+    lead->held = kept;
+    return found;
+}
+
+u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
+{
+    return u64_min(u64_min(leadership_next_heartbeat_ns(raft, &lead->leadership),
+                           leadership_quorum_until_ns(raft, &lead->leadership)),
+                   transfer_next_ns(raft, &lead->transfer));
+}
+
+/* ---- reads and forwards ---- */
 
 void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command)
 {
+    if (command->after_write && lead->held.count > 0) {
+        command_list_put(&lead->held, command);
+        return;
+    }
     command->wait_round = reads_begin(&lead->leadership);
     command->wait_index = reads_index(raft, &lead->leadership, command->after_write);
     command_list_put(&lead->reads, command);

@@ -2,16 +2,17 @@
  * about their commands.
  *
  * Writes wait for their entry to be applied; reads wait for a confirming round and for the index
- * that they must see. Both are served in the order in which they came. All of it belongs to one
- * leadership. What is here changes nothing but what it is handed: no machine, no outbox, no client
- * is touched. lead.h does that.
+ * that they must see. Both are served in the order in which they came. While leadership is being
+ * handed over, writes wait before they are appended. All of it belongs to one leadership. What is
+ * here changes nothing but what it is handed: no machine, no outbox, no client is touched. lead.h
+ * does that.
  *
  * Thread: the one that runs the server's rules. Never blocks. */
 #ifndef MAILRAFT_SERVER_LEADING_H
 #define MAILRAFT_SERVER_LEADING_H
 
 #include "server/mail/command.h"
-#include "server/rules/replication.h"
+#include "server/rules/transfer.h"
 
 /* The newest FORWARD taken from one server: only rising ones are taken, so that a message which
  * arrives twice is not executed twice. A duplicate from an earlier leadership has an earlier term.
@@ -26,24 +27,49 @@ struct lead {
     struct command_list writes; /* wait_index: their entry's; rising */
     struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
     struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
-    bool reads_left; /* more could be answered at once, but heartbeats come between */
-    u64 room_bytes;  /* what storage can take in this pile, less what was appended in it */
+    struct transfer transfer;
+    struct command_list held; /* came during the transfer: writes, not appended, and the reads that
+                               * must see them */
+    struct command *order;    /* who ordered the transfer and waits for its end; NULL: nobody */
+    bool reads_left;          /* more could be answered at once, but heartbeats come between */
+    u64 room_bytes;           /* what storage can take in this pile, less what was appended in it */
+    bool short_of_room;       /* a write found no room since the last look */
 };
 
 /* Begins the leadership that the won election gave; nobody waits yet. */
 void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns);
 
-/* Appends a write to the log and lets it wait for its entry; false when it cannot be taken, `*why`
- * says why, and it is still the caller's. */
-WARN_UNUSED bool leading_take_write(struct raft *raft, struct lead *lead, struct command *command,
-                                    u64 wall_ns, enum command_failure *why);
+enum leading_verdict {
+    LEADING_APPENDED, /* it waits for its entry, wait_index */
+    LEADING_HELD,     /* it waits for the end of the transfer, and is not in the log */
+    LEADING_REFUSED   /* `*why` says why, and it is still the caller's */
+};
 
-/* Lets a read wait for the round and the index that make it linearizable. */
+/* Appends a write to the log and lets it wait for its entry, if that can be. */
+WARN_UNUSED enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
+                                                    struct command *command, u64 wall_ns,
+                                                    enum command_failure *why);
+
+/* Lets a read wait for the round and the index that make it linearizable, or for the write of the
+ * same client that is held. */
 void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command);
 
 /* Whether this FORWARD is from a member, and newer than all before it; then it is noted. */
 WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lead,
                                        const struct message *request);
+
+/* Takes an order to hand leadership over. While the result is TRANSFER_BEGUN the order waits in
+ * `lead`; else it is still the caller's. `*who` is the server that the result is about. */
+WARN_UNUSED enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,
+                                                    struct command *command, u64 now_ns,
+                                                    server_id *who);
+
+/* Takes out one command that was held and came from another server, which can hand it to the next
+ * leader itself; NULL: there is none. */
+struct command *leading_held_for_others(struct lead *lead);
+
+/* When a leader has something to say or to give up even if nothing happens. */
+u64 leading_next_ns(const struct raft *raft, const struct lead *lead);
 
 /* Takes out whoever waits for the entry at `index`; NULL: nobody here does. */
 struct command *leading_writer_of(struct lead *lead, u64 index);

@@ -13,6 +13,7 @@
 
 #include "common/clock.h"
 #include "common/crc32c.h"
+#include "server/farewell.h"
 #include "server/machine/kv.h"
 #include "server/settings.h"
 
@@ -115,6 +116,7 @@ struct raftd {
     struct peers *peers;
     struct clients *clients;
     struct thread thread;
+    struct farewell farewell;
     pthread_t main_thread;
     struct error end; /* why the server stopped */
 };
@@ -329,6 +331,17 @@ static void stop_signals(sigset_t *set)
     sigaddset(set, SIGUSR1);
 }
 
+/* For handing leadership over before the end: one election timeout for the attempt, and another for
+ * an election that it may cost. */
+static u64 farewell_patience_ns(struct raftd *raftd)
+{
+    struct server_options options;
+    mutex_lock(&raftd->settings.lock);
+    settings_server_options(&raftd->settings, 0, &options);
+    mutex_unlock(&raftd->settings.lock);
+    return 3 * options.election_timeout_ns_max;
+}
+
 static enum error_code serve(struct raftd *raftd, struct error *error)
 {
     enum error_code code = open_server(raftd, error);
@@ -348,9 +361,11 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
     stop_signals(&set);
     int signal_number = 0;
     (void)sigwait(&set, &signal_number);
-    if (signal_number != SIGUSR1)
+    if (signal_number != SIGUSR1) {
         REPORT(&raftd->report, REPORT_INFO, "raftd", "stopping because of SIG%s",
                sigabbrev_np(signal_number));
+        farewell_say(&raftd->farewell, server_slot(raftd->server), farewell_patience_ns(raftd));
+    }
     clients_stop(raftd->clients);
     (void)mail_post(server_slot(raftd->server), mail_create(MAIL_STOP));
     thread_join(&raftd->thread);
@@ -373,6 +388,7 @@ static void close_all(struct raftd *raftd)
         trace_file_close(&raftd->trace);
     if (raftd->vfs != NULL)
         vfs_posix_destroy(raftd->vfs);
+    farewell_deinit(&raftd->farewell);
     settings_deinit(&raftd->settings);
 }
 
@@ -391,6 +407,7 @@ int main(int argc, char **argv)
 
     struct error error = {0};
     settings_init(&raftd.settings);
+    farewell_init(&raftd.farewell);
     enum error_code code = configure(&raftd, &error);
     if (code == ERROR_NONE)
         code = raftd.arguments.init ? init(&raftd, &error) : serve(&raftd, &error);

@@ -366,8 +366,13 @@ u64 server_parked_until_ns(const struct server *server)
 u64 server_expire_parked(struct server *server, u64 now_ns)
 {
     u64 until_ns;
-    while ((until_ns = server_parked_until_ns(server)) <= now_ns)
-        server_fail(server, command_list_take(&server->parked), COMMAND_NO_LEADER);
+    while ((until_ns = server_parked_until_ns(server)) <= now_ns) {
+        struct command *command = command_list_take(&server->parked);
+        if (command->class == COMMAND_TRANSFER)
+            server_conclude_order(server, command);
+        else
+            server_fail(server, command, COMMAND_NO_LEADER);
+    }
     return until_ns;
 }
 
@@ -409,4 +414,29 @@ void server_answer_local(struct server *server, struct lead *lead, struct comman
     else
         change_setting(server, &command->body, &server->answer);
     server_answer(server, command, server->answer.data, server->answer.size);
+}
+
+/* ---- orders to hand leadership over ---- */
+
+/* The number of the server that leads, or an error. */
+void server_answer_order(struct server *server, struct command *command,
+                         enum transfer_result result, server_id who)
+{
+    char text[160];
+    buffer_clear(&server->answer);
+    if (result == TRANSFER_DONE) {
+        buffer_append_format(&server->answer, ":%" PRIu32 "\r\n", who);
+    } else {
+        transfer_describe(result, who, text, sizeof(text));
+        buffer_append_format(&server->answer, "-%s\r\n", text);
+    }
+    server_answer(server, command, server->answer.data, server->answer.size);
+}
+
+void server_conclude_order(struct server *server, struct command *command)
+{
+    server_id who;
+    enum transfer_result result =
+        transfer_conclude(&server->raft, (server_id)command->wait_index, &who);
+    server_answer_order(server, command, result, who);
 }

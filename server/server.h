@@ -25,6 +25,7 @@
 #include "server/mail/outbox.h"
 #include "server/rules/election.h"
 #include "server/rules/replication.h"
+#include "server/rules/transfer.h"
 #include "server/snapshotting.h"
 #include "server/storage/storage.h"
 
@@ -203,6 +204,13 @@ void server_refuse(struct server *server, const struct message *request);
 /* Answers through the command's sink, which is flushed at the end of the pile. */
 void server_answer(struct server *server, struct command *command, const u8 *answer, size_t size);
 void server_fail(struct server *server, struct command *command, enum command_failure failure);
+/* Tells whoever ordered a transfer what became of it; `who` is the server that the result is about.
+ * Consumes the command. */
+void server_answer_order(struct server *server, struct command *command,
+                         enum transfer_result result, server_id who);
+/* The same for an order that a server holds which does not lead: one that it never began, or one
+ * that it began as the leader. */
+void server_conclude_order(struct server *server, struct command *command);
 /* Sends the client to the leader, which is known. */
 void server_redirect(struct server *server, struct command *command);
 

@@ -36,6 +36,8 @@ static void describe_peers(const struct server *server, const struct lead *lead,
             raft->log.last_index - progress->match_index, progress->flight_bytes,
             (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space, progress->set_back);
     }
+    if (transfer_goes_on(&lead->transfer))
+        buffer_append_format(to, "raft_transfer_to:%" PRIu32 "\r\n", lead->transfer.target);
     buffer_append_format(to,
                          "raft_waiting_writes:%" PRIu32 "\r\nraft_waiting_reads:%" PRIu32
                          "\r\nraft_uncommitted_bytes:%" PRIu64 "\r\n",

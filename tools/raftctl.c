@@ -1,6 +1,7 @@
-/* raftctl.c - asks a running cluster about itself.
+/* raftctl.c - asks a running cluster about itself, and orders.
  *
  *     raftctl status       who leads, who follows, how far behind; waits for a leader if told to
+ *     raftctl transfer     hands leadership to another server
  *     raftctl servers      the servers of cluster.conf, one a line, for scripts
  *
  * It talks to the client ports like any other client and needs nothing else. A command is a row of
@@ -12,6 +13,7 @@
 #include <string.h>
 
 #include "tools/raftctl/status.h"
+#include "tools/raftctl/transfer.h"
 
 const char *argp_program_version = "mailraft 0.1.0";
 
@@ -124,6 +126,26 @@ static error_t parse_status(int key, char *value, struct argp_state *state)
     }
 }
 
+static error_t parse_transfer(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    u64 id = 0;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (raftctl->to != SERVER_NONE)
+            argp_error(state, "one server can lead, not two");
+        if (!quantity_parse_u64(value, &id) || id == 0 || id > UINT32_MAX)
+            argp_error(state, "%s: expected the number of a server", value);
+        raftctl->to = (server_id)id;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = raftctl;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse_plain(int key, char *value, struct argp_state *state)
 {
     (void)value;
@@ -146,6 +168,16 @@ static const struct command_row commands[] = {
       "Shows every server: its state and term, the leader it follows, its commit index, and, from "
       "the leader, by how many entries it trails and when it was last heard of.\vExit status: 0 a "
       "majority follows one leader; 69 not so, or one of --with does not; 64 wrong usage; 78 wrong "
+      "configuration.",
+      children, NULL, NULL}},
+    {"transfer",
+     transfer_run,
+     {NULL, parse_transfer, "[N]",
+      "Hands leadership to server N, or to the one that can take over soonest; waits until it "
+      "leads, "
+      "and says who does.\vWrites wait meanwhile, mostly some milliseconds. Exit status: 0 done; "
+      "69 "
+      "refused, or it did not take over: then the old leader leads on; 64 wrong usage; 78 wrong "
       "configuration.",
       children, NULL, NULL}},
     {"servers",
@@ -179,7 +211,7 @@ static error_t parse_main(int key, char *value, struct argp_state *state)
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a command is missing: status or servers");
+        argp_error(state, "a command is missing: status, transfer or servers");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -194,6 +226,7 @@ static void parse_arguments(int argc, char **argv, struct choice *choice)
         "COMMAND [OPTION...]",
         "Asks a running cluster about itself.\vCommands:\n"
         "  status     who leads, who follows, how far behind (-w json, --wait)\n"
+        "  transfer   hands leadership to another server\n"
         "  servers    the servers of the configuration, for scripts\n\n"
         "\"raftctl COMMAND --help\" tells more.",
         children,

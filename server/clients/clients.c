@@ -119,7 +119,7 @@ static void sink_flush(struct command_sink *sink)
     clients_flush(clients_of(sink));
 }
 
-static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush};
+static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush, NULL};
 
 /* ---- opening ---- */
 

@@ -17,8 +17,9 @@ enum { CLUSTER_SLOTS = 16384, NODE_NAME_SIZE = 41 };
 enum call_outcome {
     CALL_ANSWERED, /* the reply is the answer */
     CALL_STATUS,   /* the server's status is wanted; `shape` says what becomes of it */
-    CALL_SETTING,  /* `setting` goes to the server thread */
+    CALL_SETTING,  /* `body` goes to the server thread */
     CALL_SNAPSHOT, /* the server thread is to take a snapshot */
+    CALL_TRANSFER, /* the same */
     CALL_LAST,     /* the reply is the answer, and the connection ends behind it */
     CALL_DROP      /* the connection ends at once */
 };
@@ -43,7 +44,7 @@ struct call {
     enum call_outcome outcome;
     enum status_shape shape;
     u32 details;
-    struct span setting;
+    struct span body; /* a setting, or an order to hand leadership over */
 };
 
 struct local_command {
@@ -85,6 +86,7 @@ void command_run_config(struct call *call);
 void command_run_redirect(struct call *call);
 void command_run_status(struct call *call);
 void command_run_snapshot(struct call *call);
+void command_run_transfer(struct call *call);
 void command_run_http(struct call *call);
 /* client_commands.c */
 void command_run_client(struct call *call);

@@ -114,7 +114,10 @@ static enum dispatched finish_call(struct call *call)
                        call->details);
         return DISPATCH_DONE;
     case CALL_SETTING:
-        send_to_server(clients, connection, COMMAND_SETTING, call->setting, SHAPE_NONE, 0);
+        send_to_server(clients, connection, COMMAND_SETTING, call->body, SHAPE_NONE, 0);
+        return DISPATCH_DONE;
+    case CALL_TRANSFER:
+        send_to_server(clients, connection, COMMAND_TRANSFER, call->body, SHAPE_NONE, 0);
         return DISPATCH_DONE;
     case CALL_SNAPSHOT:
         send_to_server(clients, connection, COMMAND_SNAPSHOT, nothing, SHAPE_NONE, 0);

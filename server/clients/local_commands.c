@@ -175,6 +175,23 @@ void command_run_snapshot(struct call *call)
     call->outcome = CALL_SNAPSHOT;
 }
 
+/* RAFT.TRANSFER [id]: to whoever can take over soonest, when it is not said to whom. */
+void command_run_transfer(struct call *call)
+{
+    u64 target = SERVER_NONE;
+    if (call->count > 2) {
+        call_wrong_arity(call, "raft.transfer");
+        return;
+    }
+    if (call->count == 2 &&
+        (!argument_number(&call->arguments[1], &target) || target == 0 || target > UINT32_MAX)) {
+        reply_error(&call->reply, "ERR RAFT.TRANSFER takes the number of a server");
+        return;
+    }
+    call->body = command_order_body((server_id)target);
+    call->outcome = CALL_TRANSFER;
+}
+
 /* ---- CONFIG ---- */
 
 /* Parameters of Redis that tools ask for before they begin, and what is true of us. */
@@ -238,7 +255,7 @@ static void config_set(struct call *call)
     struct block *block = block_create((u32)size);
     memcpy(block->data, key, key_size);
     memcpy(block->data + key_size, value, size - key_size);
-    call->setting = span_of(block, block->data, (u32)size);
+    call->body = span_of(block, block->data, (u32)size);
     block_release(block);
     call->outcome = CALL_SETTING;
 }

@@ -25,6 +25,7 @@ static void stage(struct dispatch *dispatch)
         act_forward(server, &dispatch->forwarding, dispatch->now_ns);
         return;
     case RAFT_LEADER:
+        lead_hand_over(server, &dispatch->lead, dispatch->now_ns);
         lead_replicate(server, &dispatch->lead, dispatch->now_ns);
         return;
     case RAFT_CANDIDATE:

@@ -205,7 +205,8 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         forward_reply(dispatch, message);
         return;
     case MAIL_TIMEOUT_NOW: /* thesis §3.10 */
-        if (server->state == RAFT_FOLLOWER && message->from == server->raft.leader)
+        if (server->state == RAFT_FOLLOWER &&
+            (server->raft.leader == SERVER_NONE || message->from == server->raft.leader))
             campaign(dispatch, true, "leadership was handed over");
         return;
     case MAIL_COMMANDS:

@@ -57,13 +57,10 @@ u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
         u64 waiting_ns = u64_min(forward_ns, server_parked_until_ns(server));
         return u64_min(dispatch->deadline_ns, waiting_ns);
     }
-    case RAFT_LEADER: {
-        const struct leadership *leadership = &dispatch->lead.leadership;
+    case RAFT_LEADER:
         if (dispatch->lead.reads_left)
             return 0; /* only a look at who waits for the lock between two helpings */
-        return u64_min(leadership_next_heartbeat_ns(&server->raft, leadership),
-                       leadership_quorum_until_ns(&server->raft, leadership));
-    }
+        return leading_next_ns(&server->raft, &dispatch->lead);
     case RAFT_STOPPED:
         return 0;
     }

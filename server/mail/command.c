@@ -18,7 +18,17 @@ struct command *command_create(enum command_class class, struct span body,
 
 bool command_is_local(const struct command *command)
 {
-    return command->class != COMMAND_WRITE && command->class != COMMAND_READ;
+    switch (command->class) {
+    case COMMAND_WRITE:
+    case COMMAND_READ:
+    case COMMAND_TRANSFER:
+        return false;
+    case COMMAND_STATUS:
+    case COMMAND_SETTING:
+    case COMMAND_SNAPSHOT:
+        return true;
+    }
+    UNREACHABLE();
 }
 
 void command_destroy(struct command *command)
@@ -52,6 +62,28 @@ void command_redirect(struct command *command, server_id leader)
     ASSERT(command->may_redirect);
     ASSERT(leader != SERVER_NONE);
     command->sink->ops->redirect(command->sink, command, leader);
+}
+
+void command_give_back(struct command *command)
+{
+    ASSERT(command->next == NULL);
+    ASSERT(command->forwarded);
+    command->sink->ops->give_back(command->sink, command);
+}
+
+struct span command_order_body(server_id target)
+{
+    struct block *block = block_create(sizeof(u32));
+    store_u32(block->data, target);
+    struct span body = span_of(block, block->data, block->size);
+    block_release(block);
+    return body;
+}
+
+server_id command_order_target(const struct command *command)
+{
+    ASSERT(command->class == COMMAND_TRANSFER && command->body.size == sizeof(u32));
+    return load_u32(command->body.data);
 }
 
 const char *command_failure_text(enum command_failure failure)

@@ -16,11 +16,12 @@
 struct command_sink;
 
 enum command_class {
-    COMMAND_WRITE,   /* goes through the log */
-    COMMAND_READ,    /* linearizable, answered from the machine after a confirming round */
-    COMMAND_STATUS,  /* the answer is this server's own state as text: status.h */
-    COMMAND_SETTING, /* body is "key\0value\0", a run-time setting: server_set */
-    COMMAND_SNAPSHOT /* this server is to take a snapshot; the answer is its last index */
+    COMMAND_WRITE,    /* goes through the log */
+    COMMAND_READ,     /* linearizable, answered from the machine after a confirming round */
+    COMMAND_STATUS,   /* the answer is this server's own state as text: status.h */
+    COMMAND_SETTING,  /* body is "key\0value\0", a run-time setting: server_set */
+    COMMAND_SNAPSHOT, /* this server is to take a snapshot; the answer is its last index */
+    COMMAND_TRANSFER  /* hand leadership over; body is command_order_body's */
 };
 
 struct command {
@@ -46,6 +47,9 @@ struct command_sink_ops {
     void (*redirect)(struct command_sink *sink, struct command *command, server_id leader);
     /* The end of a pile: sends out the answers gathered since the last call. */
     void (*flush)(struct command_sink *sink);
+    /* Gives the command back to the server that forwarded it: nothing was executed. Consumes it.
+     * NULL: its commands were not forwarded. */
+    void (*give_back)(struct command_sink *sink, struct command *command);
 };
 
 struct command_sink {
@@ -85,6 +89,12 @@ void command_destroy(struct command *command);
 void command_answer(struct command *command, const u8 *answer, size_t size);
 void command_fail(struct command *command, enum command_failure failure);
 void command_redirect(struct command *command, server_id leader);
+/* Of a forwarded command only. */
+void command_give_back(struct command *command);
+
+/* The body of a COMMAND_TRANSFER: to whom; SERVER_NONE: to whoever can take over soonest. */
+struct span command_order_body(server_id target);
+server_id command_order_target(const struct command *command);
 
 /* The failure's text as a RESP error without '-' and line end. */
 const char *command_failure_text(enum command_failure failure);

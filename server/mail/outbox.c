@@ -52,7 +52,7 @@ void outbox_put_early(struct outbox *outbox, struct message *message)
 {
     /* Anything else would be a promise before the disk. */
     ASSERT(message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_INSTALL_SNAPSHOT ||
-           message->kind == MESSAGE_FORWARD_REPLY);
+           message->kind == MESSAGE_FORWARD_REPLY || message->kind == MESSAGE_TIMEOUT_NOW);
     put_item(&outbox->first_early, &outbox->last_early, message);
 }
 

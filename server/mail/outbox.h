@@ -40,8 +40,8 @@ void outbox_deinit(struct outbox *outbox);
  * (span_count is 0 afterwards); the struct is copied. */
 void outbox_put(struct outbox *outbox, struct message *message);
 /* Stages a message that promises nothing but a term that is on disk when `outbox_send_early` is
- * called: a leader's AppendEntries, and answers to forwarded commands, which were given only after
- * a quorum's disks held what they tell. */
+ * called: a leader's AppendEntries and TIMEOUT_NOW, and answers to forwarded commands, which were
+ * given only after a quorum's disks held what they tell. */
 void outbox_put_early(struct outbox *outbox, struct message *message);
 
 /* Sends the early messages, in the order in which they were staged. */

@@ -129,7 +129,8 @@ enum raft_state follower_run(struct server *server)
                 act_take_forward_reply(server, &self.forwarding, message);
                 continue;
             case MAIL_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
-                if (message->from != raft->leader || !raft_may_campaign(raft))
+                if ((raft->leader != SERVER_NONE && message->from != raft->leader) ||
+                    !raft_may_campaign(raft))
                     continue;
                 server->handed_over = true;
                 server_done_with_mail(server);

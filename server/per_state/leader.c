@@ -4,7 +4,8 @@
  * Left:    as FOLLOWER when a newer term begins, or when a quorum has not answered for an election
  *          timeout; as STOPPED.
  * Trusted: this server is the only leader of current_term; its log only grows.
- * Lives here: next_index and match_index of the peers, and all clients who wait (lead.h). */
+ * Lives here: next_index and match_index of the peers, a transfer that goes on, and all clients who
+ * wait (lead.h). */
 #include "common/clock.h"
 #include "server/act.h"
 #include "server/per_state/per_state.h"
@@ -30,8 +31,7 @@ static u64 wake_ns(const struct server *server, const struct lead *lead)
 {
     if (lead->reads_left)
         return 0; /* only a look into the mailbox between two helpings */
-    return u64_min(leadership_next_heartbeat_ns(&server->raft, &lead->leadership),
-                   leadership_quorum_until_ns(&server->raft, &lead->leadership));
+    return leading_next_ns(&server->raft, lead);
 }
 
 enum raft_state leader_run(struct server *server)
@@ -41,6 +41,7 @@ enum raft_state leader_run(struct server *server)
     u64 now_ns = clock_monotonic_ns();
     lead_begin(server, &lead, now_ns);
     for (;;) {
+        lead_hand_over(server, &lead, now_ns);
         lead_replicate(server, &lead, now_ns);
         if (!server_flush(server, &lead))
             return leave(server, &lead, RAFT_STOPPED, "the disk failed");

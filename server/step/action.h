@@ -9,6 +9,7 @@
 
 #include "server/mail/command.h"
 #include "server/rules/install.h"
+#include "server/rules/transfer.h"
 
 /* X(NAME, word, what it asks for). */
 #define STEP_ACTIONS(X)                                                                           \
@@ -23,6 +24,8 @@
     X(DO_ANSWER, "Answer", "give these bytes, which belong to the event, to `token`")             \
     X(DO_REFUSE, "Refuse", "`token` failed")                                                      \
     X(DO_REDIRECT, "Redirect", "send `token` to the leader itself")                               \
+    X(DO_GIVE_BACK, "GiveBack", "give `token` back to the server that forwarded it")              \
+    X(DO_CONCLUDE, "Conclude", "tell `token` what became of its order to hand leadership over")   \
     X(DO_ACCEPT, "Accept", "tell the commands in the event's FORWARD as ON_APPEND and ON_READ")   \
     X(DO_READ_ENTRIES, "ReadEntries",                                                             \
       "read entries from the disk for a peer, tell by ON_ENTRIES_READ")                           \
@@ -69,14 +72,16 @@ struct step_apply {
     u64 token;
 };
 
-/* DO_ANSWER, DO_REFUSE, DO_REDIRECT, DO_READ_READY. Every token is in exactly one of them, or in a
- * DO_APPLY. */
+/* DO_ANSWER, DO_REFUSE, DO_REDIRECT, DO_GIVE_BACK, DO_CONCLUDE, DO_READ_READY. Every token is in
+ * exactly one of them, or in a DO_APPLY. */
 struct step_answer {
     u64 token;
     const u8 *data; /* DO_ANSWER */
     size_t size;
     enum command_failure failure; /* DO_REFUSE */
     server_id leader;             /* DO_REDIRECT */
+    enum transfer_result result;  /* DO_CONCLUDE */
+    server_id who;                /* DO_CONCLUDE: the server that the result is about */
 };
 
 struct step_read_entries {

@@ -55,6 +55,9 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_READ:
         step_park(step, step_take_command(event));
         return;
+    case ON_TRANSFER:
+        step_conclude_order(step, step_take_command(event));
+        return;
     case ON_TIMEOUT:
         timeout(step, event->as.timers_held);
         return;

@@ -152,6 +152,13 @@ static void carry_out(struct step_node *node, struct step_action *action)
     case DO_REDIRECT:
         server_redirect(server, tokens_take(&node->tokens, answer->token));
         return;
+    case DO_GIVE_BACK:
+        command_give_back(tokens_take(&node->tokens, answer->token));
+        return;
+    case DO_CONCLUDE:
+        server_answer_order(server, tokens_take(&node->tokens, answer->token), answer->result,
+                            answer->who);
+        return;
     case DO_ACCEPT:
         accept_forward(node, action->as.forward);
         return;

@@ -12,7 +12,9 @@ struct command *step_take_command(const struct step_event *event)
     const struct span *body = &client->body;
     ASSERT(client->token != 0);
     struct command *command = memory_alloc_zero(1, sizeof(*command));
-    command->class = event->kind == ON_APPEND ? COMMAND_WRITE : COMMAND_READ;
+    command->class = event->kind == ON_APPEND ? COMMAND_WRITE
+                     : event->kind == ON_READ ? COMMAND_READ
+                                              : COMMAND_TRANSFER;
     command->body = span_of(body->block, body->data, body->size);
     command->slot = client->token;
     command->arrived_ns = client->arrived_ns;
@@ -43,8 +45,13 @@ void step_expire_parked(struct step *step)
 {
     struct command_list *parked = &step->parked;
     while (parked->first != NULL &&
-           parked->first->arrived_ns + step->settings.leader_wait_ns <= step->now_ns)
-        step_refuse(step, command_list_take(parked), COMMAND_NO_LEADER);
+           parked->first->arrived_ns + step->settings.leader_wait_ns <= step->now_ns) {
+        struct command *command = command_list_take(parked);
+        if (command->class == COMMAND_TRANSFER)
+            step_conclude_order(step, command);
+        else
+            step_refuse(step, command, COMMAND_NO_LEADER);
+    }
 }
 
 void step_refuse_all(struct step *step)
@@ -75,7 +82,9 @@ static struct forwarding_outcome outcome_of(struct step *step)
 
 void step_follow_command(struct step *step, struct command *command)
 {
-    if (step->raft->leader == SERVER_NONE || command->forwarded) {
+    if (command->class == COMMAND_TRANSFER) {
+        step_conclude_order(step, command);
+    } else if (step->raft->leader == SERVER_NONE || command->forwarded) {
         step_park(step, command);
     } else if (command->may_redirect) {
         struct step_action *action = step_do(step, DO_REDIRECT);
@@ -135,17 +144,61 @@ void step_forward_lost(struct step *step)
     forwarding_lost(&step->forwarding, &outcome);
 }
 
+/* ---- orders to hand leadership over ---- */
+
+void step_answer_order(struct step *step, struct command *order, enum transfer_result result,
+                       server_id who)
+{
+    struct step_action *action = step_do(step, DO_CONCLUDE);
+    action->as.answer = (struct step_answer){.token = order->slot, .result = result, .who = who};
+    command_destroy(order);
+}
+
+void step_conclude_order(struct step *step, struct command *order)
+{
+    server_id who;
+    enum transfer_result result = transfer_conclude(step->raft, (server_id)order->wait_index, &who);
+    step_answer_order(step, order, result, who);
+}
+
+void step_lead_order(struct step *step, struct command *order)
+{
+    /* An order of an earlier leadership: it is this server again that leads. */
+    server_id who = (server_id)order->wait_index;
+    enum transfer_result result = TRANSFER_FAILED;
+    if (who == SERVER_NONE)
+        result = leading_take_order(step->raft, &step->lead, order, step->now_ns, &who);
+    if (result != TRANSFER_BEGUN)
+        step_answer_order(step, order, result, who);
+}
+
 /* ---- the leader's ---- */
 
 void step_lead_command(struct step *step, struct command *command)
 {
     enum command_failure why;
-    if (command->class == COMMAND_READ) {
+    if (command->class == COMMAND_TRANSFER)
+        step_lead_order(step, command);
+    else if (command->class == COMMAND_READ)
         leading_take_read(step->raft, &step->lead, command);
-        return;
-    }
-    if (!leading_take_write(step->raft, &step->lead, command, step->wall_ns, &why))
+    else if (leading_take_write(step->raft, &step->lead, command, step->wall_ns, &why) ==
+             LEADING_REFUSED)
         step_refuse(step, command, why);
+}
+
+void step_give_back(struct step *step, struct command *command)
+{
+    step_do(step, DO_GIVE_BACK)->as.answer.token = command->slot;
+    command_destroy(command);
+}
+
+/* It goes on to whoever leads next: what came from another server by way of that one. */
+static void pass_on(struct step *step, struct command *command)
+{
+    if (command->forwarded)
+        step_give_back(step, command);
+    else
+        step_park(step, command);
 }
 
 void step_lead_end(struct step *step)
@@ -154,5 +207,22 @@ void step_lead_end(struct step *step)
     while ((command = command_list_take(&step->lead.writes)) != NULL)
         step_refuse(step, command, COMMAND_UNKNOWN_OUTCOME);
     while ((command = command_list_take(&step->lead.reads)) != NULL)
-        step_park(step, command);
+        pass_on(step, command);
+    /* What was held has not been executed. */
+    while ((command = command_list_take(&step->lead.held)) != NULL)
+        pass_on(step, command);
+    /* Whoever ordered a transfer is told when the next leader is known. */
+    if (step->lead.order != NULL)
+        step_park(step, step->lead.order);
+    step->lead.order = NULL;
+}
+
+void step_lead_held(struct step *step)
+{
+    struct command_list held = step->lead.held;
+    step->lead.held = (struct command_list){0};
+    step->lead.room_bytes = step->room.bytes;
+    struct command *command;
+    while ((command = command_list_take(&held)) != NULL)
+        step_lead_command(step, command);
 }

@@ -16,6 +16,7 @@
 #define STEP_EVENTS(X)                                                                           \
     X(ON_APPEND, "Append", "a client's write, with its token")                                   \
     X(ON_READ, "Read", "a client's read, with its token")                                        \
+    X(ON_TRANSFER, "Transfer", "an order to hand leadership over, with its token")               \
     X(ON_TIMEOUT, "Timeout", "the alarm rang, and all that came before it has been told")        \
     X(ON_APPEND_ENTRIES_REQ, "AppendEntriesReq", "from a leader")                                \
     X(ON_APPEND_ENTRIES_RESP, "AppendEntriesResp", "from a follower")                            \
@@ -49,7 +50,7 @@ enum step_event_kind {
 #undef X
 };
 
-/* ON_APPEND, ON_READ. */
+/* ON_APPEND, ON_READ, ON_TRANSFER. */
 struct step_client {
     u64 token;        /* not 0 */
     struct span body; /* the command; the machine takes a reference of its own if it keeps it */

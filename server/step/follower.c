@@ -83,6 +83,7 @@ void follower_step(struct step *step, const struct step_event *event)
     switch (event->kind) {
     case ON_APPEND:
     case ON_READ:
+    case ON_TRANSFER:
         step_follow_command(step, step_take_command(event));
         return;
     case ON_TIMEOUT:
@@ -110,7 +111,7 @@ void follower_step(struct step *step, const struct step_event *event)
         step_forward_replied(step, event->as.message);
         return;
     case ON_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
-        if (event->as.message->from == step->raft->leader)
+        if (step->raft->leader == SERVER_NONE || event->as.message->from == step->raft->leader)
             step_campaign(step, true, "leadership was handed over");
         return;
     case ON_CAMPAIGN:

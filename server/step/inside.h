@@ -92,8 +92,18 @@ void step_forward_unsent(struct step *step, u64 call);
 void step_forward_expire(struct step *step);
 void step_forward_lost(struct step *step);
 
+/* An order to hand leadership over, for a server that does not lead: one that it never began, or
+ * one that it began as the leader. */
+void step_conclude_order(struct step *step, struct command *order);
+void step_answer_order(struct step *step, struct command *order, enum transfer_result result,
+                       server_id who);
+
 /* A leader's. lead.room_bytes is set before. */
 void step_lead_command(struct step *step, struct command *command);
+void step_give_back(struct step *step, struct command *command);
+void step_lead_order(struct step *step, struct command *order);
 void step_lead_end(struct step *step);
+/* What was held during a transfer that came to nothing is taken as if it came now. */
+void step_lead_held(struct step *step);
 
 #endif

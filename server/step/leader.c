@@ -5,6 +5,39 @@
  * grows. */
 #include "server/step/inside.h"
 
+/* Thesis §3.10: what the transfer demands now, if one goes on. */
+static void hand_over(struct step *step)
+{
+    struct lead *lead = &step->lead;
+    struct message message;
+    enum transfer_result result;
+    server_id who;
+    struct command *command;
+    if (lead->short_of_room &&
+        transfer_without_room(step->raft, &lead->leadership, &lead->transfer, step->now_ns))
+        step_tell(step, lead->transfer.target,
+                  "is handed leadership, because this server's disk is full", true);
+    lead->short_of_room = false;
+    switch (transfer_go_on(step->raft, &lead->leadership, &lead->transfer, step->now_ns, &message,
+                           &result, &who)) {
+    case TRANSFER_WAIT:
+        return;
+    case TRANSFER_SEND:
+        /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
+        while ((command = leading_held_for_others(lead)) != NULL)
+            step_give_back(step, command);
+        step_say_now(step, &message);
+        return;
+    case TRANSFER_GIVEN_UP:
+        step_tell(step, who, "was to take over leadership and did not; this server leads on", true);
+        if (lead->order != NULL)
+            step_answer_order(step, lead->order, result, who);
+        lead->order = NULL;
+        step_lead_held(step);
+        return;
+    }
+}
+
 /* [Leaders 1 and 3, §5.3] To each peer what is to be said now: entries, heartbeats, rounds. */
 static void replicate_to_all(struct step *step)
 {
@@ -29,7 +62,7 @@ static void replicate_to_all(struct step *step)
 }
 
 /* [Leaders 2, §5.3] */
-static void command(struct step *step, const struct step_event *event)
+static void take_command(struct step *step, const struct step_event *event)
 {
     step->lead.room_bytes = step->room.bytes;
     step_lead_command(step, step_take_command(event));
@@ -54,6 +87,10 @@ static void forward_req(struct step *step, const struct message *request)
 {
     if (!leading_takes_forward(step->raft, &step->lead, request))
         return;
+    if (transfer_is_told(&step->lead.transfer)) {
+        step_refuse_message(step, request);
+        return;
+    }
     if (forward_is_sound(request)) {
         step_do(step, DO_ACCEPT)->as.forward = request;
         return;
@@ -103,7 +140,8 @@ void leader_step(struct step *step, const struct step_event *event)
     switch (event->kind) {
     case ON_APPEND:
     case ON_READ:
-        command(step, event);
+    case ON_TRANSFER:
+        take_command(step, event);
         return;
     case ON_TIMEOUT: /* thesis §6.2; the heartbeats go out when it settles */
         if (!leadership_has_quorum(step->raft, &step->lead.leadership, step->now_ns))
@@ -155,6 +193,7 @@ void leader_step(struct step *step, const struct step_event *event)
         step->settings = event->as.settings;
         return;
     case ON_SETTLE:
+        hand_over(step);
         replicate_to_all(step);
         step_apply(step); /* a leader that is alone has nobody to wait for */
         step_compact(step);

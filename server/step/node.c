@@ -50,9 +50,26 @@ static void tell_one(struct step_node *node, const struct step_event *event)
     step_node_carry_out(node);
 }
 
+static enum step_event_kind event_of_command(const struct command *command)
+{
+    switch (command->class) {
+    case COMMAND_WRITE:
+        return ON_APPEND;
+    case COMMAND_READ:
+        return ON_READ;
+    case COMMAND_TRANSFER:
+        return ON_TRANSFER;
+    case COMMAND_STATUS: /* command_is_local: none of these is any business of Raft's */
+    case COMMAND_SETTING:
+    case COMMAND_SNAPSHOT:
+        break;
+    }
+    UNREACHABLE();
+}
+
 static void tell_command(struct step_node *node, struct command *command)
 {
-    struct step_event event = event_of(node, command->class == COMMAND_WRITE ? ON_APPEND : ON_READ);
+    struct step_event event = event_of(node, event_of_command(command));
     struct span body = command->body;
     event.as.client = (struct step_client){.body = body,
                                            .arrived_ns = command->arrived_ns,

@@ -27,8 +27,9 @@ void step_say(struct step *step, struct message *message)
 void step_say_now(struct step *step, struct message *message)
 {
     /* Anything else would be a promise before the disk. */
-    ASSERT((message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_INSTALL_SNAPSHOT) &&
-           !step->raft->metadata_unsaved);
+    ASSERT(message->kind == MESSAGE_APPEND_ENTRIES || message->kind == MESSAGE_INSTALL_SNAPSHOT ||
+           message->kind == MESSAGE_TIMEOUT_NOW);
+    ASSERT(!step->raft->metadata_unsaved);
     struct step_action *action = step_do(step, DO_SEND);
     action->as.send.letter = step_letter_create(message);
 }
@@ -239,8 +240,6 @@ void step_apply(struct step *step)
 
 static u64 next_deadline_ns(const struct step *step)
 {
-    const struct raft *raft = step->raft;
-    const struct leadership *leadership = &step->lead.leadership;
     const struct command *oldest = step->parked.first;
     u64 parked_ns =
         oldest != NULL ? oldest->arrived_ns + step->settings.leader_wait_ns : UINT64_MAX;
@@ -250,8 +249,7 @@ static u64 next_deadline_ns(const struct step *step)
         return u64_min(u64_min(step->deadline_ns, parked_ns),
                        forwarding_deadline_ns(&step->forwarding));
     case RAFT_LEADER:
-        return u64_min(leadership_next_heartbeat_ns(raft, leadership),
-                       leadership_quorum_until_ns(raft, leadership));
+        return leading_next_ns(step->raft, &step->lead);
     case RAFT_STOPPED:
         break;
     }

@@ -33,6 +33,9 @@ void step_deinit(struct step *step)
     drop_commands(&step->parked);
     drop_commands(&step->lead.writes);
     drop_commands(&step->lead.reads);
+    drop_commands(&step->lead.held);
+    if (step->lead.order != NULL)
+        command_destroy(step->lead.order);
     struct step_letter *letter;
     while ((letter = step->held.first) != NULL) {
         step->held.first = letter->next;

@@ -7,6 +7,7 @@ void stopped_step(struct step *step, const struct step_event *event)
     switch (event->kind) {
     case ON_APPEND:
     case ON_READ:
+    case ON_TRANSFER:
         step_refuse(step, step_take_command(event), COMMAND_STOPPING);
         return;
     case ON_TIMEOUT:

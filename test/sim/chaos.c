@@ -168,6 +168,10 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
         each(cluster, leader, cluster_pause);
     } else if (fault->kind == CHAOS_TIMEOUT) {
         each(cluster, one, cluster_timeout);
+    } else if (fault->kind == CHAOS_TRANSFER) {
+        struct client_request order = {.op = CLIENT_TRANSFER};
+        order.target = (server_id)rng_range(rng, 0, cluster->config.servers);
+        client_send(cluster_client(cluster, "orders"), &order);
     }
 }
 
@@ -211,7 +215,7 @@ static void strike(void *context)
     }
     if (fault->kind <= CHAOS_RESET)
         strike_network(cluster, fault, &rng);
-    else if (fault->kind <= CHAOS_PAUSE_LEADER || fault->kind == CHAOS_TIMEOUT)
+    else if (fault->kind <= CHAOS_PAUSE_LEADER || fault->kind >= CHAOS_TIMEOUT)
         strike_process(cluster, fault, &rng);
     else
         strike_disk_or_clock(cluster, fault, &rng);

@@ -43,7 +43,8 @@
     X(DISK_FULL, "full disk", 3)                \
     X(CLOCK_RATE, "clock rate", 3)              \
     X(CLOCK_JUMP, "clock jump", 2)              \
-    X(TIMEOUT, "election timeout", 2)
+    X(TIMEOUT, "election timeout", 2)           \
+    X(TRANSFER, "transfer", 4)
 
 enum chaos_kind {
 #define X(name, word, weight) CHAOS_##name,

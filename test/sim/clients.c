@@ -46,7 +46,8 @@ static struct asked *asked_copy(const struct client_request *request)
     size_t room = text_room(request->key) + text_room(request->value) + text_room(request->old);
     struct asked *asked = sim_alloc(sizeof(*asked) + room);
     char *to = (char *)(asked + 1);
-    *asked = (struct asked){.references = 1, .op = request->op, .via = request->via};
+    *asked = (struct asked){
+        .references = 1, .op = request->op, .via = request->via, .target = request->target};
     asked->key = copy_text(&to, request->key);
     asked->value = copy_text(&to, request->value);
     asked->old = copy_text(&to, request->old);
@@ -77,6 +78,8 @@ static void record_invocation(struct client *client)
 {
     struct cluster *cluster = client->cluster;
     const struct asked *request = client->request;
+    if (request->op == CLIENT_TRANSFER)
+        return;
     struct process *before = process_enter(&cluster->world, NULL);
     struct history *history = &cluster->history;
     struct operation operation = {.client = client->number,
@@ -104,6 +107,8 @@ static void record_invocation(struct client *client)
     case CLIENT_DEL:
         operation.kind = OPERATION_DEL;
         break;
+    case CLIENT_TRANSFER:
+        UNREACHABLE();
     }
     if (request->op == CLIENT_SET || request->op == CLIENT_APPEND || request->op == CLIENT_CAS)
         operation.value = text_of(history, request->value);
@@ -114,7 +119,8 @@ static void record_invocation(struct client *client)
 static void record_answer(struct client *client, const struct client_answer *answer)
 {
     struct cluster *cluster = client->cluster;
-    if (answer->kind == ANSWER_UNKNOWN || answer->kind == ANSWER_NONE)
+    if (answer->kind == ANSWER_UNKNOWN || answer->kind == ANSWER_NONE ||
+        client->request->op == CLIENT_TRANSFER)
         return;
     struct process *before = process_enter(&cluster->world, NULL);
     struct operation *operation = history_at(&cluster->history, client->operation);
@@ -146,6 +152,8 @@ static void record_answer(struct client *client, const struct client_answer *ans
         case CLIENT_DEL:
             operation->found = strcmp(answer->text, "1") == 0;
             break;
+        case CLIENT_TRANSFER:
+            UNREACHABLE();
         }
     }
     (void)process_enter(&cluster->world, before);
@@ -282,9 +290,8 @@ const struct command_sink_ops client_sink_ops = {
 
 /* ---- the way there ---- */
 
-static struct command *command_of(struct sim_server *server, const struct client_call *call)
+static struct span body_of(const struct asked *request)
 {
-    const struct asked *request = call->request;
     const struct kv_argument key = {(const u8 *)request->key, (u32)strlen(request->key)};
     const struct kv_argument value = {(const u8 *)request->value, (u32)strlen(request->value)};
     const struct kv_argument old = {(const u8 *)request->old, (u32)strlen(request->old)};
@@ -314,13 +321,23 @@ static struct command *command_of(struct sim_server *server, const struct client
     case CLIENT_DEL:
         code = KV_DEL;
         break;
+    case CLIENT_TRANSFER:
+        return command_order_body(request->target);
     }
     struct block *block = block_create((u32)kv_command_size(arguments, count));
     kv_command_encode(&limits, code, arguments, count, block->data);
     struct span body = span_of(block, block->data, block->size);
     block_release(block);
-    struct command *command = command_create(
-        request->op == CLIENT_GET ? COMMAND_READ : COMMAND_WRITE, body, &server->sink);
+    return body;
+}
+
+static struct command *command_of(struct sim_server *server, const struct client_call *call)
+{
+    enum client_op op = call->request->op;
+    enum command_class class = op == CLIENT_GET        ? COMMAND_READ
+                               : op == CLIENT_TRANSFER ? COMMAND_TRANSFER
+                                                       : COMMAND_WRITE;
+    struct command *command = command_create(class, body_of(call->request), &server->sink);
     command->owner = call->client;
     command->slot = call->serial;
     command->arrived_ns = sim_clock_local_ns(&server->clock, server->cluster->world.now_ns);

@@ -199,9 +199,10 @@ void cluster_reset(struct cluster *cluster, cluster_set from, cluster_set to);
 
 /* ---- process and clock faults: each is a no-op for a server in a state that does not fit ---- */
 
-void cluster_crash(struct cluster *cluster, server_id server);   /* power loss */
-void cluster_kill(struct cluster *cluster, server_id server);    /* the process dies */
-void cluster_stop(struct cluster *cluster, server_id server);    /* asks it to end; takes time */
+void cluster_crash(struct cluster *cluster, server_id server); /* power loss */
+void cluster_kill(struct cluster *cluster, server_id server);  /* the process dies */
+/* Asks it to end, after it has handed leadership over if it leads; takes time. */
+void cluster_stop(struct cluster *cluster, server_id server);
 void cluster_restart(struct cluster *cluster, server_id server); /* kills it first if it is alive */
 void cluster_pause(struct cluster *cluster, server_id server);
 void cluster_resume(struct cluster *cluster, server_id server);
@@ -257,7 +258,15 @@ void cluster_chaos(struct cluster *cluster, u64 duration_ns);
 
 /* ---- clients ---- */
 
-enum client_op { CLIENT_GET, CLIENT_SET, CLIENT_APPEND, CLIENT_CAS, CLIENT_INCR, CLIENT_DEL };
+enum client_op {
+    CLIENT_GET,
+    CLIENT_SET,
+    CLIENT_APPEND,
+    CLIENT_CAS,
+    CLIENT_INCR,
+    CLIENT_DEL,
+    CLIENT_TRANSFER /* orders leadership to be handed over; in no history */
+};
 
 enum { CLIENT_TEXT_SIZE = 256, CLIENT_TIMEOUT_MS = 2000 };
 
@@ -267,6 +276,7 @@ struct client_request {
     const char *key;   /* NUL-terminated, as all three; copied when it is sent */
     const char *value; /* SET, APPEND: the value; CAS: the new one; else NULL */
     const char *old;   /* CAS: what is expected; else NULL */
+    server_id target;  /* TRANSFER: to whom; 0: the server may choose */
 };
 
 enum client_answer_kind {

@@ -94,11 +94,13 @@ struct sim_server {
     enum cluster_process state;
     u64 incarnation; /* of the process; rises */
     bool asked_to_stop;
-    u64 disks; /* wiped that often */
+    bool told_to_stop; /* it has handed leadership over, or could not in time */
+    u64 disks;         /* wiped that often */
     struct report report;
     struct trace trace;
     struct transport transport;
     struct command_sink sink;
+    struct command_sink farewell_sink; /* of the order to hand leadership over before it stops */
     struct error stop_reason;
     enum cluster_design design;
     struct reader readers[CLUSTER_SERVERS_MAX + 1]; /* by peer; [0]: the client port */
@@ -122,6 +124,7 @@ struct asked {
     u32 references;
     enum client_op op;
     server_id via;
+    server_id target;
     const char *key; /* all of them lie behind the struct; never NULL */
     const char *value;
     const char *old;

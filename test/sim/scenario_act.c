@@ -225,6 +225,21 @@ static void act_command(struct player *player, const struct statement *statement
         cluster_client_wait(player->cluster, client);
 }
 
+/* The order goes to whoever leads, and its answer is the server that leads then. */
+static void act_transfer(struct player *player, const struct statement *statement, bool wait)
+{
+    cluster_set target = 0;
+    if (!player_resolve(player, statement, &statement->who, &target))
+        return;
+    struct client_request request = {.op = CLIENT_TRANSFER};
+    for (server_id id = 1; id <= cluster_server_count(player->cluster); id++)
+        if (cluster_set_has(target, id))
+            request.target = id;
+    client_send(player->waiter, &request);
+    if (wait)
+        cluster_client_wait(player->cluster, player->waiter);
+}
+
 /* ---- all ---- */
 
 void player_act(struct player *player, const struct statement *statement, bool wait)
@@ -279,6 +294,9 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_ASYNC:
         act_command(player, statement, wait);
         break;
+    case STATEMENT_TRANSFER:
+        act_transfer(player, statement, wait);
+        break;
     case STATEMENT_LOAD:
         cluster_load(cluster, statement->per_second, statement->time_ns, 0, 0);
         break;
@@ -290,7 +308,6 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_UNTIL:
     case STATEMENT_EXPECT:
     case STATEMENT_ONCE:
-    case STATEMENT_TRANSFER:
     case STATEMENT_MEMBER:
         UNREACHABLE();
     }

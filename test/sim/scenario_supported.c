@@ -24,8 +24,6 @@ static const char *missing_expectation(const struct expectation *expectation)
 static const char *missing(const struct statement *statement)
 {
     switch ((int)statement->kind) {
-    case STATEMENT_TRANSFER:
-        return "transfer";
     case STATEMENT_MEMBER:
         return "member";
     case STATEMENT_ONCE:

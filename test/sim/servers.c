@@ -6,6 +6,10 @@
 #include "server/rules/entry.h"
 #include "test/sim/inside.h"
 
+enum {
+    FAREWELL_TIMEOUTS = 3 /* how long a server that is to stop may take to hand leadership over */
+};
+
 /* ---- reports ---- */
 
 static void report_nowhere(void *context, enum report_level level, const char *line, size_t size)
@@ -189,6 +193,7 @@ void server_boot(struct sim_server *server)
     ASSERT(server->process == NULL);
     server->incarnation++;
     server->asked_to_stop = false;
+    server->told_to_stop = false;
     error_clear(&server->stop_reason);
     server->process = process_create(&cluster->world, server->id, &server->clock);
     server->state = PROCESS_RUNNING;
@@ -269,6 +274,35 @@ void cluster_kill(struct cluster *cluster, server_id id)
     process_end(server->process);
 }
 
+static void tell_to_stop(void *object, u64 incarnation)
+{
+    struct sim_server *server = object;
+    if (server->incarnation != incarnation || server->process == NULL || server->told_to_stop)
+        return;
+    server->told_to_stop = true;
+    post_bare(server, MAIL_STOP);
+}
+
+static void farewell_answer(struct command_sink *sink, struct command *command, const u8 *data,
+                            size_t size)
+{
+    (void)data;
+    (void)size;
+    struct sim_server *server = CONTAINER_OF(sink, struct sim_server, farewell_sink);
+    struct world *world = &server->cluster->world;
+    world_at(world, world->now_ns, tell_to_stop, server, command->slot);
+    command_destroy(command);
+}
+
+static void farewell_flush(struct command_sink *sink)
+{
+    (void)sink;
+}
+
+static const struct command_sink_ops farewell_ops = {.answer = farewell_answer,
+                                                     .flush = farewell_flush};
+
+/* As raftd does when it is told to end: a leader hands over first, if that can be done in time. */
 void cluster_stop(struct cluster *cluster, server_id id)
 {
     struct sim_server *server = &cluster->servers[id];
@@ -276,8 +310,19 @@ void cluster_stop(struct cluster *cluster, server_id id)
     server->asked_to_stop = true;
     if (server->process != NULL && server->server == NULL)
         cluster_kill(cluster, id); /* it has not opened its storage yet: nobody reads its mail */
-    else
-        post_bare(server, MAIL_STOP);
+    if (server->server == NULL)
+        return;
+    struct process *before;
+    struct mail *mail = sim_mail_begin(server, MAIL_COMMANDS, &before);
+    struct command *order =
+        command_create(COMMAND_TRANSFER, command_order_body(SERVER_NONE), &server->farewell_sink);
+    order->slot = server->incarnation;
+    order->arrived_ns = sim_clock_local_ns(&server->clock, cluster->world.now_ns);
+    command_list_put(&mail->as.commands, order);
+    (void)sim_mail_post(server, mail, SERVER_NONE, before);
+    world_at(&cluster->world,
+             cluster->world.now_ns + FAREWELL_TIMEOUTS * cluster->config.election_timeout.max_ns,
+             tell_to_stop, server, server->incarnation);
 }
 
 void cluster_restart(struct cluster *cluster, server_id id)
@@ -449,6 +494,7 @@ void servers_init(struct cluster *cluster)
         server->trace = (struct trace){.write = trace_line, .context = server};
         server->transport.ops = &transport_ops;
         server->sink.ops = &client_sink_ops;
+        server->farewell_sink.ops = &farewell_ops;
     }
 }
 

@@ -37,7 +37,7 @@ static void sink_flush(struct command_sink *sink)
     (void)sink;
 }
 
-static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush};
+static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush, NULL};
 
 static struct command *command_of(struct counting_sink *sink, const char *body, u64 slot)
 {

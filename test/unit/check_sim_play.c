@@ -311,7 +311,7 @@ START_TEST(scenario_play_file__exit_codes)
     ck_assert_int_eq(play_file("expect leader one\n", &request), 1);
     ck_assert_uint_eq(request.failures, 1);
     ck_assert_int_eq(play_file("expct leader one\n", &request), 65);
-    ck_assert_int_eq(play_file("transfer 2\n", &request), 65);
+    ck_assert_int_eq(play_file("member add 4\n", &request), 65);
     request.complaints = tmpfile();
     ck_assert_int_eq(scenario_play_file("/tmp/there is no such file", &request), 66);
     fclose(request.complaints);

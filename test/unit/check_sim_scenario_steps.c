@@ -421,13 +421,12 @@ START_TEST(supported__names_what_is_missing)
         const char *text;
         const char *complaint;
     } missing[] = {
-        {"transfer 2", "t.scn:1: transfer is not supported yet, expected a scenario without it"},
         {"member add 2", "t.scn:1: member is not supported yet, expected a scenario without it"},
         {"once S 1 incr n", "t.scn:1: once is not supported yet, expected a scenario without it"},
         {"expect members 1",
          "t.scn:1: expect members is not supported yet, expected a scenario without it"},
-        {"after 1s transfer 2",
-         "t.scn:1: transfer is not supported yet, expected a scenario without it"},
+        {"after 1s member add 2",
+         "t.scn:1: member is not supported yet, expected a scenario without it"},
         {"spares 2", "t.scn:1: spares is not supported yet, expected a scenario without it"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(missing); i++) {

@@ -25,6 +25,19 @@ static void give_up(struct target *target, const char *why)
     hang_up(target);
 }
 
+/* Divides "host:port", or "[host]:port"; the name is part of `host`. */
+static const char *split_address(const struct target *target, char host[ADDRESS_SIZE], int *port)
+{
+    (void)snprintf(host, ADDRESS_SIZE, "%s", target->address);
+    char *colon = strrchr(host, ':');
+    *colon = '\0';
+    *port = atoi(colon + 1);
+    if (host[0] != '[' || colon <= host + 1 || colon[-1] != ']')
+        return host;
+    colon[-1] = '\0';
+    return host + 1;
+}
+
 static void begin_question(struct target *target)
 {
     memory_free(target->info);
@@ -32,15 +45,9 @@ static void begin_question(struct target *target)
     target->trouble[0] = '\0';
     target->sent = false;
     char host[ADDRESS_SIZE];
-    (void)snprintf(host, sizeof(host), "%s", target->address);
-    char *colon = strrchr(host, ':');
-    *colon = '\0';
-    char *name = host;
-    if (host[0] == '[' && colon > host + 1 && colon[-1] == ']') {
-        colon[-1] = '\0';
-        name++;
-    }
-    target->connection = redisConnectNonBlock(name, atoi(colon + 1));
+    int port;
+    const char *name = split_address(target, host, &port);
+    target->connection = redisConnectNonBlock(name, port);
     if (target->connection == NULL)
         give_up(target, "no memory");
     else if (target->connection->err != 0)
@@ -177,6 +184,46 @@ void ask_all(struct raftctl *raftctl)
                 go_on(raftctl, who[i], polled[i].revents);
         }
     }
+}
+
+const struct target *ask_leader(const struct raftctl *raftctl)
+{
+    const struct target *leader = NULL;
+    /* A deposed leader may not know it yet: the newest term counts. */
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        const struct target *target = &raftctl->targets[i];
+        if (target_is_valid(target) && strcmp(target->state, "leader") == 0 &&
+            (leader == NULL || target->term > leader->term))
+            leader = target;
+    }
+    return leader;
+}
+
+enum error_code ask_one(const struct target *target, u64 timeout_ns, int count, const char **words,
+                        redisReply **reply, struct error *error)
+{
+    char host[ADDRESS_SIZE];
+    int port;
+    const char *name = split_address(target, host, &port);
+    struct timeval timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
+                              .tv_usec = (suseconds_t)(timeout_ns % NS_PER_S / NS_PER_US)};
+    *reply = NULL;
+    redisContext *connection = redisConnectWithTimeout(name, port, timeout);
+    enum error_code code = ERROR_NONE;
+    if (connection == NULL)
+        return error_set(error, ERROR_SYSTEM, "no memory");
+    if (connection->err == 0 && redisSetTimeout(connection, timeout) == REDIS_OK)
+        *reply = redisCommandArgv(connection, count, words, NULL);
+    if (*reply == NULL)
+        code = error_set(error, ERROR_UNAVAILABLE, "%s: %s", target->address, connection->errstr);
+    else if ((*reply)->type == REDIS_REPLY_ERROR)
+        code = error_set(error, ERROR_UNAVAILABLE, "%s", (*reply)->str);
+    if (code != ERROR_NONE && *reply != NULL) {
+        freeReplyObject(*reply);
+        *reply = NULL;
+    }
+    redisFree(connection);
+    return code;
 }
 
 void ask_forget(struct raftctl *raftctl)

@@ -33,12 +33,21 @@ struct raftctl {
     bool json;
     bool wait;
     u64 wait_ns;
+    server_id to;                /* transfer: to whom; 0: to whoever can take over soonest */
     server_id with[SERVERS_MAX]; /* must follow too, before --wait is content */
     u32 with_count;
     struct settings settings;
     struct target targets[SERVERS_MAX];
     u32 target_count;
 };
+
+/* The valid target that leads in the newest term, or NULL. */
+const struct target *ask_leader(const struct raftctl *raftctl);
+
+/* Sends one command to the target, and waits for its answer, for `timeout_ns` at most. An error
+ * that it answers is ERROR_UNAVAILABLE. Ownership: caller's, freeReplyObject. Blocks. */
+WARN_UNUSED enum error_code ask_one(const struct target *target, u64 timeout_ns, int count,
+                                    const char **words, redisReply **reply, struct error *error);
 
 /* Asks every target, until all have answered or failed, or the time is up. Blocks. */
 void ask_all(struct raftctl *raftctl);

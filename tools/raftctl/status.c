@@ -58,14 +58,7 @@ static bool server_follows(const struct raftctl *raftctl, server_id id, const st
 
 static struct verdict judge(const struct raftctl *raftctl)
 {
-    struct verdict verdict = {0};
-    /* A deposed leader may not know it yet: the newest term counts. */
-    for (u32 i = 0; i < raftctl->target_count; i++) {
-        const struct target *target = &raftctl->targets[i];
-        if (target_is_valid(target) && strcmp(target->state, "leader") == 0 &&
-            (verdict.leader == NULL || target->term > verdict.leader->term))
-            verdict.leader = target;
-    }
+    struct verdict verdict = {.leader = ask_leader(raftctl)};
     if (verdict.leader == NULL)
         return verdict;
     verdict.voters = count_voters(verdict.leader);

@@ -1,0 +1,170 @@
+/* transfer.c - see transfer.h. */
+#include "server/rules/transfer.h"
+
+#include <stdio.h>
+
+enum {
+    /* After an attempt of its own that came to nothing, a leader without room waits this many
+     * election timeouts: room is made by people, and not in milliseconds. */
+    REST_TIMEOUTS = 20
+};
+
+void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size)
+{
+    int written = 0;
+    switch (result) {
+#define X(name, format)                              \
+    case name:                                       \
+        written = snprintf(text, size, format, who); \
+        break;
+        TRANSFER_RESULTS(X)
+#undef X
+    }
+    ASSERT(written >= 0 && (size_t)written < size);
+}
+
+void transfer_init(struct transfer *transfer)
+{
+    *transfer = (struct transfer){.target = SERVER_NONE};
+}
+
+bool transfer_goes_on(const struct transfer *transfer)
+{
+    return transfer->target != SERVER_NONE;
+}
+
+bool transfer_is_told(const struct transfer *transfer)
+{
+    return transfer_goes_on(transfer) && transfer->told_ns != 0;
+}
+
+/* ---- to whom ---- */
+
+static const struct progress *find_peer(const struct leadership *leadership, server_id id)
+{
+    for (u32 position = 0; position < leadership->count; position++) {
+        if (leadership->peers[position].id == id)
+            return &leadership->peers[position];
+    }
+    return NULL;
+}
+
+/* Whether what the peer needs next lies in memory, so that it can be there in time. */
+static bool can_catch_up(const struct raft *raft, const struct progress *progress)
+{
+    return !progress->reading && (progress->next_index > raft->log.last_index ||
+                                  log_in_memory(&raft->log, progress->next_index));
+}
+
+/* TRANSFER_BEGUN: it could lead. */
+static enum transfer_result judge(const struct raft *raft, const struct leadership *leadership,
+                                  server_id id, u64 now_ns)
+{
+    const struct progress *progress = find_peer(leadership, id);
+    if (progress == NULL)
+        return TRANSFER_UNKNOWN;
+    if (!configuration_is_voter(&raft->configuration, id))
+        return TRANSFER_NO_VOTER;
+    if (now_ns >= progress->contact_ns + raft->election_timeout_ns_min)
+        return TRANSFER_DOWN;
+    if (progress->set_back)
+        return TRANSFER_SET_BACK;
+    if (progress->no_space)
+        return TRANSFER_FULL;
+    return can_catch_up(raft, progress) ? TRANSFER_BEGUN : TRANSFER_LAGS;
+}
+
+server_id transfer_choose(const struct raft *raft, const struct leadership *leadership, u64 now_ns)
+{
+    const struct progress *best = NULL;
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        if (progress->id == raft->self ||
+            judge(raft, leadership, progress->id, now_ns) != TRANSFER_BEGUN)
+            continue;
+        if (best == NULL || progress->match_index > best->match_index)
+            best = progress;
+    }
+    return best != NULL ? best->id : SERVER_NONE;
+}
+
+/* ---- its life ---- */
+
+enum transfer_result transfer_begin(const struct raft *raft, const struct leadership *leadership,
+                                    struct transfer *transfer, server_id target, u64 now_ns,
+                                    server_id *who)
+{
+    ASSERT(target != raft->self);
+    *who = transfer->target;
+    if (transfer_goes_on(transfer))
+        return TRANSFER_BUSY;
+    *who = target != SERVER_NONE ? target : transfer_choose(raft, leadership, now_ns);
+    if (*who == SERVER_NONE) {
+        *who = raft->self;
+        return TRANSFER_NOBODY;
+    }
+    enum transfer_result result = judge(raft, leadership, *who, now_ns);
+    if (result != TRANSFER_BEGUN)
+        return result;
+    transfer->target = *who;
+    transfer->deadline_ns = now_ns + raft->election_timeout_ns_min;
+    transfer->told_ns = 0;
+    return TRANSFER_BEGUN;
+}
+
+bool transfer_without_room(const struct raft *raft, const struct leadership *leadership,
+                           struct transfer *transfer, u64 now_ns)
+{
+    server_id who;
+    if (transfer_goes_on(transfer) || now_ns < transfer->rests_ns)
+        return false;
+    transfer->rests_ns = now_ns + REST_TIMEOUTS * raft->election_timeout_ns_min;
+    return transfer_begin(raft, leadership, transfer, SERVER_NONE, now_ns, &who) == TRANSFER_BEGUN;
+}
+
+enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leadership,
+                                     struct transfer *transfer, u64 now_ns, struct message *message,
+                                     enum transfer_result *result, server_id *who)
+{
+    if (!transfer_goes_on(transfer))
+        return TRANSFER_WAIT;
+    const struct progress *progress = find_peer(leadership, transfer->target);
+    if (progress == NULL || now_ns >= transfer->deadline_ns) {
+        *who = transfer->target;
+        *result = transfer->told_ns != 0 ? TRANSFER_FAILED : TRANSFER_LAGS;
+        transfer->target = SERVER_NONE;
+        return TRANSFER_GIVEN_UP;
+    }
+    /* The target has all there is. So has a quorum: that is not needed for the election, but whose
+     * write is committed by this leader is not told that its outcome is unknown. */
+    u64 last_index = raft->log.last_index;
+    bool ready = progress->match_index == last_index && raft->commit_index == last_index;
+    /* It is told again with the heartbeats: the message may be lost, and twice does no harm. */
+    bool due = transfer->told_ns == 0 || now_ns >= transfer->told_ns + raft->heartbeat_ns;
+    if (!ready || !due)
+        return TRANSFER_WAIT;
+    transfer->told_ns = now_ns;
+    raft_message(raft, MESSAGE_TIMEOUT_NOW, transfer->target, NULL, message);
+    return TRANSFER_SEND;
+}
+
+u64 transfer_next_ns(const struct raft *raft, const struct transfer *transfer)
+{
+    if (!transfer_goes_on(transfer))
+        return UINT64_MAX;
+    u64 again_ns = transfer->told_ns != 0 ? transfer->told_ns + raft->heartbeat_ns : UINT64_MAX;
+    return u64_min(transfer->deadline_ns, again_ns);
+}
+
+enum transfer_result transfer_conclude(const struct raft *raft, server_id target, server_id *who)
+{
+    bool begun = target != SERVER_NONE;
+    *who = raft->leader;
+    if (raft->leader == SERVER_NONE) {
+        *who = begun ? target : raft->self;
+        return begun ? TRANSFER_OPEN : TRANSFER_NO_LEADER;
+    }
+    if (!begun)
+        return TRANSFER_NOT_LEADER;
+    return raft->leader == target ? TRANSFER_DONE : TRANSFER_OTHER;
+}
