@@ -57,7 +57,7 @@ static void sink_flush(struct command_sink *sink)
             world->answers[i].sent || world->answers[i].by == differ_sink->server;
 }
 
-static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush};
+static const struct command_sink_ops sink_ops = {sink_answer, sink_redirect, sink_flush, NULL};
 
 /* ---- messages on their way ---- */
 
