@@ -87,7 +87,7 @@ u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
 {
     return u64_min(u64_min(leadership_next_heartbeat_ns(raft, &lead->leadership),
                            leadership_quorum_until_ns(raft, &lead->leadership)),
-                   transfer_next_ns(raft, &lead->transfer));
+                   transfer_next_ns(raft, &lead->leadership, &lead->transfer));
 }
 
 /* ---- reads and forwards ---- */

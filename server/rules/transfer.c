@@ -122,6 +122,15 @@ bool transfer_without_room(const struct raft *raft, const struct leadership *lea
     return transfer_begin(raft, leadership, transfer, SERVER_NONE, now_ns, &who) == TRANSFER_BEGUN;
 }
 
+/* Whether the target has all there is. So must a quorum: that is not needed for the election, but
+ * whose write is committed by this leader is not told that its outcome is unknown. */
+static bool is_ready(const struct raft *raft, const struct progress *progress)
+{
+    u64 last_index = raft->log.last_index;
+    return progress != NULL && progress->match_index == last_index &&
+           raft->commit_index == last_index;
+}
+
 enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leadership,
                                      struct transfer *transfer, u64 now_ns, struct message *message,
                                      enum transfer_result *result, server_id *who)
@@ -135,25 +144,25 @@ enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leade
         transfer->target = SERVER_NONE;
         return TRANSFER_GIVEN_UP;
     }
-    /* The target has all there is. So has a quorum: that is not needed for the election, but whose
-     * write is committed by this leader is not told that its outcome is unknown. */
-    u64 last_index = raft->log.last_index;
-    bool ready = progress->match_index == last_index && raft->commit_index == last_index;
+    (void)commit_advance(raft, leadership);
     /* It is told again with the heartbeats: the message may be lost, and twice does no harm. */
     bool due = transfer->told_ns == 0 || now_ns >= transfer->told_ns + raft->heartbeat_ns;
-    if (!ready || !due)
+    if (!is_ready(raft, progress) || !due)
         return TRANSFER_WAIT;
     transfer->told_ns = now_ns;
     raft_message(raft, MESSAGE_TIMEOUT_NOW, transfer->target, NULL, message);
     return TRANSFER_SEND;
 }
 
-u64 transfer_next_ns(const struct raft *raft, const struct transfer *transfer)
+u64 transfer_next_ns(const struct raft *raft, const struct leadership *leadership,
+                     const struct transfer *transfer)
 {
     if (!transfer_goes_on(transfer))
         return UINT64_MAX;
-    u64 again_ns = transfer->told_ns != 0 ? transfer->told_ns + raft->heartbeat_ns : UINT64_MAX;
-    return u64_min(transfer->deadline_ns, again_ns);
+    if (transfer->told_ns != 0)
+        return u64_min(transfer->deadline_ns, transfer->told_ns + raft->heartbeat_ns);
+    const struct progress *progress = find_peer(leadership, transfer->target);
+    return is_ready(raft, progress) ? 0 : transfer->deadline_ns;
 }
 
 enum transfer_result transfer_conclude(const struct raft *raft, server_id target, server_id *who)

@@ -92,8 +92,9 @@ enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leade
                                      struct transfer *transfer, u64 now_ns, struct message *message,
                                      enum transfer_result *result, server_id *who);
 
-/* The time by which transfer_go_on has something to say even if nothing happens. */
-u64 transfer_next_ns(const struct raft *raft, const struct transfer *transfer);
+/* The time by which transfer_go_on has something to say even if nothing happens; 0: it has now. */
+u64 transfer_next_ns(const struct raft *raft, const struct leadership *leadership,
+                     const struct transfer *transfer);
 
 /* What became of an order, as far as a server can tell that does not lead: one that it never began
  * (`target` is SERVER_NONE), or that it began when it led. `*who` as in transfer_begin. */

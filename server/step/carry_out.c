@@ -116,6 +116,18 @@ static void tell(struct step_node *node, const struct step_words *words)
            "server %u: %s", words->peer, words->why);
 }
 
+static void answer_client(struct step_node *node, const struct step_answer *answer)
+{
+    struct command *command = tokens_take(&node->tokens, answer->token);
+    server_answer(node->server, command, answer->data, answer->size);
+}
+
+static void conclude_order(struct step_node *node, const struct step_answer *answer)
+{
+    struct command *order = tokens_take(&node->tokens, answer->token);
+    server_answer_order(node->server, order, answer->result, answer->who);
+}
+
 static void carry_out(struct step_node *node, struct step_action *action)
 {
     struct server *server = node->server;
@@ -143,8 +155,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         read_ready(node, answer->token);
         return;
     case DO_ANSWER:
-        server_answer(server, tokens_take(&node->tokens, answer->token), answer->data,
-                      answer->size);
+        answer_client(node, answer);
         return;
     case DO_REFUSE:
         server_fail(server, tokens_take(&node->tokens, answer->token), answer->failure);
@@ -156,8 +167,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         command_give_back(tokens_take(&node->tokens, answer->token));
         return;
     case DO_CONCLUDE:
-        server_answer_order(server, tokens_take(&node->tokens, answer->token), answer->result,
-                            answer->who);
+        conclude_order(node, answer);
         return;
     case DO_ACCEPT:
         accept_forward(node, action->as.forward);

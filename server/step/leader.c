@@ -29,7 +29,8 @@ static void hand_over(struct step *step)
         step_say_now(step, &message);
         return;
     case TRANSFER_GIVEN_UP:
-        step_tell(step, who, "was to take over leadership and did not; this server leads on", true);
+        step_tell(step, who, "was to take over leadership and did not, so this server leads on",
+                  true);
         if (lead->order != NULL)
             step_answer_order(step, lead->order, result, who);
         lead->order = NULL;
@@ -135,6 +136,14 @@ static void connected(struct step *step, server_id peer)
         replicate_connected(step->raft, progress);
 }
 
+static void settle(struct step *step)
+{
+    hand_over(step);
+    replicate_to_all(step);
+    step_apply(step); /* a leader that is alone has nobody to wait for */
+    step_compact(step);
+}
+
 void leader_step(struct step *step, const struct step_event *event)
 {
     switch (event->kind) {
@@ -193,10 +202,7 @@ void leader_step(struct step *step, const struct step_event *event)
         step->settings = event->as.settings;
         return;
     case ON_SETTLE:
-        hand_over(step);
-        replicate_to_all(step);
-        step_apply(step); /* a leader that is alone has nobody to wait for */
-        step_compact(step);
+        settle(step);
         return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);

@@ -127,7 +127,7 @@ START_TEST(local__command)
         "*2\r\n$4\r\necho\r\n*6\r\n$7\r\nsummary\r\n$21\r\nAnswers its argument.\r\n$5\r\nsince\r\n"
         "$5\r\n1.0.0\r\n$5\r\ngroup\r\n$6\r\nserver\r\n");
     say(fd, "COMMAND COUNT\r\n");
-    expect(fd, ":36\r\n");
+    expect(fd, ":37\r\n");
     close(fd);
     rig_destroy(rig);
 }
@@ -223,6 +223,25 @@ START_TEST(status__info_and_raft_status)
 }
 END_TEST
 
+START_TEST(transfer__to_whom)
+{
+    struct rig *rig = rig_create_usual();
+    int fd = dial(rig);
+    ask(fd, "RAFT.TRANSFER 3\r\n", ":3\r\n");
+    ask(fd, "RAFT.TRANSFER\r\n", ":0\r\n"); /* whoever can take over soonest */
+    static const char *const wrong[] = {"0", "x", "-1", "4294967296", "''"};
+    for (size_t i = 0; i < ARRAY_LENGTH(wrong); i++) {
+        char line[64];
+        (void)snprintf(line, sizeof(line), "RAFT.TRANSFER %s\r\n", wrong[i]);
+        ask(fd, line, "-ERR RAFT.TRANSFER takes the number of a server\r\n");
+    }
+    ask(fd, "RAFT.TRANSFER 1 2\r\n",
+        "-ERR wrong number of arguments for 'raft.transfer' command\r\n");
+    close(fd);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(settings__config)
 {
     struct rig *rig = rig_create_usual();
@@ -243,4 +262,4 @@ END_TEST
 UNIT_MAIN("clients_commands", local__connection_commands, local__client, local__client_reply,
           local__hello, local__command, cluster__slots_of_keys, cluster__redirect,
           cluster__one_shard_whose_master_is_the_leader, status__info_and_raft_status,
-          settings__config)
+          transfer__to_whom, settings__config)

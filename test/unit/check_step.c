@@ -35,10 +35,16 @@ static struct step_event event_of(enum step_event_kind kind, struct message *mes
         event.as.message = message;
         return event;
     }
+    static struct span to_server_2;
+    if (to_server_2.block == NULL)
+        to_server_2 = command_order_body(2);
     static const struct piece_read no_piece = {.peer = 2};
     static const struct snapshot_point point = {.name = {{1, 2}, 1000, 7}};
     if (kind == ON_APPEND || kind == ON_READ)
         event.as.client = (struct step_client){.token = 77, .arrived_ns = f.now_ns};
+    else if (kind == ON_TRANSFER)
+        event.as.client =
+            (struct step_client){.token = 78, .body = to_server_2, .arrived_ns = f.now_ns};
     else if (kind == ON_PERSISTED)
         event.as.persisted = f.asked;
     else if (kind == ON_ENTRIES_READ)
@@ -306,6 +312,28 @@ START_TEST(step__handed_over_leadership_needs_no_pre_vote)
 }
 END_TEST
 
+START_TEST(step__leadership_is_handed_over)
+{
+    place(&f, PLACE_LEADER);
+    ck_story(tell_order(&f, 3, 11), "");
+    ck_story(tell_kind(&f, ON_SETTLE), "Send(TimeoutNow to 3)");
+    /* A write of this server's client, and one of a server that will soon know the next leader. */
+    ck_story(tell_command(&f, ON_APPEND, 12), "");
+    struct step_event event = {.kind = ON_APPEND};
+    event.as.client = (struct step_client){.token = 13, .forwarded = true};
+    ck_story(tell(&f, event), "");
+    struct message request = vote_of(3, 4, (struct entry_id){3, 4});
+    request.as.vote_request.transfer = true;
+    ck_story(tell_message(&f, request), "GiveBack; Transition(follower: a newer term has begun); "
+                                        "Tell(its log is up to date); StateStore(term 4, vote 3)");
+    ck_assert_uint_eq(f.step.parked.count, 2);
+    tell_persisted(&f);
+    tell_message(&f, append_of(3, 4, (struct entry_id){3, 4}, "", 0));
+    ck_story(tell_kind(&f, ON_SETTLE), "Conclude(DONE: 3); Send(ForwardReq to 3)");
+    leave_place(&f);
+}
+END_TEST
+
 START_TEST(step__a_leader_without_a_quorum_steps_down)
 {
     place(&f, PLACE_LEADER);
@@ -502,7 +530,7 @@ UNIT_MAIN("step", step__every_event_in_every_state_and_twice_the_same,
           step__from_timeout_to_leadership,
           step__votes_do_not_make_a_leader_before_its_own_is_saved,
           step__a_lost_connection_shortens_the_wait, step__a_held_timer_makes_no_candidate,
-          step__handed_over_leadership_needs_no_pre_vote,
+          step__handed_over_leadership_needs_no_pre_vote, step__leadership_is_handed_over,
           step__a_leader_without_a_quorum_steps_down, step__a_second_leader_of_the_term_halts,
           step__a_write_is_answered_when_a_quorum_has_it, step__a_read_waits_for_a_round_after_it,
           step__a_full_disk_refuses_writes_before_they_are_appended,

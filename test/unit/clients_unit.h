@@ -88,6 +88,9 @@ UNIT_HELPER void rig_execute(struct rig *rig, struct command *command, bool redi
     case COMMAND_SNAPSHOT:
         buffer_append_string(&answer, ":17\r\n");
         break;
+    case COMMAND_TRANSFER:
+        buffer_append_format(&answer, ":%u\r\n", command_order_target(command));
+        break;
     case COMMAND_SETTING:
         buffer_append_format(&answer, "+%s=%s\r\n", (const char *)command->body.data,
                              (const char *)command->body.data +

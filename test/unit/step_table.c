@@ -78,6 +78,25 @@ static const char *read_plain(void)
     return append(MIB, false, ON_READ);
 }
 
+static const char *order_plain(void)
+{
+    return tell_order(&f, 2, 12);
+}
+static const char *order_then_append(void)
+{
+    watching = false;
+    order_plain();
+    watching = true;
+    return append(MIB, false, ON_APPEND);
+}
+static const char *order_in_vain(void)
+{
+    order_then_append();
+    tell_kind(&f, ON_SETTLE);
+    f.now_ns += f.raft.election_timeout_ns_min;
+    return tell_kind(&f, ON_SETTLE);
+}
+
 static const char *timeout_early(void)
 {
     return tell_kind(&f, ON_TIMEOUT);
@@ -396,6 +415,9 @@ static const struct situation {
     {ON_APPEND, "the disk is full", append_full},
     {ON_APPEND, "another server has forwarded it", append_forwarded},
     {ON_READ, "", read_plain},
+    {ON_TRANSFER, "to server 2", order_plain},
+    {ON_APPEND, "leadership is being handed over", order_then_append},
+    {ON_SETTLE, "leadership was being handed over, in vain", order_in_vain},
     {ON_TIMEOUT, "nothing is due yet", timeout_early},
     {ON_TIMEOUT, "after a long silence", timeout_due},
     {ON_TIMEOUT, "a forwarded command has waited too long", timeout_forwarded},
@@ -467,6 +489,8 @@ static void put_story(const char *label, const char *story, bool *anything)
 static void put_kept(enum step_place where, enum step_event_kind kind, u64 alarm_ns, bool *anything)
 {
     bool is_command = kind == ON_APPEND || kind == ON_READ;
+    if (f.step.lead.held.count > 0 && where == PLACE_LEADER)
+        put_story("", "it waits for the end of the transfer", anything);
     if (f.step.parked.count > 0 && (is_command || where == PLACE_FOLLOWER))
         put_story("", "it waits until a leader is known", anything);
     if (!*anything && f.step.alarm_ns < alarm_ns)

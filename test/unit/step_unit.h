@@ -99,6 +99,16 @@ UNIT_HELPER const char *failure_word(enum command_failure failure)
     return words[failure] + strlen("COMMAND_");
 }
 
+UNIT_HELPER const char *transfer_word(enum transfer_result result)
+{
+    static const char *const words[] = {
+#define X(name, text) [name] = #name,
+        TRANSFER_RESULTS(X)
+#undef X
+    };
+    return words[result] + strlen("TRANSFER_");
+}
+
 UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *action)
 {
     buffer_append_string(to, step_action_word(action->kind));
@@ -155,7 +165,12 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
     case DO_COMPACT:
         buffer_append_format(to, "(%u)", (unsigned)action->as.index);
         return;
+    case DO_CONCLUDE:
+        buffer_append_format(to, "(%s: %u)", transfer_word(action->as.answer.result),
+                             action->as.answer.who);
+        return;
     case DO_FORGET_PROMISE:
+    case DO_GIVE_BACK:
     case DO_ALARM:
     case DO_ANSWER:
     case DO_READ_READY:
@@ -239,6 +254,17 @@ UNIT_HELPER const char *tell_command(struct step_fixture *fixture, enum step_eve
         .token = token, .body = {block, block->data, 1}, .arrived_ns = fixture->now_ns};
     const char *story = tell(fixture, event);
     block_release(block);
+    return story;
+}
+
+/* An order to hand leadership over. */
+UNIT_HELPER const char *tell_order(struct step_fixture *fixture, server_id target, u64 token)
+{
+    struct step_event event = {.kind = ON_TRANSFER};
+    event.as.client = (struct step_client){
+        .token = token, .body = command_order_body(target), .arrived_ns = fixture->now_ns};
+    const char *story = tell(fixture, event);
+    span_release(&event.as.client.body);
     return story;
 }
 
