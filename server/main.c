@@ -16,26 +16,40 @@
 #include "server/farewell.h"
 #include "server/machine/kv.h"
 #include "server/settings.h"
+#include "server/storage/snapshot.h"
 
 const char *argp_program_version = "mailraft 0.1.0";
 
 static const char doc[] =
     "A replicated, durable, linearizable key-value server: one member of a Raft cluster.\v"
-    "A data directory is made once with --init, and used by one server ever after.\n\n"
+    "A data directory is made once with --init, and used by one server ever after. With --restore "
+    "FILE instead of --init it belongs to a new cluster that begins with the state in a snapshot "
+    "file, such as a copy of one in the directory \"snapshots\" of another cluster's server. All "
+    "servers of the new cluster must be made with the same file; the cluster's id and members are "
+    "those of the configuration.\n\n"
     "Exit status: 0 after SIGTERM, SIGINT or SIGHUP; 64 wrong usage; 65 damaged data; 66 a file is "
     "missing; "
     "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
-    "--init found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
+    "--init or --restore found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
     "configuration, or data of another cluster or server.";
 
 enum { DATA_PATH_SIZE = 4096 };
-enum { OPTION_INIT = 256, OPTION_LOG_LEVEL, OPTION_LOG_FORMAT, OPTION_TRACE, OPTION_DESIGN };
+enum {
+    OPTION_INIT = 256,
+    OPTION_RESTORE,
+    OPTION_LOG_LEVEL,
+    OPTION_LOG_FORMAT,
+    OPTION_TRACE,
+    OPTION_DESIGN
+};
 
 static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the cluster's configuration (default: cluster.conf)", 0},
     {"id", 'i', "N", 0, "which of the servers in it this one is", 0},
     {"data", 'd', "DIR", 0, "the data directory (default: data/N)", 0},
     {"init", OPTION_INIT, NULL, 0, "make the data directory, which must be empty, and end", 0},
+    {"restore", OPTION_RESTORE, "FILE", 0,
+     "as --init, for a new cluster that begins with the state in this snapshot", 0},
     {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default), dispatch or step",
      0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warn, info or debug", 0},
@@ -47,6 +61,7 @@ static const struct argp_option argp_options[] = {
 struct arguments {
     const char *config;
     const char *data;
+    const char *restore;
     const char *trace;
     const char *log_level;
     const char *log_format;
@@ -78,6 +93,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_INIT:
         arguments->init = true;
         return 0;
+    case OPTION_RESTORE:
+        if (value[0] == '\0' || value[strlen(value) - 1] == '/' || strlen(value) >= DATA_PATH_SIZE)
+            argp_error(state, "--restore: expected the path of a file");
+        arguments->restore = value;
+        return 0;
     case OPTION_LOG_LEVEL:
         arguments->log_level = value;
         return 0;
@@ -97,6 +117,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_END:
         if (arguments->id == 0)
             argp_error(state, "--id N is missing: which server of the configuration is this?");
+        if (arguments->init && arguments->restore != NULL)
+            argp_error(state, "--init and --restore: a data directory is made either way, once");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -192,25 +214,109 @@ static enum error_code make_directories(char *path, struct error *error)
     }
 }
 
-static enum error_code init(struct raftd *raftd, struct error *error)
+/* Who the new directory will belong to. */
+static struct metadata new_identity(const struct raftd *raftd)
 {
     const struct settings_values *values = &raftd->settings.values;
-    enum error_code code = make_directories(raftd->data, error);
-    if (code == ERROR_NONE)
-        code = vfs_posix_create(raftd->data, &raftd->vfs, error);
-    if (code != ERROR_NONE)
-        return code;
     struct metadata identity = {.self = raftd->self->id,
                                 .directory_id = rng_entropy(),
                                 .seed_crc = seed_crc(&values->configuration)};
     (void)snprintf(identity.cluster_id, sizeof(identity.cluster_id), "%s", values->cluster_id);
+    return identity;
+}
+
+static enum error_code open_new_directory(struct raftd *raftd, struct error *error)
+{
+    enum error_code code = make_directories(raftd->data, error);
+    return code == ERROR_NONE ? vfs_posix_create(raftd->data, &raftd->vfs, error) : code;
+}
+
+static enum error_code init(struct raftd *raftd, struct error *error)
+{
+    const struct settings_values *values = &raftd->settings.values;
+    struct metadata identity = new_identity(raftd);
     struct storage_options options = {.segment_bytes = values->segment_bytes};
-    code = storage_init(raftd->vfs, &options, &identity, &values->configuration, error);
-    if (code != ERROR_NONE)
-        return code;
-    printf("raftd: %s is ready for server %" PRIu32 " of cluster %s\n", raftd->data,
-           raftd->self->id, values->cluster_id);
-    return ERROR_NONE;
+    enum error_code code = open_new_directory(raftd, error);
+    if (code == ERROR_NONE)
+        code = storage_init(raftd->vfs, &options, &identity, &values->configuration, error);
+    if (code == ERROR_NONE)
+        printf("raftd: %s is ready for server %" PRIu32 " of cluster %s\n", raftd->data,
+               raftd->self->id, values->cluster_id);
+    return code;
+}
+
+/* The directory that a path is in, and its name there. */
+static void path_split(const char *path, char directory[DATA_PATH_SIZE], const char **name)
+{
+    const char *slash = strrchr(path, '/');
+    *name = slash == NULL ? path : slash + 1;
+    if (slash == NULL)
+        (void)snprintf(directory, DATA_PATH_SIZE, ".");
+    else
+        (void)snprintf(directory, DATA_PATH_SIZE, "%.*s", slash == path ? 1 : (int)(slash - path),
+                       path);
+}
+
+static bool try_head(void *context, const struct snapshot_head *head)
+{
+    (void)context;
+    (void)head;
+    return true;
+}
+
+static bool try_piece(void *context, const u8 *data, size_t size)
+{
+    struct machine *machine = context;
+    return machine->ops->restore(machine, data, size);
+}
+
+/* Whether it is a whole snapshot of this machine's state, which is tried out. */
+static enum error_code try_snapshot(struct vfs *vfs, const char *path, struct snapshot_info *info,
+                                    struct error *error)
+{
+    struct machine *machine = kv_create();
+    const struct snapshot_taker taker = {try_head, try_piece, machine};
+    enum error_code code = snapshot_load_file(vfs, path, &taker, info, error);
+    if (code == ERROR_NONE && !machine->ops->restore_end(machine))
+        code = error_set(error, ERROR_CORRUPT,
+                         "%s: damaged: the state in it is not the one that was written", path);
+    machine->ops->destroy(machine);
+    return code;
+}
+
+static enum error_code restore_from(struct raftd *raftd, struct vfs *from, const char *name,
+                                    struct error *error)
+{
+    const struct settings_values *values = &raftd->settings.values;
+    struct metadata identity = new_identity(raftd);
+    struct storage_options options = {.segment_bytes = values->segment_bytes};
+    struct snapshot_info info;
+    enum error_code code = try_snapshot(from, name, &info, error);
+    if (code == ERROR_NONE)
+        code = open_new_directory(raftd, error);
+    if (code == ERROR_NONE)
+        code = storage_restore(raftd->vfs, &options, &identity, &values->configuration, from, name,
+                               &info, error);
+    if (code == ERROR_NONE)
+        printf("raftd: %s is ready for server %" PRIu32 " of cluster %s, with the state of entry "
+               "%" PRIu64 " in %s; make all its servers with this file\n",
+               raftd->data, raftd->self->id, values->cluster_id, info.last.index,
+               raftd->arguments.restore);
+    return code;
+}
+
+static enum error_code restore(struct raftd *raftd, struct error *error)
+{
+    char directory[DATA_PATH_SIZE];
+    struct vfs *from;
+    const char *name;
+    path_split(raftd->arguments.restore, directory, &name);
+    enum error_code code = vfs_posix_create(directory, &from, error);
+    if (code == ERROR_NONE) {
+        code = restore_from(raftd, from, name, error);
+        vfs_posix_destroy(from);
+    }
+    return code == ERROR_NONE ? code : error_add(error, "--restore %s", raftd->arguments.restore);
 }
 
 /* ---- running ---- */
@@ -409,8 +515,12 @@ int main(int argc, char **argv)
     settings_init(&raftd.settings);
     farewell_init(&raftd.farewell);
     enum error_code code = configure(&raftd, &error);
-    if (code == ERROR_NONE)
-        code = raftd.arguments.init ? init(&raftd, &error) : serve(&raftd, &error);
+    if (code == ERROR_NONE && raftd.arguments.init)
+        code = init(&raftd, &error);
+    else if (code == ERROR_NONE && raftd.arguments.restore != NULL)
+        code = restore(&raftd, &error);
+    else if (code == ERROR_NONE)
+        code = serve(&raftd, &error);
     close_all(&raftd);
     if (code != ERROR_NONE)
         fprintf(stderr, "raftd: %s\n", error.text);

@@ -1,23 +1,44 @@
-/* init.c - makes a data directory.
+/* init.c - makes a data directory: of a new cluster that is empty, or that begins with the state in
+ * a snapshot of another one.
  *
  * In this order, each step synced before the next: `metadata.new`, whose presence says that what is
- * in `log` is not yet anybody's; `LOCK`; `log` with segment 1, in which entry 1 is the first batch;
- * and at last `metadata.new` becomes `metadata`. Cut short at any step, the directory has no
- * `metadata`, so that storage_open refuses it, and has nothing in it or `metadata.new`, so that
- * storage_init knows it for its own and begins again. A directory with a log but neither of the two
- * has lost its metadata, and is not touched. */
+ * beside it is not yet anybody's; `LOCK`; if a state is restored, `snapshots` with the snapshot;
+ * `log` with segment 1 and its first batch; and at last `metadata.new` becomes `metadata`. Cut
+ * short at any step, the directory has no `metadata`, so that storage_open refuses it, and has
+ * nothing in it or `metadata.new`, so that storage_init and storage_restore know it for their own
+ * and begin again: what is in `log` and `snapshots` then goes. A directory with a log but neither
+ * of the two has lost its metadata, and is not touched.
+ *
+ * An empty cluster's first batch holds entry 1, the configuration, of term 1.
+ *
+ * A restored one has no entry 1: what was in the old cluster's log stays there. Its snapshot is the
+ * old one's with two changes in the head: the new cluster's id, and the new cluster's configuration
+ * as if it had come in the snapshot's last entry (its members are others, and the old configuration
+ * may be in the middle of a change). The last entry's id and time stay as they were, since the
+ * machine's state goes on from them: a client's clock and positions do not go back. The first batch
+ * is a *beginning* behind the last entry (segment.c), so that the log's base is its id; the term is
+ * its term, and nobody has voted in it. The first election is for the term after it, so no entry of
+ * the new cluster has a term that the old one had given to that index or to one before.
+ *
+ * All servers must begin with the same state, or they would differ for ever without noticing. So a
+ * restored directory's seed, by which servers know each other for made alike, is the crc32c of the
+ * configuration's bytes (as for an empty cluster), then of the last entry's index and term (8 bytes
+ * each, little-endian), then of the checksum of the file that it was restored from (4). Servers
+ * that were made with --init, or restored from another file, refuse it. */
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "common/crc32c.h"
+#include "common/memory.h"
 #include "server/storage/metadata.h"
 #include "server/storage/segment.h"
+#include "server/storage/snapshot.h"
 
-/* What storage_init finds. */
+/* What is found in the directory. */
 struct census {
     bool metadata_new;
     bool metadata;
-    u32 ours;                     /* other names that a cut-short storage_init leaves */
+    u32 ours;                     /* other names that one that was cut short leaves */
     u32 other;                    /* names that it does not */
     char name[SEGMENT_PATH_SIZE]; /* one of the others */
 };
@@ -27,7 +48,8 @@ static void count_name(void *context, const char *name)
     struct census *census = context;
     if (strcmp(name, "metadata.new") == 0) {
         census->metadata_new = true;
-    } else if (strcmp(name, "LOCK") == 0 || strcmp(name, "log") == 0) {
+    } else if (strcmp(name, "LOCK") == 0 || strcmp(name, "log") == 0 ||
+               strcmp(name, "snapshots") == 0) {
         census->ours++;
     } else {
         census->metadata = census->metadata || strcmp(name, "metadata") == 0;
@@ -52,10 +74,11 @@ static enum error_code refuse_unless_free(struct vfs *vfs, struct census *census
                          "made in an empty one",
                          vfs->root, census->name);
     if (census->ours > 0 && !census->metadata_new)
-        return error_set(error, ERROR_EXISTS,
-                         "%s: the directory has a log but no metadata, so it was in use and has "
-                         "lost them; it is left as it is",
-                         vfs->root);
+        return error_set(
+            error, ERROR_EXISTS,
+            "%s: the directory has a log or snapshots but no metadata, so it was in use "
+            "and has lost them; it is left as it is",
+            vfs->root);
     return ERROR_NONE;
 }
 
@@ -68,7 +91,7 @@ static void take_name(void *context, const char *name)
         snprintf(*path, sizeof(*path), "log/%s", name);
 }
 
-/* Removes what a cut-short storage_init left in `log`. */
+/* Removes what was left in `log`. */
 static enum error_code clear_log(struct vfs *vfs, struct error *error)
 {
     for (;;) {
@@ -84,6 +107,20 @@ static enum error_code clear_log(struct vfs *vfs, struct error *error)
     }
 }
 
+/* Removes what was left in `snapshots`. */
+static enum error_code clear_snapshots(struct vfs *vfs, struct error *error)
+{
+    struct entry_id *ids = NULL;
+    size_t count = 0;
+    enum error_code code = snapshot_clean(vfs, error);
+    if (code == ERROR_NONE)
+        code = snapshot_list(vfs, &ids, &count, error);
+    for (size_t i = 0; i < count && code == ERROR_NONE; i++)
+        code = snapshot_remove(vfs, ids[i], error);
+    memory_free(ids);
+    return code;
+}
+
 /* Makes an empty file unless it is there. */
 static enum error_code make_lock_file(struct vfs *vfs, struct error *error)
 {
@@ -93,49 +130,82 @@ static enum error_code make_lock_file(struct vfs *vfs, struct error *error)
     return code == ERROR_EXISTS ? ERROR_NONE : code;
 }
 
-/* Writes entry 1 as the log's first batch. */
-static enum error_code write_first_batch(struct vfs_file *file, const struct segment_info *info,
-                                         const struct buffer *payload, struct error *error)
+/* How the log begins. */
+struct beginning {
+    const struct configuration *configuration; /* entry 1 */
+    struct entry_id base;                      /* or, if that is NULL: behind this one */
+};
+
+/* The record of entry 1; nothing if the log begins behind one. */
+static void encode_first_record(const struct beginning *beginning, struct buffer *record)
 {
+    if (beginning->configuration == NULL)
+        return;
+    struct buffer payload;
+    buffer_init(&payload);
+    configuration_encode(beginning->configuration, &payload);
     struct entry entry = {.id = {.term = 1, .index = 1},
                           .type = ENTRY_CONFIGURATION,
                           .version = ENTRY_VERSION,
-                          .payload = payload->data,
-                          .payload_size = (u32)payload->size};
-    u32 size = record_size_of(&entry);
-    u64 total = batch_total_size(size);
-    if (SEGMENT_HEADER_SIZE + total > info->size)
-        return error_set(error, ERROR_CONFIG,
-                         "a configuration entry of %u bytes does not fit in a segment of %" PRIu64,
-                         size, info->size);
-    struct buffer bytes;
-    buffer_init(&bytes);
-    u8 *data = buffer_reserve(&bytes, total);
-    memset(data, 0, total);
-    record_encode(&entry, data + BATCH_HEADER_SIZE);
-    struct batch batch = {.sequence = 1,
+                          .payload = payload.data,
+                          .payload_size = (u32)payload.size};
+    record_encode(&entry, buffer_reserve(record, record_size_of(&entry)));
+    record->size = record_size_of(&entry);
+    buffer_deinit(&payload);
+}
+
+static struct batch first_batch(const struct beginning *beginning, const struct buffer *record)
+{
+    if (beginning->configuration == NULL)
+        return (struct batch){.sequence = 1,
+                              .first = beginning->base.index + 1,
+                              .last_term = beginning->base.term,
+                              .commit_hint = beginning->base.index,
+                              .records_crc = BATCH_BEGINNING};
+    return (struct batch){.sequence = 1,
                           .first = 1,
                           .last_term = 1,
                           .commit_hint = 1,
-                          .size = size,
+                          .size = (u32)record->size,
                           .count = 1,
-                          .records_crc = crc32c(0, data + BATCH_HEADER_SIZE, size)};
-    struct blank_count blank;
-    blank_count_init(&blank, SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE);
-    blank_count_add(&blank, data + BATCH_HEADER_SIZE, total - BATCH_OVERHEAD);
-    batch.blank_sectors = blank.blank;
-    batch_encode(info, &batch, data);
-    memcpy(data + total - BATCH_HEADER_SIZE, data, BATCH_HEADER_SIZE);
-    struct iovec piece = {.iov_base = data, .iov_len = total};
-    enum error_code code = vfs_write_at(file, &piece, 1, SEGMENT_HEADER_SIZE, error);
+                          .records_crc = crc32c(0, record->data, record->size)};
+}
+
+static enum error_code write_first_batch(struct vfs_file *file, const struct segment_info *info,
+                                         const struct beginning *beginning, struct error *error)
+{
+    struct buffer record;
+    buffer_init(&record);
+    encode_first_record(beginning, &record);
+    struct batch batch = first_batch(beginning, &record);
+    u64 total = batch_total_size(record.size);
+    enum error_code code = ERROR_NONE;
+    if (SEGMENT_HEADER_SIZE + total > info->size)
+        code = error_set(error, ERROR_CONFIG,
+                         "a configuration entry of %zu bytes does not fit in a segment of %" PRIu64,
+                         record.size, info->size);
+    if (code == ERROR_NONE) {
+        u8 *data = memory_alloc_zero(1, total);
+        if (record.size > 0)
+            memcpy(data + BATCH_HEADER_SIZE, record.data, record.size);
+        struct blank_count blank;
+        blank_count_init(&blank, SEGMENT_HEADER_SIZE + BATCH_HEADER_SIZE);
+        blank_count_add(&blank, data + BATCH_HEADER_SIZE, total - BATCH_OVERHEAD);
+        batch.blank_sectors = blank.blank;
+        batch_encode(info, &batch, data);
+        memcpy(data + total - BATCH_HEADER_SIZE, data, BATCH_HEADER_SIZE);
+        struct iovec piece = {.iov_base = data, .iov_len = total};
+        code = vfs_write_at(file, &piece, 1, SEGMENT_HEADER_SIZE, error);
+        memory_free(data);
+    }
     if (code == ERROR_NONE)
         code = vfs_sync(file, error);
-    buffer_deinit(&bytes);
+    buffer_deinit(&record);
     return code;
 }
 
 static enum error_code make_log(struct vfs *vfs, const struct segment_info *info,
-                                const struct buffer *payload, struct error *error)
+                                const struct beginning *beginning, struct error *error)
 {
     enum error_code code = vfs_make_directory(vfs, "log", error);
     if (code == ERROR_EXISTS)
@@ -146,44 +216,148 @@ static enum error_code make_log(struct vfs *vfs, const struct segment_info *info
     if (code == ERROR_NONE)
         code = segment_make(vfs, info, NULL, &file, error);
     if (code == ERROR_NONE)
-        code = write_first_batch(file, info, payload, error);
+        code = write_first_batch(file, info, beginning, error);
     vfs_close(file);
     if (code == ERROR_NONE)
         code = segment_publish(vfs, info->id, error);
     return code;
 }
 
-enum error_code storage_init(struct vfs *vfs, const struct storage_options *options,
-                             const struct metadata *identity,
-                             const struct configuration *configuration, struct error *error)
+/* ---- the state of another cluster ---- */
+
+/* Where a state comes from, and the head that it gets. */
+struct source {
+    struct vfs *from;
+    const char *path;
+    const struct snapshot_info *info;
+    const struct metadata *metadata; /* of the new directory */
+    const struct configuration *configuration;
+};
+
+/* A copy under way. */
+struct copy {
+    const struct source *source;
+    struct vfs *to;
+    struct snapshot_writer *writer; /* NULL before the head has come */
+    bool failed;                    /* to write */
+    struct error error;             /* why */
+};
+
+static bool copy_head(void *context, const struct snapshot_head *head)
 {
-    ASSERT(metadata_cluster_id_valid(identity->cluster_id) && identity->self != SERVER_NONE);
+    struct copy *copy = context;
+    struct snapshot_head changed = {.last = head->last,
+                                    .time_ns = head->time_ns,
+                                    .configuration = *copy->source->configuration};
+    changed.configuration.index = head->last.index;
+    memcpy(changed.cluster_id, copy->source->metadata->cluster_id, CLUSTER_ID_SIZE);
+    copy->failed =
+        snapshot_writer_create(copy->to, &changed, &copy->writer, &copy->error) != ERROR_NONE;
+    return !copy->failed;
+}
+
+static bool copy_piece(void *context, const u8 *data, size_t size)
+{
+    struct copy *copy = context;
+    copy->failed = snapshot_writer_add(copy->writer, data, size, &copy->error) != ERROR_NONE;
+    return !copy->failed;
+}
+
+/* Reads it once more, verifying all, and writes it as the new directory's. */
+static enum error_code copy_snapshot(struct vfs *vfs, const struct source *source,
+                                     struct error *error)
+{
+    struct copy copy = {.source = source, .to = vfs};
+    const struct snapshot_taker taker = {copy_head, copy_piece, &copy};
+    struct snapshot_info read, written;
+    enum error_code code = snapshot_load_file(source->from, source->path, &taker, &read, error);
+    if (copy.failed) {
+        *error = copy.error;
+        code = error->code;
+    }
+    if (code == ERROR_NONE &&
+        (read.last.index != source->info->last.index || read.last.term != source->info->last.term ||
+         read.size != source->info->size || read.checksum != source->info->checksum))
+        code = error_set(error, ERROR_MISMATCH, "%s: the file was changed while it was being read",
+                         source->path);
+    if (code == ERROR_NONE)
+        return snapshot_writer_finish(copy.writer, &written, error);
+    if (copy.writer != NULL)
+        snapshot_writer_abandon(copy.writer);
+    return code;
+}
+
+/* ---- all of it ---- */
+
+/* `source`: NULL for an empty cluster. */
+static enum error_code make_all(struct vfs *vfs, const struct storage_options *options,
+                                const struct metadata *metadata, const struct source *source,
+                                const struct beginning *beginning, struct error *error)
+{
+    ASSERT(metadata_cluster_id_valid(metadata->cluster_id) && metadata->self != SERVER_NONE);
     struct census census;
-    struct buffer payload;
-    buffer_init(&payload);
-    configuration_encode(configuration, &payload);
-    struct metadata metadata = *identity;
-    metadata.start_count = 0;
-    metadata.current_term = 1;
-    metadata.voted_for = SERVER_NONE;
     struct segment_info info = {.id = 1,
                                 .size = segment_size_for(options->segment_bytes),
-                                .directory_id = identity->directory_id};
+                                .directory_id = metadata->directory_id};
     enum error_code code = refuse_unless_free(vfs, &census, error);
     if (code == ERROR_NONE)
-        code = metadata_create(vfs, "metadata.new", &metadata, error);
+        code = metadata_create(vfs, "metadata.new", metadata, error);
     if (code == ERROR_NONE)
         code = vfs_sync_directory(vfs, ".", error);
     if (code == ERROR_NONE)
         code = make_lock_file(vfs, error);
     if (code == ERROR_NONE)
-        code = make_log(vfs, &info, &payload, error);
+        code = clear_snapshots(vfs, error);
+    if (code == ERROR_NONE && source != NULL)
+        code = copy_snapshot(vfs, source, error);
+    if (code == ERROR_NONE)
+        code = make_log(vfs, &info, beginning, error);
     if (code == ERROR_NONE)
         code = vfs_rename(vfs, "metadata.new", "metadata", error);
     if (code == ERROR_NONE)
         code = vfs_sync_directory(vfs, ".", error);
-    if (code != ERROR_NONE)
-        error_add(error, "initialise %s", vfs->root);
-    buffer_deinit(&payload);
     return code;
+}
+
+/* The metadata of a directory that nobody has started on. */
+static struct metadata fresh_metadata(const struct metadata *identity, u64 term)
+{
+    struct metadata metadata = *identity;
+    metadata.start_count = 0;
+    metadata.current_term = term;
+    metadata.voted_for = SERVER_NONE;
+    return metadata;
+}
+
+enum error_code storage_init(struct vfs *vfs, const struct storage_options *options,
+                             const struct metadata *identity,
+                             const struct configuration *configuration, struct error *error)
+{
+    struct metadata metadata = fresh_metadata(identity, 1);
+    struct beginning beginning = {.configuration = configuration};
+    enum error_code code = make_all(vfs, options, &metadata, NULL, &beginning, error);
+    return code == ERROR_NONE ? code : error_add(error, "initialise %s", vfs->root);
+}
+
+static u32 restored_seed(u32 seed, const struct snapshot_info *info)
+{
+    u8 bytes[20];
+    store_u64(bytes, info->last.index);
+    store_u64(bytes + 8, info->last.term);
+    store_u32(bytes + 16, info->checksum);
+    return crc32c(seed, bytes, sizeof(bytes));
+}
+
+enum error_code storage_restore(struct vfs *vfs, const struct storage_options *options,
+                                const struct metadata *identity,
+                                const struct configuration *configuration, struct vfs *from,
+                                const char *path, const struct snapshot_info *info,
+                                struct error *error)
+{
+    struct metadata metadata = fresh_metadata(identity, info->last.term);
+    metadata.seed_crc = restored_seed(identity->seed_crc, info);
+    struct source source = {from, path, info, &metadata, configuration};
+    struct beginning beginning = {.base = info->last};
+    enum error_code code = make_all(vfs, options, &metadata, &source, &beginning, error);
+    return code == ERROR_NONE ? code : error_add(error, "restore %s", vfs->root);
 }

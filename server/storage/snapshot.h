@@ -118,4 +118,18 @@ WARN_UNUSED enum error_code snapshot_remove(struct vfs *vfs, struct entry_id las
 /* Removes what was begun and not finished. */
 WARN_UNUSED enum error_code snapshot_clean(struct vfs *vfs, struct error *error);
 
+/* ---- a new cluster from an old one's snapshot ---- */
+
+/* As storage_init (storage.h), but the new cluster begins with the state in the snapshot file
+ * `path` of `from`: every server of it must be made with the same file and the same configuration.
+ * What that means is at the head of init.c. `info` is what snapshot_load_file found when the file
+ * was looked at before; one that is another by now is refused. identity->seed_crc is the checksum
+ * of the configuration, as for storage_init; what is saved depends on the snapshot too.
+ * Errors: ERROR_EXISTS, ERROR_MISSING, ERROR_CORRUPT, ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
+WARN_UNUSED enum error_code storage_restore(struct vfs *vfs, const struct storage_options *options,
+                                            const struct metadata *identity,
+                                            const struct configuration *configuration,
+                                            struct vfs *from, const char *path,
+                                            const struct snapshot_info *info, struct error *error);
+
 #endif

@@ -57,8 +57,8 @@ static inline enum error_code sample_load(struct vfs *vfs, struct entry_id last,
                                           struct sample_taker *taken, struct snapshot_info *info,
                                           struct error *error)
 {
-    struct snapshot_taker taker = {sample_take_head, sample_take_piece, taken};
     *taken = (struct sample_taker){0};
+    struct snapshot_taker taker = {sample_take_head, sample_take_piece, taken};
     *error = (struct error){0};
     return snapshot_load(vfs, last, &taker, info, error);
 }
