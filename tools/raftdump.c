@@ -1,82 +1,22 @@
-/* raftdump.c - prints and verifies a data directory, offline.
+/* raftdump.c - prints and verifies a data directory or a snapshot file, offline.
  *
  * Reads only, and takes no lock: it can look at a directory whose server is running (whose newest
  * batch may then look torn), or at a copy. Everything is verified; every damage is named with file,
  * offset and what is wrong, and reading goes on behind it as well as it can. The formats stand at
- * the heads of server/storage/metadata.c and segment.c and in server/rules/entry.h. One thread. */
+ * the heads of server/storage/metadata.c, segment.c and snapshot.c and in server/rules/entry.h. One
+ * thread. */
 #include <argp.h>
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 
 #include "common/memory.h"
-#include "common/text.h"
 #include "server/machine/kv.h"
-#include "server/storage/log_index.h"
 #include "server/storage/log_reader.h"
 #include "server/storage/metadata.h"
 #include "server/storage/scan.h"
+#include "tools/raftdump/snapshots.h"
 
-enum {
-    KEY_ENTRIES = 'e',
-    KEY_BATCHES = 'b',
-    KEY_JSON = 'j',
-    TEXT_SIZE = 1024,
-    SHOWN_BYTES = 48, /* of an argument of a command */
-    SHOWN_ARGUMENTS = 8
-};
-
-struct dump {
-    const char *directory;
-    bool entries, batches, json;
-
-    struct vfs *vfs;
-    u64 directory_id; /* 0: unknown */
-    u64 *ids;         /* of the segments, ascending */
-    size_t id_count, id_capacity;
-
-    u64 damages;
-    u64 torn_bytes;
-    u64 batch_count;
-    u64 sequence; /* of the batch before, 0: none */
-    u64 commit_hint;
-    u64 disk_bytes;
-    struct entry_id last;
-    struct log_index index; /* of what is live, as far as there was no gap */
-    bool gap;               /* the index says no more */
-};
-
-/* ---- saying ---- */
-
-/* The inside of a JSON string, cut to what fits. */
-static const char *escaped(const void *data, size_t size, char *to, size_t to_size)
-{
-    size_t room = (to_size - 1) / TEXT_ESCAPE_FACTOR;
-    size_t used = text_escape(to, data, size < room ? size : room);
-    to[used] = '\0';
-    return to;
-}
-
-/* One thing that is wrong. It goes to standard output, as all that was asked for. */
-static void damage(struct dump *dump, const char *file, u64 offset, const char *format, ...)
-    PRINTF_LIKE(4, 5);
-
-static void damage(struct dump *dump, const char *file, u64 offset, const char *format, ...)
-{
-    char what[TEXT_SIZE], safe[TEXT_SIZE * TEXT_ESCAPE_FACTOR];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(what, sizeof(what), format, arguments);
-    va_end(arguments);
-    dump->damages++;
-    if (dump->json)
-        printf("{\"kind\":\"damage\",\"file\":\"%s\",\"offset\":%" PRIu64 ",\"what\":\"%s\"}\n",
-               file, offset, escaped(what, strlen(what), safe, sizeof(safe)));
-    else
-        printf("DAMAGE    %s: offset %" PRIu64 ": %s\n", file, offset, what);
-}
+enum { KEY_ENTRIES = 'e', KEY_BATCHES = 'b', KEY_JSON = 'j' };
 
 /* ---- metadata ---- */
 
@@ -124,6 +64,7 @@ static enum error_code dump_metadata(struct dump *dump, struct error *error)
         if (version > newest) {
             newest = version;
             dump->directory_id = metadata.directory_id;
+            memcpy(dump->cluster_id, metadata.cluster_id, CLUSTER_ID_SIZE);
         }
     }
     vfs_close(file);
@@ -165,17 +106,11 @@ static void describe_configuration(const struct entry *entry, char *to, size_t t
 {
     struct configuration configuration;
     struct error error;
-    size_t used = 0;
-    to[0] = '\0';
     if (configuration_decode(entry->payload, entry->payload_size, entry->id.index, &configuration,
-                             &error) != ERROR_NONE) {
+                             &error) == ERROR_NONE)
+        describe_members(&configuration, to, to_size);
+    else
         snprintf(to, to_size, "%s", error.text);
-        return;
-    }
-    for (u32 i = 0; i < configuration.count && used < to_size - 1; i++)
-        used +=
-            (size_t)snprintf(to + used, to_size - used, "%s%u %s", i == 0 ? "" : ", ",
-                             configuration.members[i].id, configuration.members[i].peer_address);
 }
 
 static void show_entry(struct dump *dump, const struct entry *entry)
@@ -204,17 +139,16 @@ static void show_entry(struct dump *dump, const struct entry *entry)
                entry->id.term, type, entry->payload_size, what[0] != '\0' ? ": " : "", what);
 }
 
-/* Shows every live entry in order, as far as the log has no gap. */
-static void dump_entries(struct dump *dump)
+static void dump_run(struct dump *dump, const struct run *run)
 {
     struct buffer records;
     buffer_init(&records);
-    for (u64 next = 1; next <= dump->index.last;) {
+    for (u64 next = run->base + 1; next <= run->index.last;) {
         struct log_row row;
         struct error error;
         u64 end = 0;
         u32 count = 0;
-        if (!log_index_find(&dump->index, next, &row, &end))
+        if (!log_index_find(&run->index, next, &row, &end))
             break;
         buffer_clear(&records);
         if (log_read_row(dump->vfs, dump->directory_id, &row, next, end, MIB, &records, &count,
@@ -249,6 +183,51 @@ static void show_batch(const struct dump *dump, const struct scan *scan)
                batch->size, batch->commit_hint);
 }
 
+static void begin_run(struct dump *dump, u64 base)
+{
+    if (dump->run_count == dump->run_capacity) {
+        dump->run_capacity = dump->run_capacity * 2 + 4;
+        dump->runs = memory_resize(dump->runs, dump->run_capacity * sizeof(dump->runs[0]));
+    }
+    struct run *run = &dump->runs[dump->run_count++];
+    run->base = base;
+    log_index_init(&run->index);
+    log_index_reset(&run->index, base);
+}
+
+/* Forgets the runs that begin behind `last`: they were replaced. */
+static void drop_runs(struct dump *dump, u64 last)
+{
+    while (dump->run_count > 0 && dump->runs[dump->run_count - 1].base > last)
+        log_index_deinit(&dump->runs[--dump->run_count].index);
+}
+
+/* Follows what is live. Where entries are missing before a batch, it begins another run. */
+static void follow_batch(struct dump *dump, const struct scan *scan)
+{
+    const struct batch *batch = &scan->batch;
+    u64 before = batch->first - 1;
+    bool beginning = batch->count == 0 && batch->records_crc == BATCH_BEGINNING;
+    drop_runs(dump, before);
+    u64 last = dump->run_count == 0 ? 0 : dump->runs[dump->run_count - 1].index.last;
+    if (beginning || (batch->count == 0 && before > last)) {
+        while (dump->run_count > 0)
+            log_index_deinit(&dump->runs[--dump->run_count].index);
+    } else if (dump->run_count > 0 && before > last) {
+        damage(dump, scan->path, scan->offset,
+               "the batch begins with entry %" PRIu64 ", but the log before it ends with %" PRIu64,
+               batch->first, last);
+        begin_run(dump, before);
+    }
+    if (dump->run_count == 0)
+        begin_run(dump, before);
+    struct log_index *index = &dump->runs[dump->run_count - 1].index;
+    if (batch->count > 0)
+        log_index_add(index, batch->first, batch->count, scan->info.id, scan->offset);
+    else
+        log_index_truncate(index, before);
+}
+
 static void take_batch(struct dump *dump, const struct scan *scan)
 {
     const struct batch *batch = &scan->batch;
@@ -258,14 +237,7 @@ static void take_batch(struct dump *dump, const struct scan *scan)
     dump->last = batch_last(batch);
     if (dump->batches)
         show_batch(dump, scan);
-    if (batch->first > dump->index.last + 1 && !dump->gap) {
-        dump->gap = true;
-        damage(dump, scan->path, scan->offset,
-               "the batch begins with entry %" PRIu64 ", but the log before it ends with %" PRIu64,
-               batch->first, dump->index.last);
-    }
-    if (!dump->gap)
-        log_index_add(&dump->index, batch->first, batch->count, scan->info.id, scan->offset);
+    follow_batch(dump, scan);
 }
 
 /* Bytes behind the last batch that belong to none, and behind which there is no batch. */
@@ -356,6 +328,8 @@ static enum error_code dump_segment(struct dump *dump, u64 id, struct error *err
         damage(dump, scan.path, scan.offset, "%s", scan.why);
         dump->sequence = 0; /* whatever comes next is the next that can be read */
         code = ERROR_NONE;
+    } else if (code == ERROR_MISSING && dump->batch_count == 0) {
+        code = ERROR_NONE; /* a running server has let it go since the directory was listed */
     } else if (code == ERROR_NONE) {
         dump->disk_bytes += scan.info.size;
         if (dump->directory_id != 0 && scan.info.directory_id != dump->directory_id)
@@ -411,46 +385,94 @@ static enum error_code dump_log(struct dump *dump, struct error *error)
     return code;
 }
 
+/* ---- all of it ---- */
+
 static void show_summary(const struct dump *dump)
 {
     const char *verdict = dump->damages > 0 ? "damaged" : dump->torn_bytes > 0 ? "torn" : "whole";
+    u64 first = dump->run_count == 0 ? 0 : dump->runs[0].base + 1;
     if (dump->json)
-        printf("{\"kind\":\"summary\",\"segments\":%zu,\"disk_bytes\":%" PRIu64
-               ",\"batches\":%" PRIu64 ",\"last_index\":%" PRIu64 ",\"last_term\":%" PRIu64
+        printf("{\"kind\":\"summary\",\"snapshots\":%zu,\"snapshot_index\":%" PRIu64
+               ",\"segments\":%zu,\"disk_bytes\":%" PRIu64 ",\"batches\":%" PRIu64
+               ",\"first_index\":%" PRIu64 ",\"last_index\":%" PRIu64 ",\"last_term\":%" PRIu64
                ",\"commit_hint\":%" PRIu64 ",\"torn_bytes\":%" PRIu64 ",\"damages\":%" PRIu64
                ",\"verdict\":\"%s\"}\n",
-               dump->id_count, dump->disk_bytes, dump->batch_count, dump->last.index,
-               dump->last.term, dump->commit_hint, dump->torn_bytes, dump->damages, verdict);
+               dump->snapshot_count, dump->snapshot.index, dump->id_count, dump->disk_bytes,
+               dump->batch_count, first, dump->last.index, dump->last.term, dump->commit_hint,
+               dump->torn_bytes, dump->damages, verdict);
     else
-        printf("log       %zu segments, %" PRIu64 " bytes, %" PRIu64 " batches, last entry %" PRIu64
-               " of term %" PRIu64 ", commit hint %" PRIu64 "\n"
+        printf("log       %zu segments, %" PRIu64 " bytes, %" PRIu64
+               " batches, first entry %" PRIu64 ", last entry %" PRIu64 " of term %" PRIu64
+               ", commit hint %" PRIu64 "\n"
                "verdict   %s%s\n",
-               dump->id_count, dump->disk_bytes, dump->batch_count, dump->last.index,
+               dump->id_count, dump->disk_bytes, dump->batch_count, first, dump->last.index,
                dump->last.term, dump->commit_hint, verdict,
                dump->damages > 0      ? ": see the lines that begin with DAMAGE"
                : dump->torn_bytes > 0 ? ", which is ordinary after a crash"
                                       : "");
 }
 
-static enum error_code dump_directory(struct dump *dump, struct error *error)
+/* Snapshots are looked at behind the log: a server that is running removes segments only when a
+ * snapshot stands for them, so the newest reaches what the log began with. */
+static enum error_code dump_contents(struct dump *dump, struct error *error)
 {
-    enum error_code code = vfs_posix_create(dump->directory, &dump->vfs, error);
-    if (code != ERROR_NONE)
-        return code;
-    log_index_init(&dump->index);
-    code = dump_metadata(dump, error);
+    enum error_code code = dump_metadata(dump, error);
     if (code == ERROR_MISSING)
-        error_set(error, code, "%s is no data directory: it has no metadata", dump->directory);
+        error_set(error, code, "%s is no data directory: it has no metadata", dump->path);
     if (code == ERROR_NONE)
         code = dump_log(dump, error);
-    if (code == ERROR_NONE && dump->entries)
-        dump_entries(dump);
     if (code == ERROR_NONE)
-        show_summary(dump);
-    log_index_deinit(&dump->index);
+        code = dump_snapshots(dump, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (dump->run_count > 0 && dump->runs[0].base > dump->snapshot.index)
+        damage(dump, "log", 0,
+               "it begins with entry %" PRIu64 ", and there is no whole snapshot that reaches so "
+               "far",
+               dump->runs[0].base + 1);
+    for (size_t i = 0; i < dump->run_count && dump->entries; i++)
+        dump_run(dump, &dump->runs[i]);
+    show_summary(dump);
+    return ERROR_NONE;
+}
+
+static enum error_code dump_directory(struct dump *dump, struct error *error)
+{
+    enum error_code code = vfs_posix_create(dump->path, &dump->vfs, error);
+    if (code != ERROR_NONE)
+        return code;
+    code = dump_contents(dump, error);
+    while (dump->run_count > 0)
+        log_index_deinit(&dump->runs[--dump->run_count].index);
+    memory_free(dump->runs);
     memory_free(dump->ids);
     vfs_posix_destroy(dump->vfs);
     return code;
+}
+
+/* A snapshot by itself, such as a backup. */
+static enum error_code dump_file(struct dump *dump, struct error *error)
+{
+    const char *slash = strrchr(dump->path, '/');
+    char *directory = memory_copy_string(slash == NULL ? "." : dump->path);
+    if (slash != NULL)
+        directory[slash == dump->path ? 1 : slash - dump->path] = '\0';
+    struct vfs *vfs;
+    enum error_code code = vfs_posix_create(directory, &vfs, error);
+    if (code == ERROR_NONE) {
+        code = dump_snapshot(dump, vfs, slash == NULL ? dump->path : slash + 1, NULL, error);
+        vfs_posix_destroy(vfs);
+    }
+    memory_free(directory);
+    return code;
+}
+
+static enum error_code dump_path(struct dump *dump, struct error *error)
+{
+    struct stat status;
+    if (stat(dump->path, &status) == 0 && S_ISREG(status.st_mode))
+        return dump_file(dump, error);
+    return dump_directory(dump, error);
 }
 
 /* ---- the command line ---- */
@@ -462,14 +484,14 @@ static const struct argp_option option_table[] = {
     {0}};
 
 static const char documentation[] =
-    "Verify the data directory DIR of a server and print what it holds, without changing "
-    "anything.\n"
+    "Verify the data directory DIR of a server, or the snapshot FILE, and print what it holds, "
+    "without changing anything.\n"
     "\v"
     "Every damage is a line that begins with DAMAGE (with --json, an object of kind \"damage\") "
     "and names file, offset and what is wrong. A torn tail, what a crash left of a write that was "
     "never finished, is no damage.\n\n"
     "Exit status: 0 all is whole (or has a torn tail); 65 something is damaged; 64 wrong usage; "
-    "66 DIR is no data directory; 74 it cannot be read.";
+    "66 DIR is no data directory, or FILE is missing; 74 it cannot be read.";
 
 static error_t option_parse(int key, char *argument, struct argp_state *state)
 {
@@ -485,13 +507,13 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
         dump->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (dump->directory != NULL)
-            argp_error(state, "more than one directory: %s", argument);
-        dump->directory = argument;
+        if (dump->path != NULL)
+            argp_error(state, "more than one directory or file: %s", argument);
+        dump->path = argument;
         return 0;
     case ARGP_KEY_END:
-        if (dump->directory == NULL)
-            argp_error(state, "which directory?");
+        if (dump->path == NULL)
+            argp_error(state, "which directory or file?");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -500,13 +522,15 @@ static error_t option_parse(int key, char *argument, struct argp_state *state)
 
 int main(int argument_count, char **arguments)
 {
-    static const struct argp parser = {
-        .options = option_table, .parser = option_parse, .args_doc = "DIR", .doc = documentation};
-    struct dump dump = {.directory = NULL};
+    static const struct argp parser = {.options = option_table,
+                                       .parser = option_parse,
+                                       .args_doc = "DIR\nFILE",
+                                       .doc = documentation};
+    struct dump dump = {.path = NULL};
     struct error error = {.code = ERROR_NONE};
     argp_err_exit_status = error_exit_code(ERROR_USAGE);
     argp_parse(&parser, argument_count, arguments, 0, NULL, &dump);
-    enum error_code code = dump_directory(&dump, &error);
+    enum error_code code = dump_path(&dump, &error);
     if (code != ERROR_NONE)
         fprintf(stderr, "raftdump: %s\n", error.text);
     else if (dump.damages > 0)

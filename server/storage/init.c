@@ -38,6 +38,7 @@
 struct census {
     bool metadata_new;
     bool metadata;
+    bool snapshots;
     u32 ours;                     /* other names that one that was cut short leaves */
     u32 other;                    /* names that it does not */
     char name[SEGMENT_PATH_SIZE]; /* one of the others */
@@ -51,6 +52,7 @@ static void count_name(void *context, const char *name)
     } else if (strcmp(name, "LOCK") == 0 || strcmp(name, "log") == 0 ||
                strcmp(name, "snapshots") == 0) {
         census->ours++;
+        census->snapshots = census->snapshots || strcmp(name, "snapshots") == 0;
     } else {
         census->metadata = census->metadata || strcmp(name, "metadata") == 0;
         census->other++;
@@ -306,7 +308,7 @@ static enum error_code make_all(struct vfs *vfs, const struct storage_options *o
         code = vfs_sync_directory(vfs, ".", error);
     if (code == ERROR_NONE)
         code = make_lock_file(vfs, error);
-    if (code == ERROR_NONE)
+    if (code == ERROR_NONE && census.snapshots)
         code = clear_snapshots(vfs, error);
     if (code == ERROR_NONE && source != NULL)
         code = copy_snapshot(vfs, source, error);

@@ -67,8 +67,8 @@ static bool end_fits(const u8 *bytes, u64 file_size)
 
 /* ---- scanning ---- */
 
-static enum snapshot_found damaged(struct snapshot_scan *scan, u64 offset, u64 behind,
-                                   const char *why)
+static enum snapshot_found note_damage(struct snapshot_scan *scan, u64 offset, u64 behind,
+                                       const char *why)
 {
     scan->offset = offset;
     scan->why = why;
@@ -93,7 +93,7 @@ static enum error_code read_configuration(struct snapshot_scan *scan, u64 index,
     const u8 *bytes;
     *valid = false;
     if (!has(scan, scan->next, size)) {
-        damaged(scan, scan->next, 0, "the file ends within the configuration");
+        note_damage(scan, scan->next, 0, "the file ends within the configuration");
         return ERROR_NONE;
     }
     enum error_code code = window_get(&scan->window, scan->next, size, &bytes, error);
@@ -104,7 +104,7 @@ static enum error_code read_configuration(struct snapshot_scan *scan, u64 index,
         crc32c(0, bytes, size) == checksum &&
         configuration_decode(bytes, size, index, &scan->head.configuration, &reason) == ERROR_NONE;
     if (!*valid)
-        damaged(scan, scan->next, scan->next + size, "the configuration is not valid");
+        note_damage(scan, scan->next, scan->next + size, "the configuration is not valid");
     pass(scan, bytes, size);
     return ERROR_NONE;
 }
@@ -113,7 +113,7 @@ static enum error_code read_head(struct snapshot_scan *scan, struct error *error
 {
     const u8 *bytes;
     if (!has(scan, 0, SNAPSHOT_HEAD_SIZE)) {
-        damaged(scan, 0, 0, "the file ends within the head");
+        note_damage(scan, 0, 0, "the file ends within the head");
         return snapshot_scan_refuse(scan, error);
     }
     enum error_code code = window_get(&scan->window, 0, SNAPSHOT_HEAD_SIZE, &bytes, error);
@@ -125,11 +125,11 @@ static enum error_code read_head(struct snapshot_scan *scan, struct error *error
     if (why != NULL) {
         /* Perhaps the damage is elsewhere in the head. */
         bool guess = has(scan, SNAPSHOT_HEAD_SIZE, size) && size <= SNAPSHOT_CONFIGURATION_MAX;
-        damaged(scan, 0, guess ? SNAPSHOT_HEAD_SIZE + size : 0, why);
+        note_damage(scan, 0, guess ? SNAPSHOT_HEAD_SIZE + size : 0, why);
         return snapshot_scan_refuse(scan, error);
     }
     if (load_u32(bytes + AT_VERSION) != FORMAT_VERSION) {
-        damaged(scan, AT_VERSION, 0, "a format version that this program does not know");
+        note_damage(scan, AT_VERSION, 0, "a format version that this program does not know");
         return error_set(error, ERROR_MISMATCH,
                          "%s: offset %d: format version %" PRIu32
                          ", which this program does not know: use a newer one",
@@ -168,7 +168,7 @@ static enum error_code next_end(struct snapshot_scan *scan, enum snapshot_found 
     u64 at = scan->next;
     *found = SNAPSHOT_DAMAGED;
     if (!has(scan, at, SNAPSHOT_END_SIZE)) {
-        damaged(scan, at, 0, "the file ends too early");
+        note_damage(scan, at, 0, "the file ends too early");
         return ERROR_NONE;
     }
     enum error_code code = window_get(&scan->window, at, SNAPSHOT_END_SIZE, &bytes, error);
@@ -177,10 +177,10 @@ static enum error_code next_end(struct snapshot_scan *scan, enum snapshot_found 
     u32 checksum = load_u32(bytes + SNAPSHOT_END_SIZE - 4);
     if (!end_fits(bytes, scan->window.file_size) ||
         scan->window.file_size != at + SNAPSHOT_END_SIZE)
-        damaged(scan, at, 0, "neither a block nor the end of the snapshot");
+        note_damage(scan, at, 0, "neither a block nor the end of the snapshot");
     else if (!scan->skipped && (crc32c(scan->crc, bytes, SNAPSHOT_END_SIZE - 4) != checksum ||
                                 load_u64(bytes + 8) != scan->state_bytes))
-        damaged(scan, at, 0, "the end does not fit what is before it");
+        note_damage(scan, at, 0, "the end does not fit what is before it");
     else
         *found = SNAPSHOT_END;
     scan->offset = at;
@@ -202,19 +202,19 @@ enum error_code snapshot_scan_next(struct snapshot_scan *scan, enum snapshot_fou
     if (size == 0)
         return next_end(scan, found, error);
     if (size > SNAPSHOT_BLOCK_SIZE) {
-        *found = damaged(scan, at, 0, "a block with an impossible size");
+        *found = note_damage(scan, at, 0, "a block with an impossible size");
         return ERROR_NONE;
     }
     u64 total = SNAPSHOT_BLOCK_HEAD_SIZE + size;
     if (!has(scan, at, total)) {
-        *found = damaged(scan, at, 0, "the file ends within a block");
+        *found = note_damage(scan, at, 0, "the file ends within a block");
         return ERROR_NONE;
     }
     code = window_get(&scan->window, at, (size_t)total, &bytes, error);
     if (code != ERROR_NONE)
         return code;
     if (crc32c(0, bytes + SNAPSHOT_BLOCK_HEAD_SIZE, size) != checksum) {
-        *found = damaged(scan, at, at + total, "a block that fails its checksum");
+        *found = note_damage(scan, at, at + total, "a block that fails its checksum");
         return ERROR_NONE;
     }
     *found = SNAPSHOT_BLOCK;
@@ -232,6 +232,35 @@ bool snapshot_scan_skip(struct snapshot_scan *scan)
     scan->skipped = true;
     scan->next = scan->behind;
     return scan->behind != 0;
+}
+
+enum error_code snapshot_scan_all(struct snapshot_scan *scan, struct vfs *vfs, const char *path,
+                                  void (*damaged)(void *context, const struct snapshot_scan *scan),
+                                  void *context, bool *ended, struct error *error)
+{
+    enum snapshot_found found = SNAPSHOT_BLOCK;
+    *ended = false;
+    enum error_code code = snapshot_scan_open(scan, vfs, path, error);
+    if (code == ERROR_CORRUPT || code == ERROR_MISMATCH) {
+        found = SNAPSHOT_DAMAGED;
+        code = ERROR_NONE;
+    }
+    while (code == ERROR_NONE) {
+        switch (found) {
+        case SNAPSHOT_BLOCK:
+            break;
+        case SNAPSHOT_END:
+            *ended = true;
+            return ERROR_NONE;
+        case SNAPSHOT_DAMAGED:
+            damaged(context, scan);
+            if (!snapshot_scan_skip(scan))
+                return ERROR_NONE;
+            break;
+        }
+        code = snapshot_scan_next(scan, &found, error);
+    }
+    return code;
 }
 
 enum error_code snapshot_scan_refuse(const struct snapshot_scan *scan, struct error *error)

@@ -66,6 +66,14 @@ WARN_UNUSED enum error_code snapshot_scan_next(struct snapshot_scan *scan,
  * there is. */
 bool snapshot_scan_skip(struct snapshot_scan *scan);
 
+/* Walks through all of a snapshot, verifying it as far as it can be read: for everything that is
+ * wrong it calls `damaged` (`offset`, `why`), and goes on behind it. `*ended`: it came to the end.
+ * The caller closes the scan also after an error. Errors: ERROR_MISSING, ERROR_IO. */
+WARN_UNUSED enum error_code
+snapshot_scan_all(struct snapshot_scan *scan, struct vfs *vfs, const char *path,
+                  void (*damaged)(void *context, const struct snapshot_scan *scan), void *context,
+                  bool *ended, struct error *error);
+
 /* The sentence for what is damaged. Returns ERROR_CORRUPT. */
 WARN_UNUSED enum error_code snapshot_scan_refuse(const struct snapshot_scan *scan,
                                                  struct error *error);

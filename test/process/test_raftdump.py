@@ -132,10 +132,25 @@ class Raftdump(Case):
         self.assertNotIn(offset, offsets)
         self.assertLess(min(offsets), offset)
         self.assertGreater(max(offsets), offset)
-        # Entries are shown as far as there is no gap.
+        # Entries are shown on both sides of the gap.
         shown = [entry["what"] for entry in kinds["entry"]]
         self.assertIn('set "key-49" "value-49"', shown)
-        self.assertNotIn('set "key-51" "value-51"', shown)
+        self.assertNotIn('set "key-50" "value-50"', shown)
+        self.assertIn('set "key-51" "value-51"', shown)
+
+    def test_several_damages_are_all_named(self):
+        path = self.stop()
+        before = len(self.dump_json("--entries")["entry"])
+        for number in (20, 40, 60):
+            self.overwrite(path, b"value-%d" % number, b"V")
+        kinds = self.dump_json("--entries", code=65)
+        failing = [damage for damage in kinds["damage"] if "checksum" in damage["what"]]
+        self.assertEqual(len(failing), 3)
+        self.assertEqual(len({damage["offset"] for damage in failing}), 3)
+        shown = [entry["what"] for entry in kinds["entry"]]
+        self.assertEqual(len(shown), before - 3)
+        for number in (19, 21, 39, 41, 59, 61, 99):
+            self.assertIn('set "key-%d" "value-%d"' % (number, number), shown)
 
     def test_damaged_segment_header(self):
         path = self.stop()

@@ -3,6 +3,7 @@
 #include "test/unit/snapshot_unit.h"
 
 #include "common/memory.h"
+#include "server/storage/snapshot_scan.h"
 #include "test/unit/faulty_vfs.h"
 
 static const char sample_path[] = "snapshots/00000000000000000040-00000000000000000003.snap";
@@ -377,6 +378,86 @@ START_TEST(damage__is_told_from_another_version)
 }
 END_TEST
 
+/* ---- all of a damaged one ---- */
+
+struct all_found {
+    int count;
+    u64 offsets[8];
+};
+
+static void note_found(void *context, const struct snapshot_scan *scan)
+{
+    struct all_found *all = context;
+    ck_assert_int_lt(all->count, 8);
+    ck_assert_ptr_nonnull(scan->why);
+    all->offsets[all->count++] = scan->offset;
+}
+
+/* Walks through the small one; returns how many blocks were whole. */
+static u64 walk(struct memory_vfs *memory, struct all_found *all, bool *ended)
+{
+    struct snapshot_scan scan;
+    struct error error;
+    *all = (struct all_found){0};
+    ck_assert_int_eq(
+        snapshot_scan_all(&scan, &memory->vfs, sample_path, note_found, all, ended, &error),
+        ERROR_NONE);
+    u64 blocks = scan.blocks;
+    snapshot_scan_close(&scan);
+    return blocks;
+}
+
+START_TEST(snapshot_scan_all__names_every_damage_and_reads_on)
+{
+    struct memory_vfs *memory = memory_create();
+    u64 parts[SMALL_BLOCKS + 3];
+    struct all_found all;
+    bool ended;
+    small_parts(memory, parts);
+    ck_assert_uint_eq(walk(memory, &all, &ended), SMALL_BLOCKS);
+    ck_assert_int_eq(all.count, 0);
+    ck_assert(ended);
+    u8 *data = memory_content_of(memory, sample_path)->data;
+    data[20] ^= 1;            /* the head */
+    data[parts[3] + 20] ^= 1; /* the second block */
+    ck_assert_uint_eq(walk(memory, &all, &ended), SMALL_BLOCKS - 1);
+    ck_assert_int_eq(all.count, 2);
+    ck_assert_uint_eq(all.offsets[0], 0);
+    ck_assert_uint_eq(all.offsets[1], parts[3]);
+    ck_assert(ended);
+    data[parts[2] + 3] ^= 0x80; /* the size of the first: nobody knows where the next one is */
+    ck_assert_uint_eq(walk(memory, &all, &ended), 0);
+    ck_assert_int_eq(all.count, 2);
+    ck_assert_uint_eq(all.offsets[1], parts[2]);
+    ck_assert(!ended);
+    memory_destroy(memory);
+}
+END_TEST
+
+START_TEST(snapshot_scan_all__survives_any_bytes)
+{
+    struct memory_vfs *memory = memory_create();
+    u64 parts[SMALL_BLOCKS + 3];
+    struct all_found all;
+    bool ended;
+    u64 size = small_parts(memory, parts);
+    struct memory_content *content = memory_content_of(memory, sample_path);
+    for (u64 bit = 0; bit < size * 8; bit++) {
+        content->data[bit / 8] ^= (u8)(1u << bit % 8);
+        (void)walk(memory, &all, &ended);
+        ck_assert_int_gt(all.count, 0);
+        content->data[bit / 8] ^= (u8)(1u << bit % 8);
+    }
+    for (u64 kept = size - 1; kept > 0; kept--) {
+        content->size = kept;
+        (void)walk(memory, &all, &ended);
+        ck_assert_int_gt(all.count, 0);
+        ck_assert(!ended);
+    }
+    memory_destroy(memory);
+}
+END_TEST
+
 /* ---- the directory ---- */
 
 START_TEST(snapshot_list__orders_by_number)
@@ -463,5 +544,6 @@ UNIT_MAIN("snapshot", snapshot_path__is_parsed_back, snapshot_writer__what_it_wr
           damage__truncated_anywhere_is_found, damage__bytes_behind_the_end_are_found,
           damage__whole_blocks_that_change_places_are_found,
           damage__another_head_makes_another_checksum, damage__is_told_from_another_version,
+          snapshot_scan_all__names_every_damage_and_reads_on, snapshot_scan_all__survives_any_bytes,
           snapshot_list__orders_by_number, snapshot_list__passes_over_what_is_foreign,
           snapshot_remove__is_for_good)
