@@ -57,7 +57,8 @@ static bool plan_append(const struct raft *raft, const struct message *request,
             *why = "an entry has a type that this version does not know: upgrade this server";
             return false;
         }
-        if (entry.type == ENTRY_CONFIGURATION) {
+        /* The first entry may come again, to a server whose disk has lost it. */
+        if (entry.type == ENTRY_CONFIGURATION && entry.id.index > 1) {
             *why =
                 "the configuration changes, which this version does not know: upgrade this server";
             return false;
@@ -75,6 +76,16 @@ static bool plan_append(const struct raft *raft, const struct message *request,
     return true;
 }
 
+/* §6: a server uses the newest configuration in its log. */
+static void take_configuration(struct raft *raft, const struct entry *entry)
+{
+    struct error ignored;
+    struct configuration configuration;
+    if (configuration_decode(entry->payload, entry->payload_size, entry->id.index, &configuration,
+                             &ignored) == ERROR_NONE)
+        raft->configuration = configuration;
+}
+
 static void carry_out(struct raft *raft, const struct message *request,
                       const struct append_plan *plan)
 {
@@ -88,8 +99,11 @@ static void carry_out(struct raft *raft, const struct message *request,
     struct entry entry;
     struct span record;
     for (u32 i = 0; next_record(&walk, &entry, &record); i++) {
-        if (i >= plan->known)
-            log_append_record(&raft->log, record.block, record.data, record.size);
+        if (i < plan->known)
+            continue;
+        log_append_record(&raft->log, record.block, record.data, record.size);
+        if (entry.type == ENTRY_CONFIGURATION)
+            take_configuration(raft, &entry);
     }
 }
 

@@ -14,6 +14,10 @@
 
 /* How much is read at once to hand out the entries. */
 #define DELIVER_BYTES (1 * MIB)
+/* More batches than can have been lost without a trace. */
+#define UNKNOWN_BATCHES 1000000
+/* The index of a last entry of which only the term is known: no index is greater. */
+#define LOST_INDEX (UINT64_MAX >> 3)
 
 /* ---- identity ---- */
 
@@ -66,15 +70,14 @@ static enum error_code count_start(struct storage *storage, u64 start_id, struct
     return code;
 }
 
-/* The empty segments behind the tail will be used next. */
-static enum error_code open_segments(struct storage *storage, const struct storage_options *options,
-                                     const struct recovered *recovered, struct error *error)
+/* Opens the segment with the log's end, and the empty ones behind it, which will be used next. */
+static enum error_code open_tail(struct storage *storage, const struct recovered *recovered,
+                                 struct error *error)
 {
-    preparer_init(&storage->preparer, storage->vfs, storage->report, storage->directory_id,
-                  segment_size_for(options->segment_bytes), recovered->first_segment,
-                  recovered->last_segment + 1, recovered->disk_bytes);
     char path[SEGMENT_PATH_SIZE];
     segment_path(recovered->tail.id, path);
+    storage->segment = recovered->tail;
+    storage->offset = recovered->tail_offset;
     enum error_code code = vfs_open(storage->vfs, path, VFS_READ_WRITE, &storage->file, error);
     for (u64 id = recovered->tail.id + 1; id <= recovered->last_segment && code == ERROR_NONE;
          id++) {
@@ -90,6 +93,34 @@ static enum error_code open_segments(struct storage *storage, const struct stora
         else
             vfs_close(file);
     }
+    return code;
+}
+
+/* Where something is damaged nothing is written any more: the log goes on in a new segment. The
+ * number of its first batch is one that no lost batch can have had. */
+static void leave_segments(struct storage *storage, const struct recovered *recovered)
+{
+    storage->segment = (struct segment_info){.id = recovered->last_segment,
+                                             .size = storage->preparer.segment_bytes,
+                                             .directory_id = storage->directory_id};
+    storage->offset = storage->segment.size;
+    if (recovered->reached_unknown)
+        storage->sequence += UNKNOWN_BATCHES;
+}
+
+static enum error_code open_segments(struct storage *storage, const struct storage_options *options,
+                                     const struct recovered *recovered, struct error *error)
+{
+    preparer_init(&storage->preparer, storage->vfs, storage->report, storage->directory_id,
+                  segment_size_for(options->segment_bytes), recovered->first_segment,
+                  recovered->last_segment + 1, recovered->disk_bytes);
+    enum error_code code = ERROR_NONE;
+    storage->sequence = recovered->sequence;
+    if (recovered->damaged_first != 0 || recovered->damaged_behind ||
+        recovered->unusable > recovered->tail.id)
+        leave_segments(storage, recovered);
+    else
+        code = open_tail(storage, recovered, error);
     if (code == ERROR_NONE)
         code = preparer_start(&storage->preparer, error);
     if (code != ERROR_NONE)
@@ -180,20 +211,31 @@ static enum error_code begin_anew(struct storage *storage, struct recovered *rec
     return storage_reset(storage, base, error);
 }
 
-/* There are entries missing between the snapshot and the log: what the log holds cannot be used,
- * but what was promised for it stands. The promise is saved first. */
+/* Saves through where the log once reached, unless more was saved before. Whatever is dropped from
+ * the log afterwards, the promises for it stand. */
+static enum error_code save_promise(struct storage *storage, const struct recovered *recovered,
+                                    struct error *error)
+{
+    const struct metadata *metadata = &storage->metadata.current;
+    struct entry_id promised = recovered->reached;
+    /* No entry is of a later term than the current one, which was saved before it came. */
+    if (recovered->reached_unknown)
+        promised = (struct entry_id){metadata->current_term, LOST_INDEX};
+    if (entry_id_is_up_to_date(metadata->promised, promised))
+        return ERROR_NONE;
+    return storage_save_promised(storage, promised, error);
+}
+
+/* There are entries missing between the snapshot and the log: what the log holds cannot be used. */
 static enum error_code bridge_gap(struct storage *storage, struct recovered *recovered,
                                   struct entry_id snapshot, struct error *error)
 {
-    struct entry_id promised = storage->metadata.current.promised;
-    if (!entry_id_is_up_to_date(promised, recovered->last))
-        promised = recovered->last;
     REPORT(storage->report, REPORT_ERROR, "storage",
            "the log begins behind entry %" PRIu64 ", and there is no snapshot that reaches so far "
            "(the newest usable one ends with entry %" PRIu64 "); this server has lost entries, "
            "gets them from the leader, and does not campaign before it has them",
            recovered->base.index, snapshot.index);
-    enum error_code code = storage_save_promised(storage, promised, error);
+    enum error_code code = save_promise(storage, recovered, error);
     return code == ERROR_NONE ? begin_anew(storage, recovered, snapshot, error) : code;
 }
 
@@ -215,6 +257,48 @@ static enum error_code judge_log(struct storage *storage, struct recovered *reco
     if (code == ERROR_NONE && term != snapshot.term)
         return begin_anew(storage, recovered, snapshot, error);
     return code;
+}
+
+/* What the damage leaves of the log is used, and cut where it ends. */
+static enum error_code repair_log(struct storage *storage, struct recovered *recovered,
+                                  struct entry_id snapshot, struct error *error)
+{
+    struct entry_id reached = recovered->reached;
+    REPORT(storage->report, REPORT_ERROR, "storage",
+           "the log can be used through entry %" PRIu64 "; it once reached %s%" PRIu64
+           " of term %" PRIu64 ". This server gets what is missing from the leader, and until then "
+           "does not campaign, and votes for nobody who lacks it",
+           recovered->last.index, recovered->reached_unknown ? "beyond entry " : "entry ",
+           reached.index, reached.term);
+    enum error_code code = save_promise(storage, recovered, error);
+    u64 sequence = storage->sequence;
+    if (code == ERROR_NONE)
+        code = judge_log(storage, recovered, snapshot, error);
+    /* A log that was begun anew is whole. */
+    if (code == ERROR_NONE && storage->sequence == sequence)
+        code = storage_cut(storage, recovered->last, error);
+    return code;
+}
+
+static enum error_code find_last(struct storage *storage, struct recovered *recovered,
+                                 struct error *error)
+{
+    recovered->last = recovered->reached;
+    if (recovered->damaged_first == 0)
+        return ERROR_NONE;
+    recovered->last.index = storage->index.last;
+    return term_at(storage, recovered, recovered->last.index, &recovered->last.term, error);
+}
+
+static enum error_code settle_log(struct storage *storage, struct recovered *recovered,
+                                  struct entry_id snapshot, struct error *error)
+{
+    enum error_code code = find_last(storage, recovered, error);
+    if (code != ERROR_NONE)
+        return code;
+    if (recovered->damaged_first != 0)
+        return repair_log(storage, recovered, snapshot, error);
+    return judge_log(storage, recovered, snapshot, error);
 }
 
 /* ---- the whole ---- */
@@ -265,13 +349,10 @@ static enum error_code open_contents(struct storage *storage, const struct stora
         code = count_start(storage, options->start_id, error);
     if (code != ERROR_NONE)
         return code;
-    storage->segment = recovered.tail;
-    storage->offset = recovered.tail_offset;
-    storage->sequence = recovered.sequence;
     code = open_segments(storage, options, &recovered, error);
     if (code != ERROR_NONE)
         return code;
-    code = judge_log(storage, &recovered, recovery->snapshot.last, error);
+    code = settle_log(storage, &recovered, recovery->snapshot.last, error);
     recovery->metadata = storage->metadata.current;
     recovery->base = recovered.base;
     recovery->last = recovered.last;

@@ -1,4 +1,5 @@
-/* recovery.c - see recovery.h; what is torn and what is damaged, see segment.c. */
+/* recovery.c - see recovery.h; what is torn and what is damaged, see segment.c; what is left of a
+ * log of which something is damaged, see rebuild.h. */
 #include "server/storage/recovery.h"
 
 #include <inttypes.h>
@@ -6,11 +7,8 @@
 #include <stdlib.h>
 
 #include "common/memory.h"
+#include "server/storage/rebuild.h"
 #include "server/storage/scan.h"
-
-#define DAMAGE_ADVICE                                                                       \
-    "The log on this disk is not what was written. Do not delete anything: keep a copy of " \
-    "the directory, and replace this server by one with a new id, or restore the file"
 
 /* Bytes behind a segment's last valid batch that belong to none. */
 struct leftover {
@@ -27,11 +25,12 @@ struct recovery {
     struct vfs *vfs;
     struct report *report;
     u64 directory_id;
-    struct log_index *index;
+    struct rebuild rebuild;
     struct recovered *out;
     struct leftover *leftovers;
     size_t leftover_count;
     size_t leftover_capacity;
+    bool gap; /* a segment is missing or cannot be read: batches behind the newest may be lost */
 };
 
 /* ---- the files ---- */
@@ -69,13 +68,6 @@ enum error_code recovery_list(struct vfs *vfs, u64 **ids, size_t *count, struct 
         qsort(list.ids, list.count, sizeof(list.ids[0]), compare_ids);
     if (code == ERROR_NONE && list.count == 0)
         code = error_set(error, ERROR_CORRUPT, "log: there is no segment in the directory");
-    for (size_t i = 1; i < list.count && code == ERROR_NONE; i++) {
-        if (list.ids[i] == list.ids[i - 1] + 1)
-            continue;
-        char path[SEGMENT_PATH_SIZE];
-        segment_path(list.ids[i - 1] + 1, path);
-        code = error_set(error, ERROR_CORRUPT, "%s: the segment is missing", path);
-    }
     if (code != ERROR_NONE) {
         memory_free(list.ids);
         list = (struct id_list){0};
@@ -100,122 +92,137 @@ static void note_leftover(struct recovery *recovery, const struct scan *scan, bo
     memcpy(leftover->why, scan->why, sizeof(leftover->why));
 }
 
-static enum error_code refuse(const char *path, u64 offset, const char *why, struct error *error)
+static void say_damage(struct recovery *recovery, const char *path, u64 offset, const char *why)
 {
-    return error_set(error, ERROR_CORRUPT, "%s: offset %" PRIu64 ": damaged: %s. %s", path, offset,
-                     why, DAMAGE_ADVICE);
+    REPORT(recovery->report, REPORT_ERROR, "storage", "%s: offset %" PRIu64 ": damaged: %s", path,
+           offset, why);
 }
 
-/* `later`: the path of a segment behind it in which batches follow, or NULL. */
-static enum error_code refuse_leftover(const struct leftover *leftover, const char *later,
-                                       struct error *error)
+/* A batch follows. If its number is the next one then what lay between was none of the log's. */
+static void judge_leftovers(struct recovery *recovery, u64 sequence)
 {
-    char path[SEGMENT_PATH_SIZE], why[SCAN_WHY_SIZE + SEGMENT_PATH_SIZE + 32];
-    segment_path(leftover->segment, path);
-    snprintf(why, sizeof(why), "%s%s%s", leftover->why,
-             later == NULL ? "" : ", and more follows in ", later == NULL ? "" : later);
-    return refuse(path, leftover->offset, why, error);
-}
-
-/* Takes in a batch without records. */
-static void take_mark(struct recovery *recovery, const struct batch *batch)
-{
-    struct recovered *out = recovery->out;
-    struct entry_id before = batch_last(batch);
-    if (batch->records_crc == BATCH_BEGINNING || before.index < out->base.index ||
-        before.index > recovery->index->last) {
-        log_index_reset(recovery->index, before.index);
-        out->base = before;
-        out->base_is_there = false;
-    } else {
-        log_index_truncate(recovery->index, before.index);
+    const struct rebuild *rebuild = &recovery->rebuild;
+    bool missing = rebuild->sequence != 0 && sequence != rebuild->sequence + 1;
+    for (size_t i = 0; i < recovery->leftover_count; i++) {
+        const struct leftover *leftover = &recovery->leftovers[i];
+        char path[SEGMENT_PATH_SIZE];
+        segment_path(leftover->segment, path);
+        if (missing)
+            say_damage(recovery, path, leftover->offset, leftover->why);
+        else
+            REPORT(recovery->report, REPORT_WARN, "storage",
+                   "%s: offset %" PRIu64 ": bytes behind the segment's last batch that should be "
+                   "zero (%s); no batch is missing, so nothing is lost",
+                   path, leftover->offset, leftover->why);
     }
+    recovery->leftover_count = 0;
+    recovery->gap = false;
 }
 
 /* Takes in a valid batch. */
-static enum error_code take_batch(struct recovery *recovery, const struct scan *scan,
-                                  struct error *error)
+static void take_batch(struct recovery *recovery, const struct scan *scan)
 {
     struct recovered *out = recovery->out;
-    /* The sequence has no gap, so what lay between this batch and the one before was none. */
-    for (size_t i = 0; i < recovery->leftover_count; i++) {
-        char path[SEGMENT_PATH_SIZE];
-        segment_path(recovery->leftovers[i].segment, path);
-        REPORT(recovery->report, REPORT_WARN, "storage",
-               "%s: offset %" PRIu64 ": bytes behind the segment's last batch that should be zero "
-               "(%s); no batch is missing, so nothing is lost",
-               path, recovery->leftovers[i].offset, recovery->leftovers[i].why);
-    }
-    recovery->leftover_count = 0;
-    const struct batch *batch = &scan->batch;
-    bool is_first = out->sequence == 0;
-    if (batch->count == 0) {
-        take_mark(recovery, batch);
-    } else if ((is_first && batch->first > 1) || batch->first <= out->base.index) {
-        /* What was before it is gone with older segments, or replaced by it. */
-        struct entry entry;
-        (void)record_peek(scan->data + BATCH_HEADER_SIZE, &entry);
-        out->base = entry.id;
-        out->base_is_there = true;
-        log_index_reset(recovery->index, batch->first - 1);
-    } else if (batch->first > recovery->index->last + 1) {
-        char why[SCAN_WHY_SIZE];
-        snprintf(why, sizeof(why),
-                 "the batch begins with entry %" PRIu64 ", but the log before it ends with entry "
-                 "%" PRIu64,
-                 batch->first, recovery->index->last);
-        return refuse(scan->path, scan->offset, why, error);
-    }
-    if (batch->count > 0)
-        log_index_add(recovery->index, batch->first, batch->count, scan->info.id, scan->offset);
+    struct entry first = {0};
+    judge_leftovers(recovery, scan->batch.sequence);
+    if (scan->batch.count > 0)
+        (void)record_peek(scan->data + BATCH_HEADER_SIZE, &first);
+    rebuild_take(&recovery->rebuild, &scan->batch, first.id, scan->info.id, scan->offset);
     out->tail = scan->info;
     out->tail_offset = scan->next;
     out->last_batch_offset = scan->offset;
-    out->last = batch_last(batch);
-    out->sequence = batch->sequence;
-    out->commit_hint = u64_max(out->commit_hint, batch->commit_hint);
+    out->damaged_behind = false;
+}
+
+/* Bytes that were written wholly, and are wrong now. Returns whether to go on behind them. */
+static bool take_damage(struct recovery *recovery, struct scan *scan)
+{
+    if (scan->sequence_gap) {
+        say_damage(recovery, scan->path, scan->offset, scan->why);
+        return scan_skip(scan); /* the batch itself is taken in next */
+    }
+    if (scan->header_valid || scan->trailer_valid) {
+        judge_leftovers(recovery, scan->batch.sequence);
+        say_damage(recovery, scan->path, scan->offset, scan->why);
+        rebuild_lose(&recovery->rebuild, &scan->batch);
+        recovery->out->damaged_behind = true;
+        return scan_skip(scan);
+    }
+    note_leftover(recovery, scan, false);
+    return scan_skip(scan);
+}
+
+/* Whether nothing was ever written behind the header of a segment that cannot be read. */
+static enum error_code is_blank(struct scan *scan, bool *blank, struct error *error)
+{
+    u64 size = scan->window.file_size;
+    *blank = true;
+    for (u64 at = SEGMENT_HEADER_SIZE; at < size && *blank; at += WRITE_PIECE_SIZE) {
+        const u8 *data;
+        size_t piece = (size_t)u64_min(WRITE_PIECE_SIZE, size - at);
+        enum error_code code = window_get(&scan->window, at, piece, &data, error);
+        if (code != ERROR_NONE)
+            return code;
+        *blank = bytes_are_zero(data, piece);
+    }
     return ERROR_NONE;
+}
+
+/* A segment whose header is damaged: what was in it is lost, unless nothing was. */
+static enum error_code pass_over(struct recovery *recovery, struct scan *scan, u64 id,
+                                 struct error *error)
+{
+    bool blank;
+    say_damage(recovery, scan->path, scan->offset, scan->why);
+    recovery->out->unusable = id;
+    enum error_code code = is_blank(scan, &blank, error);
+    if (code == ERROR_NONE && !blank)
+        recovery->gap = true;
+    return code;
+}
+
+static enum error_code read_batches(struct recovery *recovery, struct scan *scan,
+                                    struct error *error)
+{
+    for (;;) {
+        enum scan_found found;
+        enum error_code code = scan_next(scan, &found, error);
+        if (code != ERROR_NONE)
+            return code;
+        switch (found) {
+        case SCAN_BATCH:
+            take_batch(recovery, scan);
+            continue;
+        case SCAN_END:
+            return ERROR_NONE;
+        case SCAN_TORN:
+            note_leftover(recovery, scan, true);
+            return ERROR_NONE;
+        case SCAN_DAMAGED:
+            if (!take_damage(recovery, scan))
+                return ERROR_NONE;
+            continue;
+        }
+    }
 }
 
 /* Reads one segment to its end. */
 static enum error_code read_segment(struct recovery *recovery, u64 id, struct error *error)
 {
     struct scan scan;
-    u64 sequence = recovery->out->sequence == 0 ? 0 : recovery->out->sequence + 1;
-    enum error_code code = scan_open(&scan, recovery->vfs, id, sequence, error);
+    u64 sequence = recovery->rebuild.sequence;
+    enum error_code code =
+        scan_open(&scan, recovery->vfs, id, sequence == 0 ? 0 : sequence + 1, error);
     if (code == ERROR_NONE && scan.info.directory_id != recovery->directory_id)
         code = error_set(error, ERROR_MISMATCH,
                          "%s: offset 32: the segment is of directory %016" PRIx64
                          ", the metadata of %016" PRIx64,
                          scan.path, scan.info.directory_id, recovery->directory_id);
-    if (code == ERROR_CORRUPT)
-        error_add(error, "%s", DAMAGE_ADVICE);
-    recovery->out->disk_bytes += scan.info.size;
-    enum scan_found found = SCAN_BATCH;
-    while (code == ERROR_NONE && found == SCAN_BATCH) {
-        code = scan_next(&scan, &found, error);
-        if (code != ERROR_NONE)
-            break;
-        switch (found) {
-        case SCAN_BATCH:
-            code = take_batch(recovery, &scan, error);
-            break;
-        case SCAN_END:
-            break;
-        case SCAN_TORN:
-            note_leftover(recovery, &scan, true);
-            break;
-        case SCAN_DAMAGED:
-            /* When something is wrong in a segment before this one, that is where to look. */
-            if (recovery->leftover_count > 0)
-                code = refuse_leftover(&recovery->leftovers[0], scan.path, error);
-            else if (scan.sequence_gap || scan.later_offset != 0)
-                code = refuse(scan.path, scan.offset, scan.why, error);
-            else
-                note_leftover(recovery, &scan, false);
-            break;
-        }
-    }
+    recovery->out->disk_bytes += scan.window.file_size;
+    if (code == ERROR_NONE)
+        code = read_batches(recovery, &scan, error);
+    else if (code == ERROR_CORRUPT)
+        code = pass_over(recovery, &scan, id, error);
     scan_close(&scan);
     return code;
 }
@@ -292,20 +299,47 @@ static enum error_code secure_last_batch(struct recovery *recovery, struct error
 /* All has been read: makes the disk what the index says. */
 static enum error_code settle(struct recovery *recovery, struct error *error)
 {
+    struct rebuild *rebuild = &recovery->rebuild;
+    struct recovered *out = recovery->out;
+    enum error_code code = ERROR_NONE;
     for (size_t i = 0; i < recovery->leftover_count; i++) {
-        if (!recovery->leftovers[i].torn)
-            return refuse_leftover(&recovery->leftovers[i], NULL, error);
+        char path[SEGMENT_PATH_SIZE];
+        if (recovery->leftovers[i].torn)
+            continue;
+        segment_path(recovery->leftovers[i].segment, path);
+        say_damage(recovery, path, recovery->leftovers[i].offset, recovery->leftovers[i].why);
+        recovery->gap = true;
     }
-    if (recovery->out->sequence == 0)
-        return error_set(error, ERROR_CORRUPT, "log: there is no valid batch, not even entry 1. %s",
-                         DAMAGE_ADVICE);
-    enum error_code code = secure_last_batch(recovery, error);
-    for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE; i++)
-        code = cut(recovery, &recovery->leftovers[i], error);
+    if (recovery->gap)
+        rebuild_lose_unknown(rebuild);
+    if (rebuild->sequence == 0 && rebuild->damaged_first == 0)
+        return error_set(error, ERROR_CORRUPT,
+                         "log: there is no batch in it, not even entry 1. The log on this disk is "
+                         "not what was written. Do not delete anything: keep a copy of the "
+                         "directory, and replace this server by one with a new id, or restore it");
+    if (out->tail.id != 0)
+        code = secure_last_batch(recovery, error);
+    for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE; i++) {
+        if (recovery->leftovers[i].torn)
+            code = cut(recovery, &recovery->leftovers[i], error);
+    }
     /* A segment may have got its name without the directory having been synced. */
     if (code == ERROR_NONE)
         code = vfs_sync_directory(recovery->vfs, "log", error);
     return code;
+}
+
+static void conclude(struct recovery *recovery)
+{
+    const struct rebuild *rebuild = &recovery->rebuild;
+    struct recovered *out = recovery->out;
+    out->base = rebuild->base;
+    out->base_is_there = rebuild->base_is_there;
+    out->reached = rebuild->last;
+    out->reached_unknown = rebuild->last_unknown;
+    out->sequence = rebuild->sequence;
+    out->commit_hint = rebuild->commit_hint;
+    out->damaged_first = rebuild->damaged_first;
 }
 
 enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
@@ -313,20 +347,27 @@ enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *r
                              struct error *error)
 {
     *recovered = (struct recovered){0};
-    struct recovery recovery = {.vfs = vfs,
-                                .report = report,
-                                .directory_id = directory_id,
-                                .index = index,
-                                .out = recovered};
+    struct recovery recovery = {
+        .vfs = vfs, .report = report, .directory_id = directory_id, .out = recovered};
     u64 *ids = NULL;
     size_t count = 0;
+    rebuild_init(&recovery.rebuild, index);
     enum error_code code = recovery_list(vfs, &ids, &count, error);
-    for (size_t i = 0; i < count && code == ERROR_NONE; i++)
+    for (size_t i = 0; i < count && code == ERROR_NONE; i++) {
+        if (i > 0 && ids[i] != ids[i - 1] + 1) {
+            char path[SEGMENT_PATH_SIZE];
+            segment_path(ids[i - 1] + 1, path);
+            REPORT(report, REPORT_ERROR, "storage", "%s: the segment is missing", path);
+            recovery.gap = true;
+            recovered->unusable = ids[i - 1] + 1;
+        }
         code = read_segment(&recovery, ids[i], error);
+    }
     if (code == ERROR_NONE) {
         recovered->first_segment = ids[0];
         recovered->last_segment = ids[count - 1];
         code = settle(&recovery, error);
+        conclude(&recovery);
     }
     memory_free(recovery.leftovers);
     memory_free(ids);

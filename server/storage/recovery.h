@@ -17,23 +17,29 @@ struct recovered {
     struct segment_info tail; /* the segment with the last batch */
     u64 tail_offset;          /* behind the last batch */
     u64 last_batch_offset;    /* in the tail segment */
-    struct entry_id base;     /* the entry before the first live one */
-    bool base_is_there;       /* its record is: it is the first of the oldest segment left */
-    struct entry_id last;     /* the last live entry; base when there is none */
-    u64 sequence;             /* of the last batch */
-    u64 commit_hint;          /* highest seen */
-    u64 torn_bytes;           /* cut */
+    struct entry_id last;     /* filled in by open.c: the last entry that can be used */
+    struct entry_id base;     /* see rebuild.h for these */
+    bool base_is_there;
+    struct entry_id reached;
+    bool reached_unknown;
+    u64 damaged_first;
+    u64 sequence;        /* of the last batch that is known */
+    u64 commit_hint;     /* highest seen */
+    u64 torn_bytes;      /* cut */
+    u64 unusable;        /* the newest segment that is missing or has no header; 0: none */
+    bool damaged_behind; /* a damaged batch lies behind the last valid one */
 };
 
-/* The ids of all segments, ascending, without a gap; *ids is the caller's to memory_free. What
- * else is in the directory is left alone. Errors: ERROR_CORRUPT (a segment is missing),
- * ERROR_MISSING (no directory `log`), ERROR_IO. */
+/* The ids of all segments, ascending, at least one; *ids is the caller's to memory_free. What else
+ * is in the directory is left alone. Errors: ERROR_CORRUPT (there is none), ERROR_MISSING (no
+ * directory `log`), ERROR_IO. */
 WARN_UNUSED enum error_code recovery_list(struct vfs *vfs, u64 **ids, size_t *count,
                                           struct error *error);
 
 /* Reads and verifies the whole log and fills the index; cuts a torn tail and says so. When it
- * returns, everything in the index survives a power cut, and all space behind it is zero.
- * Errors: ERROR_CORRUPT, ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
+ * returns, everything in the index survives a power cut; and unless something is damaged, all space
+ * behind it is zero. Errors: ERROR_CORRUPT (there is no batch), ERROR_MISMATCH, ERROR_IO,
+ * ERROR_NO_SPACE. */
 WARN_UNUSED enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
                                          struct log_index *index, struct recovered *recovered,
                                          struct error *error);

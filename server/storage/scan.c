@@ -77,6 +77,11 @@ static void search_header(struct scan *scan, const u8 *data, u64 at, u64 sequenc
         return;
     /* Header and trailer of the batch at `offset` itself are nothing later. */
     bool own_trailer = at + BATCH_HEADER_SIZE == scan->offset + batch_total_size(later.size);
+    bool is_next = scan->sequence == 0 || later.sequence == scan->sequence;
+    if (own_trailer && is_next && !scan->header_valid && !scan->trailer_valid) {
+        scan->trailer_valid = true;
+        scan->batch = later;
+    }
     if (at == scan->offset || own_trailer || later.sequence < sequence)
         return;
     scan->later_offset = at;
@@ -157,6 +162,7 @@ enum error_code scan_next(struct scan *scan, enum scan_found *found, struct erro
     scan->offset = scan->next;
     scan->data = NULL;
     scan->header_valid = false;
+    scan->trailer_valid = false;
     scan->sequence_gap = false;
     u64 left = scan->info.size - scan->offset;
     if (left < BATCH_SIZE_MIN)
@@ -201,7 +207,7 @@ bool scan_skip(struct scan *scan)
         scan->sequence = scan->batch.sequence;
         return true;
     }
-    if (scan->header_valid) {
+    if (scan->header_valid || scan->trailer_valid) {
         scan->next = scan->offset + batch_total_size(scan->batch.size);
         scan->sequence = scan->batch.sequence + 1;
         return true;

@@ -33,6 +33,7 @@ struct scan {
     struct batch batch; /* BATCH */
     const u8 *data;     /* BATCH: header, records, trailer; borrowed until the next call */
     bool header_valid;  /* TORN, DAMAGED: `batch` is what the header says */
+    bool trailer_valid; /* TORN, DAMAGED: it is not, and `batch` is what the trailer says */
     bool sequence_gap;
     u64 used_end;     /* TORN, DAMAGED: behind the segment's last byte that is not zero */
     u64 later_offset; /* TORN, DAMAGED: of the next valid header with a higher sequence

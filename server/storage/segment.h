@@ -14,8 +14,8 @@ enum {
     SEGMENT_HEADER_SIZE = 4096, /* batches begin here: none shares a sector with the header */
     BATCH_HEADER_SIZE = 64,
     BATCH_OVERHEAD = 2 * BATCH_HEADER_SIZE, /* beside records and their padding */
-    BATCH_SIZE_MIN = BATCH_OVERHEAD, /* one without records */
-    SECTOR_SIZE = 512,         /* no disk writes part of this many bytes */
+    BATCH_SIZE_MIN = BATCH_OVERHEAD,        /* one without records */
+    SECTOR_SIZE = 512,                      /* no disk writes part of this many bytes */
     SEGMENT_PATH_SIZE = 64,    /* "log/00000000000000000001.seg" with its NUL, and to spare */
     WRITE_PIECE_SIZE = 1 << 20 /* zeros are written in pieces of this many bytes */
 };
