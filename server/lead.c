@@ -138,6 +138,7 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
     struct progress *progress = leadership_peer(&lead->leadership, read->peer);
     if (progress == NULL)
         return;
+    snapshotting_note_read(server, read);
     struct message message;
     if (replicate_read_done(&server->raft, &lead->leadership, progress, read->first, read->count,
                             &read->records, now_ns, &message))

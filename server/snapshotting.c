@@ -36,6 +36,12 @@ void snapshotting_note(struct server *server, u64 bytes)
     server->snapshotting.log_bytes += bytes;
 }
 
+void snapshotting_note_read(struct server *server, const struct entries_read *read)
+{
+    if (read->count == 0 && server->raft.snapshot.last.index < read->first)
+        server->snapshotting.wanted = true;
+}
+
 /* ---- taking ---- */
 
 static bool can_take(const struct server *server)

@@ -31,6 +31,9 @@ void snapshotting_deinit(struct server *server);
 /* Counts an applied entry. */
 void snapshotting_note(struct server *server, u64 bytes);
 
+/* Entries were wanted for a peer. If they could not be read, it must get a snapshot instead. */
+void snapshotting_note_read(struct server *server, const struct entries_read *read);
+
 /* A client of this server wants a snapshot to be taken now; the answer is the index of its last
  * entry, and comes when it is on disk. Consumes the command. */
 void snapshotting_ask(struct server *server, struct command *command);

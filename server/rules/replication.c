@@ -181,11 +181,25 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
     return REPLICATE_SEND;
 }
 
+static void wait_for_heartbeat(struct raft *raft, struct progress *progress)
+{
+    enter_probe(raft, progress, progress->next_index);
+    progress->probe_sent = true;
+}
+
 bool replicate_read_done(struct raft *raft, struct leadership *leadership,
                          struct progress *progress, u64 first, u32 count,
                          const struct span *records, u64 now_ns, struct message *message)
 {
     progress->reading = false;
+    if (count == 0 && progress->mode == PROGRESS_PIPELINE && progress->next_index == first) {
+        /* They cannot be read: a snapshot holds what they did, if it reaches so far. */
+        if (raft->snapshot.last.index >= first)
+            install_begin(raft, progress);
+        else
+            wait_for_heartbeat(raft, progress);
+        return false;
+    }
     if (count == 0 || progress->mode != PROGRESS_PIPELINE || progress->next_index != first ||
         first <= raft->log.base.index || !window_is_open(raft, progress))
         return false;

@@ -209,6 +209,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.as.peer = mail->as.peer;
         break;
     case MAIL_ENTRIES_READ:
+        snapshotting_note_read(node->server, &mail->as.read);
         event.kind = ON_ENTRIES_READ;
         event.as.read = &mail->as.read;
         break;

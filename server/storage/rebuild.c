@@ -50,7 +50,9 @@ static void check_sequence(struct rebuild *rebuild, const struct batch *batch)
 static void take_mark(struct rebuild *rebuild, const struct batch *batch)
 {
     struct entry_id before = batch_last(batch);
-    bool keeps = batch->records_crc == BATCH_END && before.index >= rebuild->base.index;
+    /* What the oldest batch that is left keeps is gone with older segments. */
+    bool keeps = batch->records_crc == BATCH_END && before.index >= rebuild->base.index &&
+                 rebuild->sequence != 0;
     if (!keeps) {
         log_index_reset(rebuild->index, before.index);
         rebuild->base = before;

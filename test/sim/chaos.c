@@ -175,6 +175,20 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
     }
 }
 
+/* The power goes, and bits have changed when it is back: of one entry, or of all snapshots. Never
+ * of more than a minority at a time. */
+static void damage(struct cluster *cluster, enum chaos_kind kind, server_id id, struct rng *rng)
+{
+    u64 last = cluster_last_index(cluster, id);
+    u64 index = last > 0 ? rng_range(rng, rng_chance(rng, 1, 2) ? 1 : last - last / 8, last) : 1;
+    cluster_crash(cluster, id);
+    if ((checks_damaged_count(cluster, id) + 1) * 2 >= cluster->config.servers)
+        return;
+    enum cluster_flip what = kind == CHAOS_DAMAGE_LOG ? CLUSTER_FLIP_LOG : CLUSTER_FLIP_SNAPSHOT;
+    bool any = cluster_disk_flip(cluster, id, what, index);
+    (void)any; /* it may be gone from the disk by now */
+}
+
 static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fault,
                                  struct rng *rng)
 {
@@ -193,6 +207,8 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
         cluster_disk(cluster, id, CLUSTER_DISK_WRITE_EIO, 0);
     else if (fault->kind == CHAOS_DISK_FULL)
         cluster_disk(cluster, id, CLUSTER_DISK_WRITE_ENOSPC, 0);
+    else if (fault->kind == CHAOS_DAMAGE_LOG || fault->kind == CHAOS_DAMAGE_SNAPSHOT)
+        damage(cluster, fault->kind, id, rng);
     else if (fault->kind == CHAOS_CLOCK_RATE)
         cluster_clock_rate(cluster, id, rate * 10000);
     else if (fault->kind == CHAOS_CLOCK_JUMP)

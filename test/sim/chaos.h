@@ -41,6 +41,8 @@
     X(DISK_SYNC_EIO, "sync=EIO", 2)             \
     X(DISK_WRITE_EIO, "write=EIO", 2)           \
     X(DISK_FULL, "full disk", 3)                \
+    X(DAMAGE_LOG, "damaged log", 3)             \
+    X(DAMAGE_SNAPSHOT, "damaged snapshot", 2)   \
     X(CLOCK_RATE, "clock rate", 3)              \
     X(CLOCK_JUMP, "clock jump", 2)              \
     X(TIMEOUT, "election timeout", 2)           \

@@ -174,6 +174,10 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
             (index <= raft->log.last_index &&
              log_term_at(&raft->log, index) == judged->terms[index]))
             continue;
+        struct entry_id held = {judged->terms[judged->durable_index], judged->durable_index};
+        if (judged->damaged && raft->promised.index != 0 &&
+            entry_id_is_up_to_date(raft->promised, held))
+            return; /* it lacks some of it, and knows how far it reached */
         cluster_fail(cluster, "promises survive", self,
                      "server %u had synced all through entry " U64
                      ", and after a restart entry " U64 " of term " U64 " is gone",
@@ -228,7 +232,11 @@ static void quorum_holds(struct cluster *cluster, const struct sim_server *serve
             const struct judged *judged =
                 &cluster->checks.servers[configuration->members[position].id];
             voters++;
-            holders += judged->durable_index >= index && judged->terms[index] == term;
+            bool holds = judged->durable_index >= index && judged->terms[index] == term;
+            /* Who has lost the entry and knows of its promise is bound by it all the same. */
+            bool owes = judged->owed.index != 0 &&
+                        entry_id_is_up_to_date(judged->owed, (struct entry_id){term, index});
+            holders += holds || owes;
         }
         if (voters > 0 && holders * 2 <= voters)
             cluster_fail(cluster, "commit needs a quorum", cluster_set_of(server->id),
@@ -293,6 +301,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
         if (!judged->forgiven)
             remembers_its_promises(cluster, server, judged);
         judged->recovering = false;
+        judged->damaged = false;
         judged->current_term = raft->current_term;
         judged->voted_for = raft->voted_for;
         judged->forgiven = false;
@@ -300,6 +309,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     term_and_vote(cluster, server, judged);
     look_at_log(cluster, server, judged);
     judged->durable_index = raft->log.durable_index;
+    judged->owed = raft->promised;
     bool leads = server->server->state == RAFT_LEADER;
     bool begins = leads && (!judged->led || judged->current_term != raft->current_term);
     checks_tell_state(cluster, server, judged);

@@ -48,7 +48,10 @@ struct judged {
     u64 led_since_ns;
     u64 excused_until_ns; /* it was paused or stalled: late is no fault */
     bool recovering;      /* it has been started, and not yet looked at */
-    bool forgiven;        /* its disk was wiped or damaged: it may have forgotten */
+    bool forgiven;        /* its disk was wiped: it may have forgotten */
+    bool damaged;         /* its disk was: it may lack entries as long as it knows that it does */
+    struct entry_id
+        owed; /* what it knows that it had promised to hold, and lacks; {0, 0}: nothing */
 };
 
 struct checks {
@@ -82,8 +85,12 @@ void checks_received(struct cluster *cluster, struct sim_server *server,
 void checks_ends(struct cluster *cluster, struct sim_server *server);
 /* The server's process has begun; its first look will be a comparison with what it promised. */
 void checks_started(struct cluster *cluster, struct sim_server *server);
-/* Its disk was wiped or damaged: it is not held to what it promised. */
+/* Its disk was wiped, or its metadata damaged: it is not held to what it promised. */
 void checks_forgive(struct cluster *cluster, struct sim_server *server);
+/* Its log or snapshots were damaged: it is held to knowing that. */
+void checks_damaged(struct cluster *cluster, struct sim_server *server);
+/* How many other servers are damaged, and have not got back what they lost. */
+u32 checks_damaged_count(const struct cluster *cluster, server_id but);
 /* Every now and then: what must happen in time. Called by a timer of its own. */
 void checks_time(struct cluster *cluster);
 /* A bound on how long a healed cluster may take until all servers have come to the same. */

@@ -157,6 +157,21 @@ void checks_forgive(struct cluster *cluster, struct sim_server *server)
     judged->durable_index = 0;
 }
 
+void checks_damaged(struct cluster *cluster, struct sim_server *server)
+{
+    cluster->checks.servers[server->id].damaged = true;
+}
+
+u32 checks_damaged_count(const struct cluster *cluster, server_id but)
+{
+    u32 count = 0;
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        const struct judged *judged = &cluster->checks.servers[id];
+        count += id != but && (judged->damaged || judged->forgiven || judged->owed.index != 0);
+    }
+    return count;
+}
+
 /* ---- contact ---- */
 
 void checks_begins_to_lead(struct cluster *cluster, struct judged *judged)

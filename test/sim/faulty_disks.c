@@ -132,7 +132,10 @@ bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip 
     }
     if (flipping.any) {
         story_note(cluster, id, "DiskFlipped");
-        checks_forgive(cluster, server);
+        if (what == CLUSTER_FLIP_METADATA)
+            checks_forgive(cluster, server);
+        else
+            checks_damaged(cluster, server);
     }
     return flipping.any;
 }

@@ -219,7 +219,7 @@ START_TEST(replicate_read_done__sends_what_was_read_and_goes_on)
 }
 END_TEST
 
-START_TEST(replicate_read_done__a_failed_read_is_asked_for_again)
+START_TEST(replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_snapshot)
 {
     lead_with_old_entries(4);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
@@ -227,7 +227,14 @@ START_TEST(replicate_read_done__a_failed_read_is_asked_for_again)
     struct message message;
     ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 0, &none, T_BEGIN, &message));
     ck_assert(!peer(2)->reading);
-    ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
+    nothing_to(2, T_BEGIN + 49 * T_MS);
+    message = sent_to(2, T_BEGIN + 50 * T_MS);
+    ck_assert_uint_eq(message.as.append_request.count, 0);
+    accepts(&message, T_BEGIN + 50 * T_MS);
+    ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_READ);
+    raft.snapshot = (struct snapshot_name){{1, 2}, 100, 1};
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 0, &none, T_BEGIN, &message));
+    ck_assert_int_eq(peer(2)->mode, PROGRESS_SNAPSHOT);
     release();
 }
 END_TEST
@@ -384,7 +391,7 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           set_back__not_by_messages_that_overtook_one_another, set_back__ends_with_a_new_connection,
           replicate__asks_the_disk_once_and_beats_on,
           replicate_read_done__sends_what_was_read_and_goes_on,
-          replicate_read_done__a_failed_read_is_asked_for_again,
+          replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_snapshot,
           replicate_read_done__no_longer_wanted, replicate_connected__goes_back_to_what_is_known,
           replicate_connected__keeps_its_guess_when_nothing_is_known,
           leadership_next_heartbeat_ns__the_earliest_of_the_peers,
