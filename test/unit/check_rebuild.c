@@ -22,7 +22,8 @@ static void end(void)
 /* The next batch: entries first .. first + count - 1 of the term; the hint is what is committed. */
 static struct batch batch_of(u64 first, u32 count, u64 term, u64 hint)
 {
-    return (struct batch){.sequence = sequence++,
+    sequence++;
+    return (struct batch){.sequence = sequence - 1,
                           .first = first,
                           .count = count,
                           .size = count * 40,
