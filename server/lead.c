@@ -198,8 +198,8 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     enum transfer_result result;
     server_id who;
     struct command *command;
-    if (lead->short_of_room &&
-        transfer_without_room(raft, &lead->leadership, &lead->transfer, now_ns))
+    if (transfer_without_room(raft, &lead->leadership, &lead->transfer, lead->short_of_room,
+                              now_ns))
         REPORT(server->world.report, REPORT_WARN, "server",
                "there is no room on this server's disk: handing leadership over to server %u",
                lead->transfer.target);

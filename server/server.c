@@ -46,6 +46,8 @@ static void apply_options(struct server *server)
     raft->message_bytes_max = server->options.message_bytes_max;
     raft->window_bytes_max = server->options.window_bytes_max;
     raft->uncommitted_bytes_max = server->options.uncommitted_bytes_max;
+    raft->room_bytes_min =
+        u64_min(server->options.message_bytes_max, server->options.segment_bytes / 4);
 }
 
 /* What storage_open's walk over the log needs. */
@@ -275,6 +277,7 @@ struct mail_slot *server_slot(struct server *server)
 enum error_code server_run(struct server *server, struct transport *transport, struct error *error)
 {
     server->transport = transport;
+    server->raft.room_bytes = server_room(server);
     events_started(&server->events);
     switch (server->options.design) {
     case DESIGN_PER_STATE:

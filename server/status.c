@@ -27,14 +27,15 @@ static void describe_peers(const struct server *server, const struct lead *lead,
         const struct progress *progress = &lead->leadership.peers[position];
         if (progress->id == raft->self)
             continue;
-        buffer_append_format(
-            to,
-            "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64 ",trails=%" PRIu64
-            ",in_flight_bytes=%" PRIu64 ",contact_ms=%" PRIu64 ",no_space=%d,set_back=%d\r\n",
-            progress->id, progress->mode == PROGRESS_PROBE ? "probe" : "pipeline",
-            progress->match_index, progress->next_index,
-            raft->log.last_index - progress->match_index, progress->flight_bytes,
-            (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space, progress->set_back);
+        buffer_append_format(to,
+                             "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64
+                             ",trails=%" PRIu64 ",in_flight_bytes=%" PRIu64 ",contact_ms=%" PRIu64
+                             ",no_space=%d,full=%d,set_back=%d\r\n",
+                             progress->id, progress->mode == PROGRESS_PROBE ? "probe" : "pipeline",
+                             progress->match_index, progress->next_index,
+                             raft->log.last_index - progress->match_index, progress->flight_bytes,
+                             (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space,
+                             progress->full, progress->set_back);
     }
     if (transfer_goes_on(&lead->transfer))
         buffer_append_format(to, "raft_transfer_to:%" PRIu32 "\r\n", lead->transfer.target);

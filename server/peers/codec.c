@@ -191,6 +191,7 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
             .conflict = id_to_wire(message->as.append_reply.conflict),
             .round = message->as.append_reply.round,
             .repairing = message->as.append_reply.repairing,
+            .full = message->as.append_reply.full,
         };
         break;
     case mailraft_Message_forward_request_tag:
@@ -322,6 +323,7 @@ static enum error_code append_reply_from_wire(const mailraft_AppendReply *wire,
         .conflict = id_from_wire(&wire->conflict),
         .round = wire->round,
         .repairing = wire->repairing,
+        .full = wire->full,
     };
     if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX)
         return refuse(error, message, "match index or round out of range");

@@ -143,6 +143,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     raft_message(raft, MESSAGE_APPEND_ENTRIES_REPLY, request->from, request, reply);
     struct append_reply *answer = &reply->as.append_reply;
     answer->round = append->round;
+    answer->full = raft_is_full(raft);
     answer->repairing = raft->promised.index != 0;
     if (!prev_matches(raft, append->prev, answer)) {
         if (append->prev.index <= raft->commit_index) {

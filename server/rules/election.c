@@ -65,7 +65,7 @@ void election_begin_pre_vote(const struct raft *raft, struct election *election)
 /* [Candidates 1, §5.2] The messages that follow are the caller's to send. */
 void election_begin(struct raft *raft, struct election *election, bool transfer)
 {
-    ASSERT(raft_may_campaign(raft));
+    ASSERT(configuration_is_voter(&raft->configuration, raft->self));
     RULE("[Candidates 1, §5.2]");
     adopt_term(raft, raft->current_term + 1);
     raft->voted_for = raft->self;

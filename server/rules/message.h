@@ -70,6 +70,7 @@ struct append_reply {
      * log is shorter than prev; else the term at prev and the first index of that term. */
     struct entry_id conflict;
     u64 round;      /* the request's */
+    bool full;      /* its disk is, nearly at least: it should not be made the leader */
     bool repairing; /* its log lost entries that it had acknowledged, and knows it (raft.h) */
 };
 

@@ -18,7 +18,8 @@ const char *raft_state_word(enum raft_state state)
 
 void raft_init(struct raft *raft, server_id self, u64 log_memory_bytes_max)
 {
-    *raft = (struct raft){.self = self, .next_call = 1, .no_op_at_start = true};
+    *raft = (struct raft){
+        .self = self, .next_call = 1, .no_op_at_start = true, .room_bytes = UINT64_MAX};
     log_init(&raft->log, log_memory_bytes_max);
 }
 
@@ -140,5 +141,11 @@ bool raft_is_repaired(const struct raft *raft)
 bool raft_may_campaign(const struct raft *raft)
 {
     return raft->configuration.index != 0 && raft->promised.index == 0 &&
+           raft->room_bytes >= ROOM_TO_LEAD &&
            configuration_is_voter(&raft->configuration, raft->self);
+}
+
+bool raft_is_full(const struct raft *raft)
+{
+    return raft->room_bytes < raft->room_bytes_min;
 }

@@ -34,6 +34,10 @@ struct incoming_snapshot {
     u64 received;              /* bytes of it, from the beginning, that were taken */
 };
 
+enum {
+    ROOM_TO_LEAD = 4096 /* bytes of records: whose disk has less could hardly take any command */
+};
+
 struct raft {
     server_id self;
 
@@ -62,6 +66,9 @@ struct raft {
     u64 leader_gone_ns;    /* when it did; 0: a leader was heard since then */
     u64 next_call;         /* number for the next request; 1 and up */
 
+    /* The disk, looked at between messages. */
+    u64 room_bytes; /* of records that it can take before it is full; UINT64_MAX: not known */
+
     /* Settings, changed only between messages. */
     u64 election_timeout_ns_min; /* §5.2; also how long stickiness lasts */
     u64 election_timeout_ns_max;
@@ -69,6 +76,7 @@ struct raft {
     u64 message_bytes_max;     /* records in one AppendEntries, but at least one entry */
     u64 window_bytes_max;      /* unacknowledged records on their way to one peer */
     u64 uncommitted_bytes_max; /* of a leader's log tail; above it new commands are refused */
+    u64 room_bytes_min;        /* with less room a server should not be made the leader */
     bool no_op_at_start;       /* append a no-op when a term begins (§8); only raftpipe does not */
 };
 
@@ -113,8 +121,11 @@ struct entry_id raft_last_promised(const struct raft *raft);
  * is to be forgotten, here and on disk. */
 bool raft_is_repaired(const struct raft *raft);
 
-/* Whether this server may campaign: it is a voter of a configuration, and its log lacks nothing
- * that it promised to hold. */
+/* Whether this server may campaign: it is a voter of a configuration, its log lacks nothing that it
+ * promised to hold, and its disk has ROOM_TO_LEAD. */
 bool raft_may_campaign(const struct raft *raft);
+
+/* Whether the disk is so full that leadership is better given to somebody else. */
+bool raft_is_full(const struct raft *raft);
 
 #endif

@@ -271,6 +271,7 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
     const struct append_reply *answer = &reply->as.append_reply;
     progress->contact_ns = now_ns;
     progress->round_acked = u64_max(progress->round_acked, answer->round);
+    progress->full = answer->full;
     switch (answer->result) {
     case APPEND_ACCEPTED:
         /* Never more than we sent: whatever the peer says, it can hold no entry we do not. */

@@ -50,6 +50,7 @@ struct progress {
     u64 first_call;  /* refusals of calls before this one are stale */
     bool probe_sent; /* PROBE, SNAPSHOT: one is on its way */
     bool reading;    /* what it is to get is being read from disk; send only heartbeats */
+    bool full;       /* it says that it should not be made the leader, for want of room */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
     bool set_back;   /* it lacks entries that it once held durably: heartbeats only */
     /* SNAPSHOT: */

@@ -6,7 +6,9 @@
 enum {
     /* After an attempt of its own that came to nothing, a leader without room waits this many
      * election timeouts: room is made by people, and not in milliseconds. */
-    REST_TIMEOUTS = 20
+    REST_TIMEOUTS = 20,
+    /* And leadership that has just come does not go on at once: it might go in circles. */
+    YOUNG_TIMEOUTS = 4
 };
 
 void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size)
@@ -69,7 +71,7 @@ static enum transfer_result judge(const struct raft *raft, const struct leadersh
         return TRANSFER_DOWN;
     if (progress->set_back)
         return TRANSFER_SET_BACK;
-    if (progress->no_space)
+    if (progress->no_space || progress->full)
         return TRANSFER_FULL;
     return can_catch_up(raft, progress) ? TRANSFER_BEGUN : TRANSFER_LAGS;
 }
@@ -113,10 +115,14 @@ enum transfer_result transfer_begin(const struct raft *raft, const struct leader
 }
 
 bool transfer_without_room(const struct raft *raft, const struct leadership *leadership,
-                           struct transfer *transfer, u64 now_ns)
+                           struct transfer *transfer, bool refused, u64 now_ns)
 {
     server_id who;
-    if (transfer_goes_on(transfer) || now_ns < transfer->rests_ns)
+    if (!refused && !raft_is_full(raft))
+        return false;
+    u64 settled_ns = leadership->began_ns + YOUNG_TIMEOUTS * raft->election_timeout_ns_min;
+    if (transfer_goes_on(transfer) || now_ns < u64_max(transfer->rests_ns, settled_ns) ||
+        transfer_choose(raft, leadership, now_ns) == SERVER_NONE)
         return false;
     transfer->rests_ns = now_ns + REST_TIMEOUTS * raft->election_timeout_ns_min;
     return transfer_begin(raft, leadership, transfer, SERVER_NONE, now_ns, &who) == TRANSFER_BEGUN;

@@ -74,11 +74,12 @@ enum transfer_result transfer_begin(const struct raft *raft, const struct leader
                                     struct transfer *transfer, server_id target, u64 now_ns,
                                     server_id *who);
 
-/* A leader that has no room for a command hands over to somebody who has. When there is nobody, or
- * it comes to nothing, the leader goes on serving reads, and tries again only after a while, since
- * commands wait during an attempt. Returns whether a transfer was begun. */
+/* A leader whose disk is full, or found no room for a command (`refused`), hands over to somebody
+ * who has some. When there is nobody, or it comes to nothing, the leader goes on serving reads, and
+ * tries again only after a while, since commands wait during an attempt. Returns whether a transfer
+ * was begun. */
 bool transfer_without_room(const struct raft *raft, const struct leadership *leadership,
-                           struct transfer *transfer, u64 now_ns);
+                           struct transfer *transfer, bool refused, u64 now_ns);
 
 enum transfer_verdict {
     TRANSFER_WAIT,    /* nothing goes on, or nothing is to be done now */

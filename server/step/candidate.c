@@ -95,7 +95,7 @@ void candidate_step(struct step *step, const struct step_event *event)
         step_judge(step);
         return;
     case ON_ROOM:
-        step->room = event->as.room;
+        step_note_room(step, &event->as.room);
         return;
     case ON_SETTINGS: /* a shorter election timeout holds at once */
         step->settings = event->as.settings;

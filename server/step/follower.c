@@ -130,7 +130,7 @@ void follower_step(struct step *step, const struct step_event *event)
         step_persisted(step, &event->as.persisted);
         return;
     case ON_ROOM:
-        step->room = event->as.room;
+        step_note_room(step, &event->as.room);
         return;
     case ON_SETTINGS: /* a shorter election timeout holds at once */
         step->settings = event->as.settings;

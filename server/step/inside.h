@@ -55,6 +55,8 @@ void step_tell(struct step *step, server_id peer, const char *why, bool trouble)
 void step_store(struct step *step);
 /* Takes note of what is on the disk. */
 void step_persisted(struct step *step, const struct step_persisted *persisted);
+/* Takes note of how much the disk can take. */
+void step_note_room(struct step *step, const struct step_room *room);
 /* Lets go the letters that wait for nothing any more. */
 void step_release_letters(struct step *step);
 

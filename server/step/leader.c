@@ -13,8 +13,8 @@ static void hand_over(struct step *step)
     enum transfer_result result;
     server_id who;
     struct command *command;
-    if (lead->short_of_room &&
-        transfer_without_room(step->raft, &lead->leadership, &lead->transfer, step->now_ns))
+    if (transfer_without_room(step->raft, &lead->leadership, &lead->transfer, lead->short_of_room,
+                              step->now_ns))
         step_tell(step, lead->transfer.target,
                   "is handed leadership, because this server's disk is full", true);
     lead->short_of_room = false;
@@ -196,7 +196,7 @@ void leader_step(struct step *step, const struct step_event *event)
             (struct step_install){INSTALLED_OLD, event->as.point};
         return;
     case ON_ROOM:
-        step->room = event->as.room;
+        step_note_room(step, &event->as.room);
         return;
     case ON_SETTINGS:
         step->settings = event->as.settings;

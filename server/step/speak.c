@@ -194,6 +194,12 @@ void step_compact(struct step *step)
     step_do(step, DO_COMPACT)->as.index = index;
 }
 
+void step_note_room(struct step *step, const struct step_room *room)
+{
+    step->room = *room;
+    step->raft->room_bytes = room->bytes;
+}
+
 /* ---- commit and apply ---- */
 
 static void apply_entries(struct step *step)

@@ -151,6 +151,23 @@ START_TEST(append_entries__appends_behind_prev)
 }
 END_TEST
 
+START_TEST(append_entries__says_that_the_disk_is_full)
+{
+    raft_of(&raft, 3, 1, "1");
+    struct message message = append_of(2, 1, (struct entry_id){1, 1}, "", 0);
+    struct message reply;
+    const char *why = "";
+    ck_assert(append_entries(&raft, &message, MIB, T_MS, &reply, &why));
+    ck_assert(!reply.as.append_reply.full);
+    raft.room_bytes_min = 2;
+    raft.room_bytes = 1;
+    ck_assert(append_entries(&raft, &message, MIB, T_MS, &reply, &why));
+    ck_assert(reply.as.append_reply.full);
+    ck_assert_int_eq(reply.as.append_reply.result, APPEND_ACCEPTED);
+    release();
+}
+END_TEST
+
 START_TEST(append_entries__no_room_is_no_conflict_and_changes_nothing)
 {
     raft_of(&raft, 3, 1, "1");
@@ -265,6 +282,7 @@ UNIT_MAIN("append", append_entries__older_term_is_refused,
           append_entries__overlap_appends_only_what_is_new,
           append_entries__a_conflict_with_a_committed_entry_is_a_bug_and_changes_nothing,
           append_entries__a_second_leader_of_the_term_is_a_bug, append_entries__appends_behind_prev,
+          append_entries__says_that_the_disk_is_full,
           append_entries__no_room_is_no_conflict_and_changes_nothing,
           append_entries__known_entries_need_no_room, append_entries__commit_follows_the_leader,
           append_entries__commit_stops_at_the_verified_prefix, append_entries__commit_never_falls,

@@ -256,6 +256,30 @@ START_TEST(raft_may_campaign__voters_of_a_configuration)
 }
 END_TEST
 
+START_TEST(raft_may_campaign__not_without_room)
+{
+    begin();
+    raft.room_bytes = ROOM_TO_LEAD;
+    ck_assert(raft_may_campaign(&raft));
+    raft.room_bytes = ROOM_TO_LEAD - 1;
+    ck_assert(!raft_may_campaign(&raft));
+    release();
+}
+END_TEST
+
+START_TEST(raft_is_full__with_less_than_is_wanted)
+{
+    begin();
+    ck_assert(!raft_is_full(&raft)); /* not known is not full */
+    raft.room_bytes_min = 10;
+    raft.room_bytes = 10;
+    ck_assert(!raft_is_full(&raft));
+    raft.room_bytes = 9;
+    ck_assert(raft_is_full(&raft));
+    release();
+}
+END_TEST
+
 START_TEST(raft_state_word__names_each)
 {
     ck_assert_str_eq(raft_state_word(RAFT_FOLLOWER), "follower");
@@ -276,4 +300,5 @@ UNIT_MAIN("raft", check_term__a_newer_term_is_adopted_by_anybody, check_term__th
           raft_hears_leader__within_the_minimal_election_timeout,
           raft_message__requests_take_new_calls_and_replies_echo_them,
           raft_refuse__every_request_with_a_reply_gets_a_no_in_our_term,
-          raft_may_campaign__voters_of_a_configuration, raft_state_word__names_each)
+          raft_may_campaign__voters_of_a_configuration, raft_may_campaign__not_without_room,
+          raft_is_full__with_less_than_is_wanted, raft_state_word__names_each)

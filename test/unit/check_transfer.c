@@ -186,20 +186,58 @@ END_TEST
 
 /* ---- transfer_without_room ---- */
 
+/* The leader was elected a while ago, and all are heard of. */
+static u64 some_time_later(u64 now_ns)
+{
+    now_ns += 100 * raft.election_timeout_ns_min;
+    for (server_id id = 2; id <= leadership.count; id++)
+        peer(id)->contact_ns = now_ns;
+    return now_ns;
+}
+
+static bool without_room(bool refused, u64 now_ns)
+{
+    return transfer_without_room(&raft, &leadership, &transfer, refused, now_ns);
+}
+
+START_TEST(transfer_without_room__when_the_disk_is_full_or_a_command_was_too_large)
+{
+    lead_in_peace(3);
+    u64 now_ns = some_time_later(T_BEGIN);
+    raft.room_bytes_min = 100;
+    raft.room_bytes = 100;
+    ck_assert(!without_room(false, now_ns));
+    raft.room_bytes = 99;
+    ck_assert(without_room(false, now_ns));
+    transfer_init(&transfer);
+    raft.room_bytes = 100;
+    ck_assert(without_room(true, now_ns));
+    release();
+}
+END_TEST
+
+START_TEST(transfer_without_room__not_as_soon_as_it_leads)
+{
+    lead_in_peace(3);
+    ck_assert(!without_room(true, T_BEGIN));
+    ck_assert(without_room(true, some_time_later(T_BEGIN)));
+    release();
+}
+END_TEST
+
 START_TEST(transfer_without_room__tries_and_rests)
 {
     lead_in_peace(3);
+    u64 now_ns = some_time_later(T_BEGIN);
     peer(2)->no_space = true;
-    ck_assert(transfer_without_room(&raft, &leadership, &transfer, T_BEGIN));
+    ck_assert(without_room(true, now_ns));
     ck_assert_uint_eq(transfer.target, 3);
     u64 end_ns = transfer.deadline_ns;
-    ck_assert(!transfer_without_room(&raft, &leadership, &transfer, end_ns - 1));
+    ck_assert(!without_room(true, end_ns - 1));
     ck_assert_int_eq(go_on(end_ns), TRANSFER_GIVEN_UP);
     peer(3)->contact_ns = end_ns;
-    ck_assert(!transfer_without_room(&raft, &leadership, &transfer, end_ns));
-    u64 later_ns = end_ns + 100 * raft.election_timeout_ns_min;
-    peer(3)->contact_ns = later_ns;
-    ck_assert(transfer_without_room(&raft, &leadership, &transfer, later_ns));
+    ck_assert(!without_room(true, end_ns));
+    ck_assert(without_room(true, some_time_later(end_ns)));
     release();
 }
 END_TEST
@@ -207,10 +245,17 @@ END_TEST
 START_TEST(transfer_without_room__nobody_has_any)
 {
     lead_in_peace(3);
+    u64 now_ns = some_time_later(T_BEGIN);
+    struct message heartbeat = sent_to(3, now_ns);
+    struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
+    reply.as.append_reply.match_index = raft.log.last_index;
+    reply.as.append_reply.full = true;
+    replicate_reply(&raft, peer(3), &reply, now_ns);
     peer(2)->no_space = true;
-    peer(3)->no_space = true;
-    ck_assert(!transfer_without_room(&raft, &leadership, &transfer, T_BEGIN));
+    ck_assert(!without_room(true, now_ns));
     ck_assert(!transfer_goes_on(&transfer));
+    peer(2)->no_space = false; /* and as soon as somebody has, without a rest */
+    ck_assert(without_room(true, now_ns));
     release();
 }
 END_TEST
@@ -241,5 +286,6 @@ UNIT_MAIN("transfer", transfer_init__nothing_goes_on, transfer_choose__who_holds
           transfer_go_on__first_the_target_catches_up,
           transfer_go_on__tells_again_with_the_heartbeats,
           transfer_go_on__is_given_up_after_an_election_timeout,
-          transfer_without_room__tries_and_rests, transfer_without_room__nobody_has_any,
-          transfer_conclude__by_who_leads)
+          transfer_without_room__when_the_disk_is_full_or_a_command_was_too_large,
+          transfer_without_room__not_as_soon_as_it_leads, transfer_without_room__tries_and_rests,
+          transfer_without_room__nobody_has_any, transfer_conclude__by_who_leads)

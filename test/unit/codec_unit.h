@@ -81,7 +81,8 @@ UNIT_HELPER struct message sample(enum message_kind kind)
         message.as.append_reply = (struct append_reply){.result = APPEND_REFUSED_CONFLICT,
                                                         .conflict = {.term = 3, .index = 12},
                                                         .round = 77,
-                                                        .repairing = true};
+                                                        .repairing = true,
+                                                        .full = true};
         break;
     case MESSAGE_FORWARD:
         message.as.forward_request =
@@ -166,6 +167,7 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_uint_eq(a->as.append_reply.conflict.index, b->as.append_reply.conflict.index);
         ck_assert_uint_eq(a->as.append_reply.round, b->as.append_reply.round);
         ck_assert_int_eq(a->as.append_reply.repairing, b->as.append_reply.repairing);
+        ck_assert_int_eq(a->as.append_reply.full, b->as.append_reply.full);
         break;
     case MESSAGE_FORWARD:
         ck_assert_uint_eq(a->as.forward_request.start, b->as.forward_request.start);
