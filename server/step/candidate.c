@@ -102,6 +102,9 @@ void candidate_step(struct step *step, const struct step_event *event)
         step->deadline_ns =
             u64_min(step->deadline_ns, election_timeout_ns(step->raft, &step->rng, step->now_ns));
         return;
+    case ON_SETTLE: /* what it had to say it has said */
+        step_compact(step);
+        return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);
         return;
@@ -113,7 +116,6 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_UNSENT:                /* the same */
     case ON_TIMEOUT_NOW:           /* it is a candidate already */
     case ON_CONNECTION_LOST:       /* it has no leader to lose */
-    case ON_SETTLE:                /* what it had to say it has said */
         return;
     }
 }
