@@ -71,10 +71,6 @@ enum raft_state follower_run(struct server *server)
     struct raft *raft = &server->raft;
     struct follower self;
     begin(server, &self);
-    /* Who stopped leading has told those who waited; if there is no mail that is to be heeded
-     * first, it must not stay unsent until some comes. */
-    if (mail_pile_is_empty(&server->pile) && !server_flush(server, NULL))
-        return leave(server, &self, RAFT_STOPPED, "the disk failed");
     for (;;) {
         u64 now_ns;
         bool mail_left = !mail_pile_is_empty(&server->pile);

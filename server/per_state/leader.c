@@ -118,7 +118,10 @@ enum raft_state leader_run(struct server *server)
         }
 
         /* Thesis §6.2. What came in while this server was stalled has been read by now. */
-        if (expired && !leadership_has_quorum(raft, &lead.leadership, now_ns))
-            return leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
+        if (expired && !leadership_has_quorum(raft, &lead.leadership, now_ns)) {
+            enum raft_state next = leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
+            /* Who waited is told before anybody waits for mail again. */
+            return server_flush(server, NULL) ? next : RAFT_STOPPED;
+        }
     }
 }
