@@ -222,7 +222,7 @@ struct unpacked_batch {
     u64 bytes_max; /* of a reply's payload */
     u32 count;
     u32 missing;             /* commands that have no answer yet */
-    u32 given_back;          /* of the others: commands that nobody executed */
+    u32 given_back;          /* of the others: commands that nobody executed, with that answer */
     u32 sent;                /* answers that have left */
     u32 ready;               /* answers up to the first that is missing; >= sent */
     size_t ready_size;       /* encoded, of those from sent up to ready */
@@ -271,6 +271,15 @@ static void send_answers(struct unpacked_batch *batch)
         send_ready(batch);
 }
 
+static void keep_answer(struct unpacked_batch *batch, struct command *command, const void *answer,
+                        size_t size)
+{
+    buffer_append(&batch->answers[command->slot], answer, size);
+    (void)buffer_reserve(&batch->answers[command->slot], 1); /* an empty answer is one, too */
+    command_destroy(command);
+    batch->missing--;
+}
+
 static void batch_answer(struct command_sink *sink, struct command *command, const u8 *answer,
                          size_t size)
 {
@@ -278,14 +287,11 @@ static void batch_answer(struct command_sink *sink, struct command *command, con
                                     "be forwarded: ask the leader "
                                     "itself\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
-    ASSERT(batch->given_back == 0);
     if (size + ANSWER_HEADER_SIZE > batch->bytes_max)
-        buffer_append_string(&batch->answers[command->slot], too_large);
+        keep_answer(batch, command, too_large, sizeof(too_large) - 1);
     else
-        buffer_append(&batch->answers[command->slot], answer, size);
-    (void)buffer_reserve(&batch->answers[command->slot], 1); /* an empty answer is one, too */
-    command_destroy(command);
-    batch->missing--;
+        keep_answer(batch, command, answer, size);
+    batch->given_back = 0; /* now the others' error is sent to them */
     send_answers(batch);
     if (batch->missing == 0)
         memory_free(batch);
@@ -299,26 +305,33 @@ static void batch_redirect(struct command_sink *sink, struct command *command, s
     command_fail(command, COMMAND_LEADER_LOST);
 }
 
+/* Instead of answers; the sender hands all of it to the next leader. */
+static void refuse_batch(struct unpacked_batch *batch)
+{
+    struct message request = {.kind = MESSAGE_FORWARD, .from = batch->from, .call = batch->call};
+    struct message refusal;
+    for (u32 i = 0; i < batch->count; i++)
+        buffer_deinit(&batch->answers[i]);
+    raft_refuse(batch->raft, &request, &refusal);
+    outbox_put_early(batch->outbox, &refusal);
+    memory_free(batch);
+}
+
 /* Commands are given back when they were held while leadership was handed over: all of a FORWARD,
- * mostly, and then its sender hands them to the next leader. If some of it were answered already,
- * the others' error would be as definite. */
+ * mostly, and then its sender hands them to the next leader. If some of it are answered, before or
+ * after (a read that was not held), the others' error is as definite. */
 static void batch_give_back(struct command_sink *sink, struct command *command)
 {
+    static const char lost[] = "-CLUSTERDOWN leadership is handed over; nothing was executed\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
     if (batch->missing + batch->given_back < batch->count) {
         command_fail(command, COMMAND_LEADER_LOST);
         return;
     }
-    command_destroy(command);
-    batch->missing--;
+    keep_answer(batch, command, lost, sizeof(lost) - 1);
     batch->given_back++;
-    if (batch->missing > 0)
-        return;
-    struct message request = {.kind = MESSAGE_FORWARD, .from = batch->from, .call = batch->call};
-    struct message refusal;
-    raft_refuse(batch->raft, &request, &refusal);
-    outbox_put_early(batch->outbox, &refusal);
-    memory_free(batch);
+    if (batch->missing == 0)
+        refuse_batch(batch);
 }
 
 static void batch_flush(struct command_sink *sink)
