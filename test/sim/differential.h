@@ -57,6 +57,8 @@ struct differ_world;
     X(GET_AFTER, "get-after", 2, "s k: the same, while a write of that client is under way") \
     X(SET_HERE, "set-here", 3, "s k v: a client of s writes, and wants redirects")           \
     X(GET_HERE, "get-here", 2, "s k: a client of s reads, and wants redirects")              \
+    X(TRANSFER, "transfer", 2, "s t: a client of s orders leadership to go to t, 0: to any") \
+    X(SNAPSHOT, "snapshot", 1, "s: a client asks it to take a snapshot")                     \
     X(DISCONNECT, "disconnect", 2, "a b: the connection that a has opened to b ends")        \
     X(CONNECT, "connect", 2, "a b: it is made again")                                        \
     X(CRASH, "crash", 1, "s: power loss")                                                    \

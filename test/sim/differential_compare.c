@@ -41,8 +41,8 @@ static const struct sim_server *server_in(const struct differ *differ, u32 world
 
 /* ---- a server's state ---- */
 
-/* X(words, value). `s` is the struct sim_server, `r` its struct raft; it is alive. `in piles`:
- * whether it is compared after a pile, too. */
+/* X(words, value, is it compared after piles, too?). `s` is the struct sim_server, `r` its struct
+ * raft; it is alive. When snapshots are taken depends on the piles. */
 #define FIELDS(X)                                             \
     X("state", (u64)s->server->state, true)                   \
     X("term", r->current_term, true)                          \
@@ -54,11 +54,16 @@ static const struct sim_server *server_in(const struct differ *differ, u32 world
     X("unsaved term or vote", (u64)r->metadata_unsaved, true) \
     X("commit index", r->commit_index, true)                  \
     X("applied index", r->last_applied, true)                 \
+    X("snapshot's index", r->snapshot.last.index, false)      \
+    X("snapshot's checksum", r->snapshot.checksum, false)     \
+    X("incoming bytes", r->incoming.received, false)          \
+    X("log's base", r->log.base.index, false)                 \
+    X("promised index", r->promised.index, true)              \
     X("machine's digest", s->server->machine->ops->digest(s->server->machine), true)
 
-enum { FIELDS_MAX = 16 };
+enum { FIELDS_MAX = 24 };
 
-static u32 look(const struct sim_server *s, u64 *values, const char **words)
+static u32 look(const struct sim_server *s, bool piles, u64 *values, const char **words)
 {
     u32 count = 0;
     values[count] = (u64)s->state;
@@ -69,8 +74,10 @@ static u32 look(const struct sim_server *s, u64 *values, const char **words)
         return count;
     const struct raft *r = &s->server->raft;
 #define X(word, value, in_piles) \
-    values[count] = (value);     \
-    words[count++] = (word);
+    if ((in_piles) || !piles) {  \
+        values[count] = (value); \
+        words[count++] = (word); \
+    }
     FIELDS(X)
 #undef X
     ASSERT(count <= FIELDS_MAX);
@@ -83,7 +90,8 @@ static void compare_state(struct differ *differ, server_id id)
     u32 counts[DIFFER_WORLDS];
     const char *words[FIELDS_MAX];
     for (u32 world = 0; world < DIFFER_WORLDS; world++)
-        counts[world] = look(server_in(differ, world, id), values[world], words);
+        counts[world] =
+            look(server_in(differ, world, id), differ->options->pile_max > 1, values[world], words);
     u32 count = counts[0];
     for (u32 world = 1; world < DIFFER_WORLDS; world++)
         count = counts[world] < count ? counts[world] : count;

@@ -3,6 +3,9 @@
  * One event at a time, anything may come: each event is drawn with a weight, among those that mean
  * something now. Weights are such that messages mostly arrive, and so servers get somewhere.
  *
+ * In a schedule either disks fill up or snapshots are taken, not both: a snapshot that could not be
+ * written is tried again when its server happens to wake up, which is a design's own affair.
+ *
  * Piles are drawn in chapters, so that what is committed and answered is determined though batches
  * are not: an election by order, or a server that dies and comes back, while all is settled; then a
  * burst of piles of commands and arrivals, in which nothing is lost; then `settle`. Each server's
@@ -22,6 +25,7 @@ void differ_draw_init(struct differ_draw *draw, const struct differ_options *opt
 {
     *draw = (struct differ_draw){.options = options};
     rng_init(&draw->rng, options->seed ^ 0x7363686564ULL);
+    draw->disks_fill = rng_chance(&draw->rng, 1, 2);
 }
 
 static u32 between(struct differ_draw *draw, u32 low, u32 high)
@@ -134,11 +138,16 @@ static struct differ_event draw_command(struct differ_draw *draw, const struct d
     return event_of(kind, via, key, has_value ? ++draw->values : 0);
 }
 
+/* By order, sometimes at a server that does not lead; or only the last word of it, at any time. */
 static struct differ_event draw_handover(struct differ_draw *draw, const struct differ_world *world)
 {
     server_id leader = cluster_leader(world->cluster);
-    server_id to = pick(draw, cluster_all(world->cluster) & ~cluster_set_of(leader));
-    return event_of(DIFFER_HANDOVER, leader, to, 0);
+    cluster_set others = cluster_all(world->cluster) & ~cluster_set_of(leader);
+    server_id to = pick(draw, others);
+    if (rng_chance(&draw->rng, 1, 3))
+        return event_of(DIFFER_HANDOVER, leader, to, 0);
+    server_id via = rng_chance(&draw->rng, 1, 4) ? to : leader;
+    return event_of(DIFFER_TRANSFER, via, rng_chance(&draw->rng, 1, 4) ? SERVER_NONE : to, 0);
 }
 
 static struct differ_event draw_connection(struct differ_draw *draw,
@@ -188,11 +197,13 @@ static struct differ_event draw_one(struct differ_draw *draw, const struct diffe
         return event_of(DIFFER_TIMEOUT, pick(draw, live), 0, 0);
     if (sort < 935 && live != 0)
         return event_of(DIFFER_CAMPAIGN, pick(draw, live), 0, 0);
-    if (sort < 945 && led)
+    if (sort < 950 && led)
         return draw_handover(draw, world);
-    if (sort < 970)
+    if (sort < 965 && live != 0 && !draw->disks_fill)
+        return event_of(DIFFER_SNAPSHOT, pick(draw, live), 0, 0);
+    if (sort < 980)
         return draw_connection(draw, world);
-    if (sort < 985 || live == 0)
+    if (sort < 991 || live == 0 || !draw->disks_fill)
         return draw_life(draw, world);
     return draw_disk(draw, world);
 }
@@ -248,12 +259,18 @@ static void draw_chapter(struct differ_draw *draw, const struct differ_world *wo
     server_id leads = pick(draw, all & ~cluster_set_of(dies));
     draw->queue_first = draw->queue_count = 0;
     draw->written = draw->read = 0;
+    /* While all is settled: its answer is the index of its last entry. */
+    if (rng_chance(&draw->rng, 1, 4))
+        queue(draw, event_of(DIFFER_SNAPSHOT, pick(draw, all), 0, 0));
     bool death = leader != SERVER_NONE && rng_chance(&draw->rng, 1, 4);
     if (death)
         queue(draw,
               event_of(rng_chance(&draw->rng, 1, 2) ? DIFFER_KILL : DIFFER_CRASH, dies, 0, 0));
-    if (leader == SERVER_NONE || dies == leader || rng_chance(&draw->rng, 1, 4)) {
-        queue(draw, event_of(DIFFER_CAMPAIGN, leads, 0, 0));
+    bool leaderless = leader == SERVER_NONE || (death && dies == leader);
+    if (leaderless || rng_chance(&draw->rng, 1, 3)) {
+        bool by_order = !leaderless && rng_chance(&draw->rng, 1, 2);
+        queue(draw, by_order ? event_of(DIFFER_TRANSFER, leader, leads, 0)
+                             : event_of(DIFFER_CAMPAIGN, leads, 0, 0));
         queue(draw, event_of(DIFFER_SETTLE, 0, 0, 0));
     }
     if (death)

@@ -107,6 +107,7 @@ void differ_server_words(const struct sim_server *server, char *text, size_t siz
 struct differ_draw {
     struct rng rng;
     const struct differ_options *options;
+    bool disks_fill;               /* else snapshots are taken */
     struct differ_event queue[64]; /* piles: what comes next */
     u32 queue_first;
     u32 queue_count;

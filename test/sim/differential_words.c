@@ -135,6 +135,8 @@ static void put_body(struct words *words, const struct message *message)
     const struct append_reply *reply = &message->as.append_reply;
     const struct forward_request *forward = &message->as.forward_request;
     const struct forward_reply *answers = &message->as.forward_reply;
+    const struct install_request *install = &message->as.install_request;
+    const struct install_reply *installed = &message->as.install_reply;
     enum message_kind kind = message->kind;
     if (kind == MESSAGE_PRE_VOTE || kind == MESSAGE_REQUEST_VOTE)
         put(words, " last " U64 ".t" U64 "%s", vote->last.index, vote->last.term,
@@ -154,6 +156,12 @@ static void put_body(struct words *words, const struct message *message)
     else if (kind == MESSAGE_FORWARD_REPLY)
         put(words, " %s %u+%u", answers->result == FORWARD_DONE ? "done" : "not leader",
             answers->first, answers->count);
+    else if (kind == MESSAGE_INSTALL_SNAPSHOT)
+        put(words, " of " U64 ".t" U64 " from " U64 " of " U64 " round " U64, install->last.index,
+            install->last.term, install->offset, install->size, install->round);
+    else if (kind == MESSAGE_INSTALL_SNAPSHOT_REPLY)
+        put(words, " result %d next " U64 " round " U64, (int)installed->result,
+            installed->next_offset, installed->round);
 }
 
 void differ_message_words(const struct frame *frame, char *text, size_t size)

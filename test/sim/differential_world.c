@@ -125,11 +125,15 @@ static void flow(struct differ_world *world, struct link *link)
         deliver(world, link, 0);
 }
 
-/* Leadership is handed over in the name of `from`, as its transfer would (thesis §3.10). */
+/* Leadership is handed over in the name of `from`, as its transfer would (thesis §3.10): to a
+ * server that is in its term. */
 static void hand_over(struct differ_world *world, server_id from, server_id to)
 {
     struct sim_server *leader = &world->cluster->servers[from];
-    if (!sim_server_is_live(leader) || leader->server->state != RAFT_LEADER)
+    const struct sim_server *target = &world->cluster->servers[to];
+    if (!sim_server_is_live(leader) || leader->server->state != RAFT_LEADER ||
+        !sim_server_is_live(target) ||
+        target->server->raft.current_term != leader->server->raft.current_term)
         return;
     struct message message = {.kind = MESSAGE_TIMEOUT_NOW,
                               .from = from,
@@ -190,8 +194,7 @@ static u32 value_write(u32 name, char *text, u32 size_max)
     return size;
 }
 
-static struct command *command_of(struct sim_server *server, const struct differ_event *event,
-                                  struct command_sink *sink)
+static struct command *command_of(const struct differ_event *event, struct command_sink *sink)
 {
     static const enum kv_command codes[DIFFER_KIND_COUNT] = {
         [DIFFER_SET] = KV_SET,       [DIFFER_SET_HERE] = KV_SET, [DIFFER_APPEND] = KV_APPEND,
@@ -216,8 +219,18 @@ static struct command *command_of(struct sim_server *server, const struct differ
         command_create(code == KV_GET ? COMMAND_READ : COMMAND_WRITE, body, sink);
     command->after_write = event->kind == DIFFER_GET_AFTER;
     command->may_redirect = event->kind == DIFFER_SET_HERE || event->kind == DIFFER_GET_HERE;
-    command->arrived_ns = sim_clock_local_ns(&server->clock, server->cluster->world.now_ns);
     return command;
+}
+
+/* What is asked of the server, and not of the machine. */
+static struct command *order_of(const struct differ_event *event, struct command_sink *sink)
+{
+    if (event->kind == DIFFER_TRANSFER)
+        return command_create(COMMAND_TRANSFER, command_order_body(event->numbers[1]), sink);
+    struct block *block = block_create(0);
+    struct span nothing = span_of(block, block->data, 0);
+    block_release(block);
+    return command_create(COMMAND_SNAPSHOT, nothing, sink);
 }
 
 static void ask(struct differ_world *world, struct sim_server *server,
@@ -228,8 +241,11 @@ static void ask(struct differ_world *world, struct sim_server *server,
         return;
     struct process *before;
     struct mail *mail = sim_mail_begin(server, MAIL_COMMANDS, &before);
-    struct command *command = command_of(server, event, &world->sinks[server->id].sink);
+    struct command_sink *sink = &world->sinks[server->id].sink;
+    bool is_order = event->kind == DIFFER_SNAPSHOT || event->kind == DIFFER_TRANSFER;
+    struct command *command = is_order ? order_of(event, sink) : command_of(event, sink);
     command->slot = number;
+    command->arrived_ns = sim_clock_local_ns(&server->clock, world->cluster->world.now_ns);
     command_list_put(&mail->as.commands, command);
     (void)sim_mail_post(server, mail, SERVER_NONE, before);
 }
@@ -391,6 +407,8 @@ void differ_act(struct differ_world *world, const struct differ_event *event)
     case DIFFER_GET_AFTER:
     case DIFFER_SET_HERE:
     case DIFFER_GET_HERE:
+    case DIFFER_SNAPSHOT:
+    case DIFFER_TRANSFER:
         ask(world, &cluster->servers[a], event);
         return;
     case DIFFER_DISCONNECT:
@@ -433,13 +451,17 @@ void differ_rest(struct differ_world *world)
 /* ---- life ---- */
 
 /* What a seed varies besides the schedule. With piles, all entries stay in memory and segments are
- * large: when a client is refused for lack of room would depend on the batches. */
+ * large: when a client is refused for lack of room would depend on the batches. One event at a
+ * time, snapshots are taken only when the schedule asks for them: how long the log has become on
+ * the disk, the step design learns a pile later. */
 static void vary(struct cluster_config *config, const struct differ_options *options)
 {
     static const char *const segments[] = {"16KiB", "32KiB", "128KiB"};
     static const char *const memories[] = {"1KiB", "4KiB", "64KiB"};
     static const char *const messages[] = {"512B", "2KiB", "16KiB"};
     static const char *const windows[] = {"1KiB", "8KiB", "256KiB"};
+    static const char *const snapshots[] = {"512B", "2KiB", "8KiB", "1024MiB"};
+    static const char *const trailing[] = {"1", "2", "8"};
     struct rng rng;
     rng_init(&rng, options->seed ^ 0x646966666572ULL);
     bool piles = options->pile_max > 1;
@@ -451,7 +473,11 @@ static void vary(struct cluster_config *config, const struct differ_options *opt
         (struct cluster_option){"log-memory-bytes", piles ? "16MiB" : memories[memory]};
     config->options[2] = (struct cluster_option){"message-bytes", messages[rng_range(&rng, 0, 2)]};
     config->options[3] = (struct cluster_option){"window-bytes", windows[rng_range(&rng, 0, 2)]};
-    config->option_count = 4;
+    config->options[4] = (struct cluster_option){"trailing-entries",
+                                                 piles ? "4096" : trailing[rng_range(&rng, 0, 2)]};
+    config->options[5] =
+        (struct cluster_option){"snapshot-log-bytes", snapshots[rng_range(&rng, 0, 3)]};
+    config->option_count = piles ? 6 : 5;
 }
 
 void differ_world_init(struct differ_world *world, const struct differ_options *options,
@@ -464,6 +490,9 @@ void differ_world_init(struct differ_world *world, const struct differ_options *
     config.servers = options->servers;
     config.design = design;
     config.seed = options->seed;
+    /* Not drawn, so that the servers of all worlds wake up at the same times: at each waking what
+     * has failed before is tried again. */
+    config.election_timeout = (struct cluster_range){200 * NS_PER_MS, 200 * NS_PER_MS};
     config.latency = (struct cluster_range){0, 0};
     config.disk_sync = (struct cluster_range){0, 0};
     vary(&config, options);

@@ -103,6 +103,14 @@ START_TEST(differ_run__schedules_that_once_differed)
         {16108, "and those that wait are forwarded before those that come",
          "campaign 1; deliver 1 2 0; deliver 2 1 0; deliver 1 2 0; kill 1; set 2 4 2; wait 84; "
          "set 2 2 5; wait 293; incr 2 1; wait 50; set 2 1 7; wait 26; timeout 2; wait 634"},
+        {36, "of what one message forwarded a part may be given back, and a part answered",
+         "get-after 2 3; incr 2 4; campaign 1; get 2 1; deliver 1 2 0; deliver 2 1 0; "
+         "deliver 1 2 0; set 1 2 21; transfer 1 3; deliver 1 3 0; deliver 1 3 0; deliver 3 1 1; "
+         "deliver 2 1 0; deliver 2 1 0; deliver 2 1 0; deliver 1 3 0; deliver 1 3 0; "
+         "deliver 3 1 1; deliver 3 1 1; settle"},
+        {12, "a candidate's log is compacted, too",
+         "timeout 3; deliver 3 2 0; deliver 2 3 0; deliver 3 2 0; deliver 2 3 0; deliver 3 2 0; "
+         "copy 2 3 0; wait 204; timeout 3; snapshot 3"},
         {12, "what cannot be forwarded is given up in time",
          "campaign 3; deliver 3 1 0; deliver 3 2 0; deliver 2 3 0; kill 3; append 1 3 3; "
          "deliver 3 1 0; wait 1671"},
