@@ -245,7 +245,7 @@ void snapshotting_remove_old(struct server *server, const struct leadership *lea
     self->remove_due = false;
     for (u32 position = 0; leadership != NULL && position < leadership->count; position++) {
         const struct progress *progress = &leadership->peers[position];
-        if (progress->mode == PROGRESS_SNAPSHOT)
+        if (install_uses(leadership, progress->snapshot.last))
             used[count++] = progress->snapshot.last;
     }
     snapshots_remove_old(&self->snapshots, server->raft.log.base.index, used, count);

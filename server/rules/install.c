@@ -150,6 +150,10 @@ enum replicate_verdict install_replicate(struct raft *raft, struct leadership *l
                                          struct progress *progress, u64 now_ns,
                                          struct message *message)
 {
+    /* Whoever has nothing of the file yet gets the newest one. */
+    if (progress->snapshot_offset == 0 && !progress->reading &&
+        !names_are_equal(&progress->snapshot, &raft->snapshot))
+        install_begin(raft, progress);
     bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
                progress->round_sent < leadership->round;
     if (progress->snapshot_ready && !progress->reading && !progress->probe_sent &&
@@ -256,7 +260,8 @@ bool install_uses(const struct leadership *leadership, struct entry_id last)
 {
     for (u32 position = 0; position < leadership->count; position++) {
         const struct progress *progress = &leadership->peers[position];
-        if (progress->mode == PROGRESS_SNAPSHOT && progress->snapshot.last.index == last.index &&
+        if (progress->mode == PROGRESS_SNAPSHOT && progress->snapshot_offset > 0 &&
+            progress->snapshot.last.index == last.index &&
             progress->snapshot.last.term == last.term)
             return true;
     }

@@ -417,11 +417,18 @@ START_TEST(install_read_done__begins_with_the_newest_when_the_file_is_gone)
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN);
     wants_piece(2, 0, T_BEGIN);
     raft.snapshot = (struct snapshot_name){{3, 6}, FILE_SIZE, 78};
-    ck_assert(install_uses(&leadership, (struct entry_id){2, 4}));
     ck_assert(!read_piece(2, 0, 0, T_BEGIN, &message));
-    ck_assert(!install_uses(&leadership, (struct entry_id){2, 4}));
     message = install_to(2, T_BEGIN);
     ck_assert_uint_eq(message.as.install_request.last.index, 6);
+    /* One of which something was sent stays, as long as it can be read. */
+    answers(&message, INSTALL_CONTINUE, PIECE, T_BEGIN);
+    raft.snapshot = (struct snapshot_name){{3, 7}, FILE_SIZE, 79};
+    ck_assert(install_uses(&leadership, (struct entry_id){3, 6}));
+    wants_piece(2, PIECE, T_BEGIN);
+    ck_assert(!read_piece(2, PIECE, 0, T_BEGIN, &message));
+    ck_assert(!install_uses(&leadership, (struct entry_id){3, 6}));
+    message = install_to(2, T_BEGIN);
+    ck_assert_uint_eq(message.as.install_request.last.index, 7);
     release();
 }
 END_TEST
