@@ -219,7 +219,8 @@ void act_take_append_reply(struct server *server, struct lead *lead, const struc
     if (progress == NULL)
         return;
     bool was_set_back = progress->set_back;
-    replicate_reply(&server->raft, progress, reply, now_ns);
+    replicate_reply(&server->raft, progress, reply,
+                    leadership_heard_ns(&lead->leadership, reply, now_ns));
     if (progress->set_back && !was_set_back)
         REPORT(server->world.report, REPORT_ERROR, "server",
                "server %u lacks entries up to %llu that it had acknowledged: its data directory "
@@ -232,7 +233,8 @@ void act_take_install_reply(struct server *server, struct lead *lead, const stru
 {
     struct progress *progress = leadership_peer(&lead->leadership, reply->from);
     if (progress != NULL)
-        install_reply(&server->raft, progress, reply, now_ns);
+        install_reply(&server->raft, progress, reply,
+                      leadership_heard_ns(&lead->leadership, reply, now_ns));
 }
 
 void act_peer_connected(struct server *server, struct lead *lead, server_id peer)

@@ -75,6 +75,8 @@ static void tell_time(struct dispatch *dispatch)
 {
     dispatch->now_ns = clock_monotonic_ns();
     dispatch->server->pile_wall_ns = clock_wall_ns();
+    if (dispatch->server->state == RAFT_LEADER)
+        leadership_awake(&dispatch->server->raft, &dispatch->lead.leadership, dispatch->now_ns);
 }
 
 /* ---- the slot ---- */

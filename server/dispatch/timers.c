@@ -25,8 +25,8 @@ static void election_timeout(struct dispatch *dispatch)
 /* The heartbeats themselves go out with the flush that follows. Thesis §6.2. */
 static void heartbeat_timeout(struct dispatch *dispatch)
 {
-    if (!leadership_has_quorum(&dispatch->server->raft, &dispatch->lead.leadership,
-                               dispatch->now_ns))
+    if (dispatch->now_ns >=
+        leadership_quorum_until_ns(&dispatch->server->raft, &dispatch->lead.leadership))
         dispatch_become(dispatch, RAFT_FOLLOWER, "no contact with a quorum");
 }
 

@@ -47,6 +47,7 @@ enum raft_state leader_run(struct server *server)
             return leave(server, &lead, RAFT_STOPPED, "the disk failed");
 
         bool expired = server_collect(server, wake_ns(server, &lead), &now_ns);
+        leadership_awake(raft, &lead.leadership, now_ns);
         lead_begin_pile(server, &lead);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
@@ -118,7 +119,7 @@ enum raft_state leader_run(struct server *server)
         }
 
         /* Thesis §6.2. What came in while this server was stalled has been read by now. */
-        if (expired && !leadership_has_quorum(raft, &lead.leadership, now_ns)) {
+        if (expired && now_ns >= leadership_quorum_until_ns(raft, &lead.leadership)) {
             enum raft_state next = leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
             /* Who waited is told before anybody waits for mail again. */
             return server_flush(server, NULL) ? next : RAFT_STOPPED;

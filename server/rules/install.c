@@ -196,7 +196,7 @@ void install_reply(struct raft *raft, struct progress *progress, const struct me
                    u64 now_ns)
 {
     const struct install_reply *answer = &reply->as.install_reply;
-    progress->contact_ns = now_ns;
+    progress->contact_ns = u64_max(progress->contact_ns, now_ns);
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     /* Only the answer to the newest message leads on, so that a repeated question never makes two
      * streams of pieces out of one. */

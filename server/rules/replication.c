@@ -27,6 +27,10 @@ void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_
     leadership->began_ns = now_ns;
     leadership->round = 0;
     leadership->round_due = false;
+    leadership->awake_ns = now_ns;
+    leadership->slept_ns = 0;
+    leadership->woke_ns = 0;
+    leadership->woke_call = 0;
     leadership->count = configuration->count;
     leadership->uncommitted_bytes =
         log_bytes(&raft->log, raft->commit_index + 1, raft->log.last_index);
@@ -269,7 +273,7 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
 {
     RULE("[Leaders 3, §5.3]");
     const struct append_reply *answer = &reply->as.append_reply;
-    progress->contact_ns = now_ns;
+    progress->contact_ns = u64_max(progress->contact_ns, now_ns);
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     progress->full = answer->full;
     switch (answer->result) {
@@ -328,7 +332,24 @@ u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadershi
     return next_ns;
 }
 
-u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership)
+void leadership_awake(const struct raft *raft, struct leadership *leadership, u64 now_ns)
+{
+    if (now_ns >= leadership->awake_ns + raft->election_timeout_ns_min) {
+        leadership->slept_ns = leadership->awake_ns;
+        leadership->woke_ns = now_ns;
+        leadership->woke_call = raft->next_call;
+    }
+    leadership->awake_ns = now_ns;
+}
+
+u64 leadership_heard_ns(const struct leadership *leadership, const struct message *reply,
+                        u64 now_ns)
+{
+    return reply->call < leadership->woke_call ? leadership->slept_ns : now_ns;
+}
+
+/* When the last answers of a quorum are an election timeout old. */
+static u64 quorum_ends_ns(const struct raft *raft, const struct leadership *leadership)
 {
     u64 contact_ns[SERVERS_MAX];
     for (u32 position = 0; position < leadership->count; position++) {
@@ -339,7 +360,13 @@ u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership 
     return quorum_ns == UINT64_MAX ? UINT64_MAX : quorum_ns + raft->election_timeout_ns_min;
 }
 
+u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership)
+{
+    u64 asked_ns = leadership->woke_ns != 0 ? leadership->woke_ns + raft->heartbeat_ns : 0;
+    return u64_max(quorum_ends_ns(raft, leadership), asked_ns);
+}
+
 bool leadership_has_quorum(const struct raft *raft, const struct leadership *leadership, u64 now_ns)
 {
-    return now_ns < leadership_quorum_until_ns(raft, leadership);
+    return now_ns < quorum_ends_ns(raft, leadership);
 }

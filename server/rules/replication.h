@@ -70,6 +70,10 @@ struct leadership {
     u64 first_index;       /* of this term's first entry; reads wait until it is committed */
     u64 round;             /* newest confirming round that was begun */
     bool round_due;        /* reads came: the next messages carry a new round */
+    u64 awake_ns;          /* when it last said so */
+    u64 slept_ns;          /* since when it had not, when it last slept; 0: it never slept */
+    u64 woke_ns;           /* when that sleep ended */
+    u64 woke_call;         /* answers to calls before this one are of before that sleep */
     struct progress peers[SERVERS_MAX]; /* by position; the own one is unused but for its id */
     u32 count;
 };
@@ -130,7 +134,21 @@ u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadershi
 bool leadership_has_quorum(const struct raft *raft, const struct leadership *leadership,
                            u64 now_ns);
 
-/* The time at which leadership_has_quorum turns false if nobody answers any more. */
+/* To be called whenever a leader begins to read what has come, with the time it is then. Whoever
+ * has not called it for an election timeout was asleep: its disk took that long, or it was not
+ * allowed to run. What then lies in its mailbox was said before or during the sleep; that somebody
+ * answered *then* does not show that it leads *now*, and it must not ignore other candidates
+ * because of it. */
+void leadership_awake(const struct raft *raft, struct leadership *leadership, u64 now_ns);
+
+/* When the sender of an answer that is read now was certainly alive: now_ns, or, if it answers
+ * something from before a sleep, the time when that began. */
+u64 leadership_heard_ns(const struct leadership *leadership, const struct message *reply,
+                        u64 now_ns);
+
+/* The time at which the leader must step down if nobody answers any more: when
+ * leadership_has_quorum turns false, but not before it has had a heartbeat's time to ask again
+ * after a sleep. */
 u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership);
 
 /* Whether the leader may take `bytes` more of uncommitted commands; an empty tail takes any one. */

@@ -75,7 +75,8 @@ static void append_entries_resp(struct step *step, const struct message *reply)
     if (progress == NULL)
         return;
     bool was_set_back = progress->set_back;
-    replicate_reply(step->raft, progress, reply, step->now_ns);
+    replicate_reply(step->raft, progress, reply,
+                    leadership_heard_ns(&step->lead.leadership, reply, step->now_ns));
     if (progress->set_back && !was_set_back)
         step_tell(step, reply->from,
                   "lacks entries that it had acknowledged: its data directory was lost or set back "
@@ -115,7 +116,8 @@ static void install_snapshot_resp(struct step *step, const struct message *reply
     struct progress *progress = leadership_peer(&step->lead.leadership, reply->from);
     if (progress == NULL)
         return;
-    install_reply(step->raft, progress, reply, step->now_ns);
+    install_reply(step->raft, progress, reply,
+                  leadership_heard_ns(&step->lead.leadership, reply, step->now_ns));
     step_apply(step);
 }
 
@@ -153,7 +155,7 @@ void leader_step(struct step *step, const struct step_event *event)
         take_command(step, event);
         return;
     case ON_TIMEOUT: /* thesis §6.2; the heartbeats go out when it settles */
-        if (!leadership_has_quorum(step->raft, &step->lead.leadership, step->now_ns))
+        if (step->now_ns >= leadership_quorum_until_ns(step->raft, &step->lead.leadership))
             step_become(step, RAFT_FOLLOWER, "no contact with a quorum");
         return;
     case ON_APPEND_ENTRIES_REQ:

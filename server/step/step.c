@@ -96,6 +96,8 @@ void step(struct step *step, const struct step_event *event, struct step_actions
     /* Entries that actions named lie in the log until the next call; now the oldest may go. */
     if (event->kind == ON_SETTLE)
         log_evict(&step->raft->log, step->raft->last_applied);
+    if (step->state == RAFT_LEADER)
+        leadership_awake(step->raft, &step->lead.leadership, step->now_ns);
     bool heeded = step->state == RAFT_STOPPED || !step_event_is_message(event->kind) ||
                   mind_term(step, event->as.message);
     if (heeded)

@@ -361,6 +361,42 @@ START_TEST(leadership_has_quorum__any_answer_of_this_term_shows_life)
 }
 END_TEST
 
+/* The answer to this heartbeat lay in the mailbox while the leader waited for its disk. */
+START_TEST(leadership_awake__answers_from_before_a_sleep_are_old)
+{
+    lead(3, "1 1", 2);
+    struct message heartbeat = sent_to(2, T_BEGIN);
+    struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
+    u64 woke_ns = T_BEGIN + 150 * T_MS;
+    leadership_awake(&raft, &leadership, woke_ns);
+    ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, woke_ns), T_BEGIN);
+    ck_assert(!leadership_has_quorum(&raft, &leadership, woke_ns));
+    /* It asks again, and only that answer counts. */
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), woke_ns + raft.heartbeat_ns);
+    heartbeat = sent_to(2, woke_ns);
+    reply = reply_to(&heartbeat, APPEND_ACCEPTED);
+    ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, woke_ns + T_MS), woke_ns + T_MS);
+    accepts(&heartbeat, woke_ns + T_MS);
+    ck_assert(leadership_has_quorum(&raft, &leadership, woke_ns + T_MS));
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), woke_ns + 151 * T_MS);
+    release();
+}
+END_TEST
+
+START_TEST(leadership_awake__less_than_an_election_timeout_is_no_sleep)
+{
+    lead(3, "1 1", 2);
+    struct message heartbeat = sent_to(2, T_BEGIN);
+    struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
+    for (u64 now_ns = T_BEGIN; now_ns < T_BEGIN + NS_PER_S; now_ns += 149 * T_MS) {
+        leadership_awake(&raft, &leadership, now_ns);
+        ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, now_ns), now_ns);
+    }
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 150 * T_MS);
+    release();
+}
+END_TEST
+
 START_TEST(leadership_has_quorum__alone_for_ever)
 {
     lead(1, "1", 2);
@@ -398,5 +434,7 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           leadership_has_quorum__for_an_election_timeout_from_the_start,
           leadership_has_quorum__as_long_as_enough_answer,
           leadership_has_quorum__any_answer_of_this_term_shows_life,
+          leadership_awake__answers_from_before_a_sleep_are_old,
+          leadership_awake__less_than_an_election_timeout_is_no_sleep,
           leadership_has_quorum__alone_for_ever,
           leadership_has_quorum__of_both_sets_during_a_change)

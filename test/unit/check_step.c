@@ -339,7 +339,7 @@ START_TEST(step__a_leader_without_a_quorum_steps_down)
     place(&f, PLACE_LEADER);
     tell_command(&f, ON_APPEND, 11);
     tell_command(&f, ON_READ, 12);
-    f.now_ns += 10000 * T_MS;
+    pass_silence(&f, f.now_ns + 10000 * T_MS);
     ck_story(tell_kind(&f, ON_TIMEOUT),
              "Refuse(UNKNOWN_OUTCOME); Transition(follower: no contact with a quorum)");
     /* The read waits for the next leader. */

@@ -103,7 +103,9 @@ static const char *timeout_early(void)
 }
 static const char *timeout_due(void)
 {
-    f.now_ns = u64_max(f.step.deadline_ns, f.now_ns + 10000 * T_MS);
+    watching = false;
+    pass_silence(&f, u64_max(f.step.deadline_ns, f.now_ns + 10000 * T_MS));
+    watching = true;
     return tell_kind(&f, ON_TIMEOUT);
 }
 

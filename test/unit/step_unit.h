@@ -239,6 +239,13 @@ UNIT_HELPER const char *tell_message(struct step_fixture *fixture, struct messag
     return story;
 }
 
+/* Time passes, and the machine is awake all the while, but hears of nobody. */
+UNIT_HELPER void pass_silence(struct step_fixture *fixture, u64 until_ns)
+{
+    for (; fixture->now_ns < until_ns; fixture->now_ns += 100 * T_MS)
+        tell_kind(fixture, ON_SETTLE);
+}
+
 /* All that was asked of the disk is there. */
 UNIT_HELPER const char *tell_persisted(struct step_fixture *fixture)
 {
