@@ -149,6 +149,11 @@ check-table: ## fail when server/step/TABLE.md is not what the code does
 unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests of this variant
 	@test/run-unit $(B) $(UNIT_TESTS)
 
+.PHONY: bench
+BENCH ?= 4000000 256
+bench: $(B)/test/unit/bench_kv ## pauses and speed of a large machine (BENCH="4000000 256": 5 GB)
+	@$< $(BENCH)
+
 process: all ## whole-process tests: real servers, real clients
 	@test/run-process $(B)
 

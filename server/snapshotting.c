@@ -113,6 +113,9 @@ void snapshotting_work(struct server *server)
         begin(server);
     if (server->snapshotting.going_on)
         hand_over_slice(server);
+    const struct machine_ops *ops = server->machine->ops;
+    if (ops->tidy != NULL)
+        (void)ops->tidy(server->machine);
 }
 
 static void answer_waiting(struct server *server)
@@ -190,7 +193,10 @@ static void swap_machine(struct server *server, struct machine *machine)
         before->ops->snapshot_end(before);
         snapshots_give_up(&self->snapshots);
     }
-    snapshots_destroy_machine(&self->snapshots, before);
+    if (machine->ops->replace != NULL)
+        machine->ops->replace(machine, before);
+    else
+        snapshots_destroy_machine(&self->snapshots, before);
 }
 
 bool snapshotting_install(struct server *server, enum installed installed,

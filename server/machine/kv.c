@@ -14,7 +14,7 @@ enum {
      * so that keys and garbage together are never more than the keys have been. */
     GARBAGE_EACH_COMMAND = 8,
     GARBAGE_EACH_ITEM = 2,
-    GARBAGE_EACH_TIDY = 512,
+    GARBAGE_EACH_TIDY = 256,
     /* Room made beforehand in one table is bounded: what asks for it may be wrong. */
     TABLE_BUCKETS_MAX = 4096
 };
@@ -27,6 +27,7 @@ static void kv_destroy(struct machine *machine);
 static void kv_describe(const struct machine *machine, struct buffer *to);
 static struct machine *kv_create_empty(const struct machine *machine);
 static bool kv_tidy(struct machine *machine);
+static void kv_replace(struct machine *machine, struct machine *old);
 
 static const struct machine_ops kv_ops = {.apply = kv_apply,
                                           .read = kv_read,
@@ -39,7 +40,8 @@ static const struct machine_ops kv_ops = {.apply = kv_apply,
                                           .restore = kv_restore,
                                           .restore_end = kv_restore_end,
                                           .create_empty = kv_create_empty,
-                                          .tidy = kv_tidy};
+                                          .tidy = kv_tidy,
+                                          .replace = kv_replace};
 
 static const struct kv *kv_of_const(const struct machine *machine)
 {
@@ -62,6 +64,14 @@ static struct machine *kv_create_empty(const struct machine *machine)
     return kv_create();
 }
 
+static void free_shell(struct kv *kv)
+{
+    buffer_deinit(&kv->restoring.pending);
+    buffer_deinit(&kv->gathered);
+    memory_free(kv->arguments);
+    memory_free(kv);
+}
+
 static void kv_destroy(struct machine *machine)
 {
     struct kv *kv = kv_of(machine);
@@ -69,10 +79,23 @@ static void kv_destroy(struct machine *machine)
         kv_snapshot_end(machine);
     kv_garbage_tables(kv, kv->tables);
     kv_garbage_free_all(kv);
-    buffer_deinit(&kv->restoring.pending);
-    buffer_deinit(&kv->gathered);
-    memory_free(kv->arguments);
-    memory_free(kv);
+    free_shell(kv);
+}
+
+static void kv_replace(struct machine *machine, struct machine *old_machine)
+{
+    struct kv *kv = kv_of(machine);
+    struct kv *old = kv_of(old_machine);
+    if (old->taking.active)
+        kv_snapshot_end(old_machine);
+    kv_garbage_tables(kv, old->tables);
+    while (old->garbage_tables != NULL) {
+        struct kv_tables *tables = old->garbage_tables;
+        old->garbage_tables = tables->next;
+        kv_garbage_tables(kv, tables);
+    }
+    kv_garbage_items(kv, &old->garbage);
+    free_shell(old);
 }
 
 /* Decodes into kv->arguments. Returns false when the bytes are no command. */
@@ -186,7 +209,7 @@ static void reserve(const struct kv *kv, struct kv_item *item)
 
 static struct kv_item *add_item(struct kv *kv, const struct kv_argument *key, u64 hash)
 {
-    if (kv->garbage != NULL || kv->garbage_tables != NULL)
+    if (kv_garbage_is_any(kv))
         (void)kv_garbage_free(kv, GARBAGE_EACH_ITEM);
     struct kv_item *item = memory_alloc(sizeof(*item) + key->size);
     item->value = NULL;
@@ -229,8 +252,6 @@ void kv_item_free(struct kv_item *item)
 void kv_remove(struct kv *kv, struct kv_item *item, u64 hash)
 {
     struct kv_item **head = &kv->tables->heads[table_of(hash)];
-    if (kv->taking.next == item)
-        kv->taking.next = item->hh.next;
     HASH_DELETE(hh, *head, item);
     kv->count--;
     kv->digest_sum -= item->digest;

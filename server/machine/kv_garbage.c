@@ -19,8 +19,21 @@ enum {
 
 void kv_garbage_item(struct kv *kv, struct kv_item *item)
 {
-    item->hh.next = kv->garbage;
-    kv->garbage = item;
+    item->hh.next = kv->garbage.first;
+    kv->garbage.first = item;
+    if (kv->garbage.last == NULL)
+        kv->garbage.last = item;
+}
+
+void kv_garbage_items(struct kv *kv, struct kv_items *items)
+{
+    if (items->first == NULL)
+        return;
+    items->last->hh.next = kv->garbage.first;
+    kv->garbage.first = items->first;
+    if (kv->garbage.last == NULL)
+        kv->garbage.last = items->last;
+    *items = (struct kv_items){NULL, NULL};
 }
 
 void kv_garbage_value(struct kv *kv, struct block *value)
@@ -36,7 +49,6 @@ void kv_garbage_tables(struct kv *kv, struct kv_tables *tables)
 {
     if (tables == NULL)
         return;
-    tables->freed = 0;
     tables->next = kv->garbage_tables;
     kv->garbage_tables = tables;
 }
@@ -45,8 +57,8 @@ void kv_garbage_tables(struct kv *kv, struct kv_tables *tables)
 static void unlock_table(struct kv *kv, struct kv_item *head)
 {
     UT_hash_table *table = head->hh.tbl;
-    table->tail->next = kv->garbage;
-    kv->garbage = head;
+    struct kv_items items = {head, (struct kv_item *)ELMT_FROM_HH(table, table->tail)};
+    kv_garbage_items(kv, &items);
     memory_free(table->buckets);
     memory_free(table);
 }
@@ -73,10 +85,9 @@ bool kv_garbage_free(struct kv *kv, u32 items_max)
 {
     u64 cost = 0;
     while (cost < items_max) {
-        struct kv_item *item = kv->garbage;
         cost++;
-        if (item != NULL) {
-            kv->garbage = item->hh.next;
+        if (kv->garbage.first != NULL) {
+            struct kv_item *item = kv_items_take(&kv->garbage);
             cost += item->value->size / ITEM_BYTES;
             kv_item_free(item);
         } else if (kv->garbage_tables != NULL) {
@@ -85,7 +96,7 @@ bool kv_garbage_free(struct kv *kv, u32 items_max)
             return false;
         }
     }
-    return kv->garbage != NULL || kv->garbage_tables != NULL;
+    return kv_garbage_is_any(kv);
 }
 
 void kv_garbage_free_all(struct kv *kv)

@@ -36,9 +36,10 @@ enum {
      * many bytes, whatever COUNT says: the server thread has other things to do. */
     KV_SCAN_KEYS_MAX = 10000,
     KV_SCAN_BYTES_MAX = 1024 * 1024,
-    /* One piece of a snapshot looks at so many keys, whatever its bytes: a key is two or three
-     * cache misses. */
-    KV_SNAPSHOT_KEYS_MAX = 1024,
+    /* One piece of a snapshot takes so many keys, whatever their bytes, since a key is some cache
+     * misses; and goes through so many buckets. */
+    KV_SNAPSHOT_KEYS_MAX = 512,
+    KV_SNAPSHOT_BUCKETS_MAX = 16384,
     /* A value so large is not freed in passing: that may be work for the kernel. */
     KV_VALUE_LARGE = 64 * 1024,
     /* The head of a taken state: kv_snapshot.c. */
@@ -63,7 +64,7 @@ struct kv_items {
 struct kv_tables {
     struct kv_item *heads[KV_TABLES]; /* each a uthash; NULL: empty */
     struct kv_tables *next;           /* while garbage */
-    u32 freed;                        /* while garbage: the tables before this one are gone */
+    u32 freed;                        /* the tables before this one are gone; 0 while in use */
 };
 
 /* A snapshot that is being taken. */
@@ -74,8 +75,9 @@ struct kv_taking {
     struct kv_items kept;       /* as of begin, changed or removed since: these go out first */
     u64 first_taken;            /* bytes that went out of the record of kept's first */
     struct kv_tables *detached; /* what FLUSHALL took away; NULL: it walks the tables in use */
-    u32 table;                  /* the next to enter; KV_TABLES: none is left */
-    struct kv_item *next;       /* the next in table - 1; NULL: none is left there */
+    u32 table;                  /* where the cursor is; KV_TABLES: at the end */
+    u32 bucket;                 /* of that table; those before it hold nothing to be taken ... */
+    u32 bucket_count;           /* ... as long as there are so many of them */
 };
 
 /* A state that is being put into an empty machine. */
@@ -95,7 +97,7 @@ struct kv {
     u32 epoch;                /* number of snapshots begun */
     struct kv_taking taking;
     struct kv_restoring restoring;
-    struct kv_item *garbage;          /* linked by hh.next; in no table */
+    struct kv_items garbage;          /* in no table */
     struct kv_tables *garbage_tables; /* linked by next */
     u64 table_keys_expected;          /* how many keys a new table should have room for */
     struct kv_argument *arguments;    /* scratch: of the command that is being executed */
@@ -129,6 +131,16 @@ void kv_clear(struct kv *kv);
 void kv_table_visit(const struct kv *kv, u32 table,
                     void (*each)(void *context, const struct kv_argument *key), void *context);
 
+/* Takes the first of a row that has one. */
+static inline struct kv_item *kv_items_take(struct kv_items *items)
+{
+    struct kv_item *item = items->first;
+    items->first = item->hh.next;
+    if (items->first == NULL)
+        items->last = NULL;
+    return item;
+}
+
 /* ---- garbage ---- */
 
 /* Puts off freeing the item, which is in no table; the value; the tables with all that is in them.
@@ -136,6 +148,12 @@ void kv_table_visit(const struct kv *kv, u32 table,
 void kv_garbage_item(struct kv *kv, struct kv_item *item);
 void kv_garbage_value(struct kv *kv, struct block *value);
 void kv_garbage_tables(struct kv *kv, struct kv_tables *tables);
+/* All items of the row, which is empty then. */
+void kv_garbage_items(struct kv *kv, struct kv_items *items);
+static inline bool kv_garbage_is_any(const struct kv *kv)
+{
+    return kv->garbage.first != NULL || kv->garbage_tables != NULL;
+}
 /* Frees about so many items, or fewer large ones, but one at least. false: nothing is left. */
 bool kv_garbage_free(struct kv *kv, u32 items_max);
 void kv_garbage_free_all(struct kv *kv);

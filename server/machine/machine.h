@@ -35,8 +35,7 @@ struct machine_ops {
     /* A digest of the whole state, equal on all servers that applied the same entries. Cheap. */
     u64 (*digest)(const struct machine *machine);
     /* Frees everything, which takes its time (1 GB: most of a second). In the middle of a snapshot
-     * or of a restore, too. Thread: any, once nobody else uses it; an old machine is destroyed
-     * where nobody waits. */
+     * or of a restore, too. Thread: any, once nobody else uses it; but see `replace`. */
     void (*destroy)(struct machine *machine);
     /* Appends what the machine has to say for INFO, lines "machine_key:value\r\n". May be NULL. */
     void (*describe)(const struct machine *machine, struct buffer *to);
@@ -63,6 +62,11 @@ struct machine_ops {
      * what they removed), of about 0.1 ms. false: nothing is left. Commands do a little of it
      * themselves; this is for when none come. May be NULL. */
     bool (*tidy)(struct machine *machine);
+    /* `machine`, of the same kind, is used in place of `old` from now on. Destroys `old`, but bit
+     * by bit, as with what commands remove: even on another thread, destroying it at once would
+     * leave so much to sort in the allocator that the server thread would wait for memory. May be
+     * NULL: then destroy it. */
+    void (*replace)(struct machine *machine, struct machine *old);
 };
 
 struct machine {

@@ -13,7 +13,7 @@ static u64 garbage_count(struct machine *machine)
 {
     u64 count = 0;
     const struct kv *kv = kv_inside(machine);
-    for (const struct kv_item *item = kv->garbage; item != NULL; item = item->hh.next)
+    for (const struct kv_item *item = kv->garbage.first; item != NULL; item = item->hh.next)
         count++;
     for (const struct kv_tables *tables = kv->garbage_tables; tables != NULL; tables = tables->next)
         for (u32 i = tables->freed; i < KV_TABLES; i++)
@@ -125,7 +125,47 @@ START_TEST(garbage__never_more_than_there_were_keys)
 }
 END_TEST
 
+/* Whatever state both are in. */
+START_TEST(replace__frees_the_old_one_bit_by_bit)
+{
+    static struct names names;
+    names_init(&names, 2000, KV_TABLES);
+    struct buffer state;
+    buffer_init(&state);
+    for (u32 kind = 0; kind < 16; kind++) {
+        struct machine *machine = kv_create();
+        struct machine *old = kv_create();
+        for (u32 i = 0; i < names.count; i++) {
+            set_key(machine, &names.keys[i], "new", 3);
+            set_key(old, &names.keys[i], "old", 3);
+        }
+        if (kind & 1)
+            run(machine, "flushall");
+        if (kind & 2)
+            run_arguments(machine, KV_DEL, names.keys, 1000, NULL);
+        if (kind & 4)
+            run_arguments(old, KV_DEL, names.keys, 1000, NULL);
+        if (kind & 8) {
+            old->ops->snapshot_begin(old);
+            (void)take_piece(old, 1000, &state);
+            set_key(old, &names.keys[1500], "newer", 5);
+            run(old, "flushall");
+            set_key(old, &names.keys[0], "newest", 6);
+        }
+        u64 digest = machine->ops->digest(machine);
+        machine->ops->replace(machine, old);
+        ck_assert_uint_gt(garbage_count(machine), 1900);
+        while (machine->ops->tidy(machine)) {
+        }
+        ck_assert_uint_eq(garbage_count(machine), 0);
+        ck_assert_uint_eq(machine->ops->digest(machine), digest);
+        machine->ops->destroy(machine);
+    }
+    buffer_deinit(&state);
+}
+END_TEST
+
 UNIT_MAIN("kv_garbage", flushall__frees_nothing_much_by_itself_and_all_in_the_end,
           del__one_key_is_freed_at_once, del__many_keys_of_one_call_are_freed_by_later_commands,
           mset__replaced_large_values_are_freed_one_by_one,
-          garbage__never_more_than_there_were_keys)
+          garbage__never_more_than_there_were_keys, replace__frees_the_old_one_bit_by_bit)
