@@ -136,6 +136,8 @@ static const char *message_name(enum message_kind kind)
         return "InstallSnapshotRequest";
     case MESSAGE_INSTALL_SNAPSHOT_REPLY:
         return "InstallSnapshotResponse";
+    case MESSAGE_UNRECOGNISED:
+        return "Unrecognised";
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
         break;
@@ -201,6 +203,9 @@ static void message_body(struct buffer *line, const struct message *message)
                              (int)reply->result, reply->next_offset, reply->round);
         return;
     }
+    case MESSAGE_UNRECOGNISED:
+        buffer_append_format(line, ",\"why\":%d", (int)message->as.unrecognised.why);
+        return;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:

@@ -409,6 +409,8 @@ static enum error_code open_ports(struct raftd *raftd, struct error *error)
     identity->directory_id = metadata->directory_id;
     identity->start_count = metadata->start_count;
     identity->seed_crc = metadata->seed_crc;
+    memcpy(identity->starts, metadata->starts, sizeof(identity->starts));
+    identity->non_voter = metadata->non_voter;
     enum error_code code = peers_create(&peers_options, server_slot(raftd->server), &raftd->report,
                                         &raftd->peers, error);
     if (code != ERROR_NONE)

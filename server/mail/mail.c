@@ -56,11 +56,14 @@ const char *mail_kind_word(enum mail_kind kind)
     case MAIL_FORWARD:
     case MAIL_FORWARD_REPLY:
     case MAIL_TIMEOUT_NOW:
+    case MAIL_UNRECOGNISED:
     case MAIL_INSTALL_SNAPSHOT:
     case MAIL_INSTALL_SNAPSHOT_REPLY:
         return message_kind_word((enum message_kind)kind);
     case MAIL_COMMANDS:
         return "commands";
+    case MAIL_MET:
+        return "met";
     case MAIL_CONNECTED:
         return "connected";
     case MAIL_DISCONNECTED:

@@ -26,7 +26,11 @@ enum mail_kind {
     MAIL_INSTALL_SNAPSHOT = MESSAGE_INSTALL_SNAPSHOT,
     MAIL_INSTALL_SNAPSHOT_REPLY = MESSAGE_INSTALL_SNAPSHOT_REPLY,
 
+    MAIL_UNRECOGNISED = MESSAGE_UNRECOGNISED,
+
     MAIL_COMMANDS = 32, /* from the client port: `commands` */
+    MAIL_MET,           /* a peer has connected, and shown who it is: `met`. Comes before all
+                           messages of that connection */
     MAIL_CONNECTED,     /* our connection to `peer` is new: what was on its way may be lost */
     MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
@@ -36,6 +40,12 @@ enum mail_kind {
                            had been handed to it */
     MAIL_ELECTION_TIMEOUT, /* the election timer is to go off now, whatever the clock says */
     MAIL_STOP              /* the server is to stop in good order */
+};
+
+/* What a peer has shown of itself. */
+struct met {
+    server_id peer;
+    struct identity identity;
 };
 
 /* Entries that a leader wanted for a peer, and that were no longer in memory. */
@@ -73,6 +83,7 @@ struct mail {
         struct message message;
         struct command_list commands;
         server_id peer;
+        struct met met;
         struct entries_read read;
         struct piece_read piece;
         enum snapshot_news news;

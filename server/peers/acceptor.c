@@ -85,8 +85,7 @@ static void judge_pending(struct peers *peers, struct pending *pending, const st
     socket_tune(pending->socket, true);
     REPORT(peers->report, REPORT_INFO, "peers", "connection from server %" PRIu32 " at %s",
            peer->id, pending->name);
-    handshake_remember(peer, hello);
-    reader_give(peer, pending->socket, hello->start_count);
+    reader_give(peer, pending->socket, hello);
     pending->socket = -1;
     nudge_writer(peer, hello);
 }

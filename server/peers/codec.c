@@ -152,6 +152,8 @@ static pb_size_t body_tag(enum message_kind kind)
         return mailraft_Message_install_request_tag;
     case MESSAGE_INSTALL_SNAPSHOT_REPLY:
         return mailraft_Message_install_reply_tag;
+    case MESSAGE_UNRECOGNISED:
+        return mailraft_Message_unrecognised_tag;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
@@ -160,8 +162,23 @@ static pb_size_t body_tag(enum message_kind kind)
     return 0;
 }
 
+static mailraft_AppendReply append_reply_to_wire(const struct append_reply *reply)
+{
+    return (mailraft_AppendReply){
+        .result = reply->result,
+        .match_index = reply->match_index,
+        .has_conflict = reply->result == APPEND_REFUSED_CONFLICT,
+        .conflict = id_to_wire(reply->conflict),
+        .round = reply->round,
+        .repairing = reply->repairing,
+        .full = reply->full,
+        .non_voter = reply->non_voter,
+    };
+}
+
 static void body_to_wire(const struct message *message, mailraft_Message *wire)
 {
+    const struct unrecognised *told = &message->as.unrecognised;
     wire->which_body = body_tag(message->kind);
     switch (wire->which_body) {
     case mailraft_Message_vote_request_tag:
@@ -184,15 +201,7 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
         };
         break;
     case mailraft_Message_append_reply_tag:
-        wire->body.append_reply = (mailraft_AppendReply){
-            .result = message->as.append_reply.result,
-            .match_index = message->as.append_reply.match_index,
-            .has_conflict = message->as.append_reply.result == APPEND_REFUSED_CONFLICT,
-            .conflict = id_to_wire(message->as.append_reply.conflict),
-            .round = message->as.append_reply.round,
-            .repairing = message->as.append_reply.repairing,
-            .full = message->as.append_reply.full,
-        };
+        wire->body.append_reply = append_reply_to_wire(&message->as.append_reply);
         break;
     case mailraft_Message_forward_request_tag:
         wire->body.forward_request = (mailraft_ForwardRequest){
@@ -224,6 +233,10 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
             .next_offset = message->as.install_reply.next_offset,
             .round = message->as.install_reply.round,
         };
+        break;
+    case mailraft_Message_unrecognised_tag:
+        wire->body.unrecognised =
+            (mailraft_Unrecognised){told->directory_id, told->start_count, told->why};
         break;
     default: /* TIMEOUT_NOW: the kind says it all */
         break;
@@ -324,6 +337,7 @@ static enum error_code append_reply_from_wire(const mailraft_AppendReply *wire,
         .round = wire->round,
         .repairing = wire->repairing,
         .full = wire->full,
+        .non_voter = wire->non_voter,
     };
     if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX)
         return refuse(error, message, "match index or round out of range");
@@ -416,6 +430,16 @@ static enum error_code vote_from_wire(const mailraft_VoteRequest *wire, struct m
     return ERROR_NONE;
 }
 
+static enum error_code unrecognised_from_wire(const mailraft_Unrecognised *wire,
+                                              struct message *message, struct error *error)
+{
+    if (wire->why <= DISTRUST_NONE || wire->why >= DISTRUST_END)
+        return refuse(error, message, "no reason that is known");
+    message->as.unrecognised =
+        (struct unrecognised){wire->directory_id, wire->start_count, (enum distrust)wire->why};
+    return ERROR_NONE;
+}
+
 /* Everything in the head of a message that does not depend on its kind. */
 static enum error_code message_from_wire(const mailraft_Message *wire,
                                          const struct frame_parts *parts, struct message *message,
@@ -457,6 +481,8 @@ static enum error_code message_from_wire(const mailraft_Message *wire,
         return install_from_wire(&wire->body.install_request, parts, message, error);
     case mailraft_Message_install_reply_tag:
         return install_reply_from_wire(&wire->body.install_reply, message, error);
+    case mailraft_Message_unrecognised_tag:
+        return unrecognised_from_wire(&wire->body.unrecognised, message, error);
     default: /* TIMEOUT_NOW */
         return ERROR_NONE;
     }
@@ -516,11 +542,14 @@ void hello_encode(const struct hello *hello, bool answer, struct frame_head *hea
         .directory_id = hello->directory_id,
         .start_count = hello->start_count,
         .seed_crc = hello->seed_crc,
+        .starts_count = IDENTITY_STARTS,
+        .non_voter = hello->non_voter,
         .version_min = hello->version_min,
         .version_max = hello->version_max,
         .version = hello->version,
     };
     memcpy(wire.cluster_id, hello->cluster_id, sizeof(wire.cluster_id));
+    memcpy(wire.starts, hello->starts, sizeof(hello->starts));
     memcpy(wire.refusal, hello->refusal, sizeof(wire.refusal));
     pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE, FRAME_HEADER_MAX);
     bool encoded = pb_encode(&stream, mailraft_Hello_fields, &wire);
@@ -561,11 +590,13 @@ enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hell
         .directory_id = wire.directory_id,
         .start_count = wire.start_count,
         .seed_crc = wire.seed_crc,
+        .non_voter = wire.non_voter,
         .version_min = wire.version_min,
         .version_max = wire.version_max,
         .version = wire.version,
     };
     memcpy(hello->cluster_id, wire.cluster_id, sizeof(hello->cluster_id));
+    memcpy(hello->starts, wire.starts, wire.starts_count * sizeof(wire.starts[0]));
     memcpy(hello->refusal, wire.refusal, sizeof(hello->refusal));
     return ERROR_NONE;
 }

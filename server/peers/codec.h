@@ -85,6 +85,8 @@ struct hello {
     u64 directory_id;
     u64 start_count;
     u32 seed_crc;
+    u64 starts[IDENTITY_STARTS]; /* as in struct identity */
+    bool non_voter;
     u32 version_min; /* range of protocol versions that it speaks */
     u32 version_max;
     u32 version;                      /* answer: the highest common one; 0: refused */

@@ -117,26 +117,3 @@ enum error_code handshake_judge_answer(struct peer *peer, const struct hello *an
                          answer->version);
     return ERROR_NONE;
 }
-
-void handshake_remember(struct peer *peer, const struct hello *hello)
-{
-    mutex_lock(&peer->lock);
-    u64 directory_id = peer->directory_id;
-    u64 start_count = peer->start_count;
-    peer->directory_id = hello->directory_id;
-    peer->start_count = hello->start_count;
-    mutex_unlock(&peer->lock);
-    if (start_count == 0)
-        return;
-    struct report *report = peer->peers->report;
-    if (hello->directory_id != directory_id)
-        REPORT(report, REPORT_WARN, "peers",
-               "server %" PRIu32 " has another data directory than before (%016" PRIx64
-               ", was %016" PRIx64 "): it may have forgotten votes and entries",
-               peer->id, hello->directory_id, directory_id);
-    else if (hello->start_count < start_count)
-        REPORT(report, REPORT_WARN, "peers",
-               "server %" PRIu32 " has a data directory that was set back (start %" PRIu64
-               ", was %" PRIu64 "): it may have forgotten votes and entries",
-               peer->id, hello->start_count, start_count);
-}

@@ -63,11 +63,8 @@ struct peer {
 
     int incoming;       /* its connection to us, which the reader reads; -1: none */
     int incoming_next;  /* takes the place of `incoming`; -1: none */
-    u64 incoming_start; /* start counters shown on these */
-    u64 incoming_next_start;
-
-    u64 directory_id; /* as last shown by it; start_count 0: it never showed any */
-    u64 start_count;
+    u64 incoming_start; /* start counter shown on it */
+    struct identity incoming_next_identity; /* what was shown on that */
 
     u64 messages_sent;
     u64 messages_dropped;
@@ -121,7 +118,7 @@ void reader_run(void *argument);
 void writer_run(void *argument);
 
 /* Hands a connection whose hello was accepted to the peer's reader. Thread: the acceptor. */
-void reader_give(struct peer *peer, int socket, u64 start_count);
+void reader_give(struct peer *peer, int socket, const struct hello *hello);
 
 /* transport_ops.send for this peer. Thread: the server's. */
 bool peer_send(struct peer *peer, struct message *message);
@@ -154,9 +151,5 @@ struct peer *handshake_judge(struct peers *peers, const struct hello *hello, str
 /* Judges the answer to our hello. Errors: ERROR_MISMATCH, saying why this connection is no use. */
 WARN_UNUSED enum error_code handshake_judge_answer(struct peer *peer, const struct hello *answer,
                                                    struct error *error);
-
-/* Compares what the peer shows of itself with what it showed before, and warns when it has another
- * data directory or one that was set back. */
-void handshake_remember(struct peer *peer, const struct hello *hello);
 
 #endif

@@ -11,7 +11,8 @@
  * message is dropped: Raft tolerates loss. A reader whose mail finds no room waits, and lets TCP
  * hold the peer back.
  *
- * Mail posted: messages, in the order in which they were sent; MAIL_CONNECTED when our connection
+ * Mail posted: MAIL_MET, who has connected to us and what data directory it shows; messages, in the
+ * order in which they were sent; MAIL_CONNECTED when our connection
  * to a peer is new; MAIL_DISCONNECTED when the connection from a peer has ended. A newer connection
  * from a peer takes the older one's place, and that is no end unless the peer was started anew.
  *
@@ -29,7 +30,8 @@
 struct peers;
 
 struct peers_options {
-    struct hello identity; /* cluster_id, from, directory_id, start_count (1 and up), seed_crc */
+    struct hello identity; /* cluster_id, from, directory_id, start_count (1 and up), starts,
+                              non_voter, seed_crc */
     const struct configuration *configuration; /* addresses; copied */
     u64 frame_bytes_max;  /* payload and FRAME_HEAD_SIZE_MAX; the same on all servers */
     u64 queue_bytes_max;  /* of each writer; one frame always fits into an empty queue */

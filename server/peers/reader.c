@@ -140,21 +140,28 @@ static void read_connection(struct reader *reader, struct error *error)
     }
 }
 
-/* Waits for a connection. Returns false when all is to stop. */
+/* Waits for a connection, and tells who has come before anything is read from it. Returns false
+ * when all is to stop. */
 static bool next_connection(struct reader *reader)
 {
     struct peer *peer = reader->peer;
+    struct mail *mail = mail_create(MAIL_MET);
     mutex_lock(&peer->lock);
     while (peer->incoming_next < 0 && !peers_stopping(peer->peers))
         condition_wait(&peer->arrived, &peer->lock);
     bool go_on = !peers_stopping(peer->peers);
     if (go_on) {
         peer->incoming = peer->incoming_next;
-        peer->incoming_start = peer->incoming_next_start;
+        peer->incoming_start = peer->incoming_next_identity.start_count;
+        mail->as.met = (struct met){peer->id, peer->incoming_next_identity};
         peer->incoming_next = -1;
         reader->socket = peer->incoming;
     }
     mutex_unlock(&peer->lock);
+    if (go_on)
+        (void)mail_post(peer->peers->slot, mail);
+    else
+        mail_destroy(mail);
     return go_on;
 }
 
@@ -165,7 +172,8 @@ static void end_connection(struct reader *reader, const struct error *why)
     struct peers *peers = peer->peers;
     mutex_lock(&peer->lock);
     socket_close(&peer->incoming);
-    bool replaced = peer->incoming_next >= 0 && peer->incoming_next_start == peer->incoming_start;
+    bool replaced = peer->incoming_next >= 0 &&
+                    peer->incoming_next_identity.start_count == peer->incoming_start;
     mutex_unlock(&peer->lock);
     if (peers_stopping(peers))
         return;
@@ -199,13 +207,17 @@ void reader_run(void *argument)
     memory_free(reader);
 }
 
-void reader_give(struct peer *peer, int socket, u64 start_count)
+void reader_give(struct peer *peer, int socket, const struct hello *hello)
 {
     mutex_lock(&peer->lock);
     /* One that was never read from is not missed: nobody has heard the peer on it. */
     socket_close(&peer->incoming_next);
     peer->incoming_next = socket;
-    peer->incoming_next_start = start_count;
+    struct identity *identity = &peer->incoming_next_identity;
+    identity->directory_id = hello->directory_id;
+    identity->start_count = hello->start_count;
+    memcpy(identity->starts, hello->starts, sizeof(identity->starts));
+    identity->non_voter = hello->non_voter;
     if (peer->incoming >= 0)
         (void)shutdown(peer->incoming, SHUT_RDWR);
     condition_signal(&peer->arrived);

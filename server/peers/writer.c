@@ -42,8 +42,6 @@ static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_n
     }
     if (code == ERROR_NONE)
         code = handshake_judge_answer(peer, &answer, error);
-    if (code == ERROR_NONE)
-        handshake_remember(peer, &answer);
     *start_count = answer.start_count;
     return code;
 }

@@ -145,6 +145,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     answer->round = append->round;
     answer->full = raft_is_full(raft);
     answer->repairing = raft->promised.index != 0;
+    answer->non_voter = raft->trust.own.non_voter;
     if (!prev_matches(raft, append->prev, answer)) {
         if (append->prev.index <= raft->commit_index) {
             *why = "the leader's log contradicts a committed entry";

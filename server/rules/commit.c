@@ -15,7 +15,7 @@ bool commit_advance(struct raft *raft, struct leadership *leadership)
         match_index[position] =
             progress->id == raft->self ? raft->log.durable_index : progress->match_index;
     }
-    u64 index = quorum_value(&raft->configuration, match_index);
+    u64 index = trust_quorum_value(raft, match_index);
     if (index <= raft->commit_index || log_term_at(&raft->log, index) != raft->current_term)
         return false;
     RULE("[Leaders 4, §5.3, §5.4.2]");
@@ -31,7 +31,7 @@ u64 reads_confirmed_round(const struct raft *raft, const struct leadership *lead
         const struct progress *progress = &leadership->peers[position];
         rounds[position] = progress->id == raft->self ? UINT64_MAX : progress->round_acked;
     }
-    return quorum_value(&raft->configuration, rounds);
+    return trust_quorum_value(raft, rounds);
 }
 
 /* [Leaders: reads, §8] The round that is going on may have been answered by a server that voted for

@@ -9,11 +9,29 @@ static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
     return entry_id_is_up_to_date(candidate, raft_last_promised(raft));
 }
 
+/* Whether both are what they were when the others met them (trust.h). What has forgotten its votes
+ * has none to give; and who has forgotten entries must not lead, though its log may look as good as
+ * any: its own vote would be one of those that make the quorum. */
+static bool may_vote_for(const struct raft *raft, server_id candidate, const char **why)
+{
+    if (raft->trust.own.non_voter) {
+        *why = "this server is not recognised by the others and may not vote";
+        return false;
+    }
+    if (!trust_counts(raft, candidate)) {
+        *why = "it is not the server that was met before";
+        return false;
+    }
+    return true;
+}
+
 void election_answer_pre_vote(struct raft *raft, const struct message *request, bool hears_leader,
                               struct message *reply, const char **why)
 {
     raft_message(raft, MESSAGE_PRE_VOTE_REPLY, request->from, request, reply);
     /* The refusal carries our term, which the sender then adopts (check_term). */
+    if (!may_vote_for(raft, request->from, why))
+        return;
     if (request->term <= raft->current_term)
         *why = "its term would not be new";
     else if (hears_leader)
@@ -34,6 +52,8 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
     RULE("[RequestVote 2, §5.2]");
     /* One vote a term, first come first served; a repeated request gets the
      * same answer. */
+    if (!may_vote_for(raft, request->from, why))
+        return;
     if (raft->voted_for != SERVER_NONE && raft->voted_for != request->from)
         *why = "the vote of this term is given away";
     /* Without this a server that lacks committed entries could win. */
@@ -90,7 +110,7 @@ bool election_asks(const struct raft *raft, const struct election *election, ser
     int position = configuration_position(configuration, id);
     member_set answered = election->granted | election->refused;
     return position >= 0 && id != raft->self && configuration_is_voter(configuration, id) &&
-           (answered >> position & 1) == 0;
+           trust_counts(raft, id) && (answered >> position & 1) == 0;
 }
 
 void election_count(const struct raft *raft, struct election *election, const struct message *reply)
@@ -111,7 +131,7 @@ void election_count(const struct raft *raft, struct election *election, const st
 
 bool election_is_won(const struct raft *raft, const struct election *election)
 {
-    if (!quorum(&raft->configuration, election->granted))
+    if (!trust_quorum(raft, election->granted))
         return false;
     RULE("[Candidates 2, §5.2]");
     return true;
@@ -120,5 +140,5 @@ bool election_is_won(const struct raft *raft, const struct election *election)
 bool election_is_lost(const struct raft *raft, const struct election *election)
 {
     member_set may_still = (member_set) ~(election->refused & ~election->granted);
-    return !quorum(&raft->configuration, may_still);
+    return !trust_quorum(raft, may_still);
 }

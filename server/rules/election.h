@@ -40,7 +40,8 @@ void election_begin(struct raft *raft, struct election *election, bool transfer)
 void election_request(struct raft *raft, const struct election *election, server_id to,
                       struct message *request);
 
-/* Whether this server is a voter other than the candidate and has not answered yet. */
+/* Whether this server is a voter other than the candidate, counts (trust.h), and has not answered
+ * yet. */
 bool election_asks(const struct raft *raft, const struct election *election, server_id id);
 
 /* Counts an answer of this election (same kind, current term, one of its calls); repeated ones

@@ -30,6 +30,7 @@ bool message_is_reply(enum message_kind kind)
     case MESSAGE_APPEND_ENTRIES:
     case MESSAGE_FORWARD:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_UNRECOGNISED:
     case MESSAGE_INSTALL_SNAPSHOT:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:

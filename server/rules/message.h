@@ -5,26 +5,28 @@
  *
  * Every request carries a `call`, and its receiver sends exactly one reply that echoes it, refusals
  * included; acknowledgements are never merged. (FORWARD has its reply when its last command is
- * done. TIMEOUT_NOW has none: the election that follows is the answer.) */
+ * done. TIMEOUT_NOW has none: the election that follows is the answer. UNRECOGNISED has none.) */
 #ifndef MAILRAFT_RULES_MESSAGE_H
 #define MAILRAFT_RULES_MESSAGE_H
 
 #include "common/bytes.h"
 #include "common/types.h"
+#include "server/rules/trust.h"
 
 /* X(NAME, word for traces and scenario files). The order is the number on the wire; never reuse. */
-#define MESSAGE_KINDS(X)                    \
-    X(PRE_VOTE, "pre-vote")                 \
-    X(PRE_VOTE_REPLY, "pre-vote-reply")     \
-    X(REQUEST_VOTE, "vote")                 \
-    X(REQUEST_VOTE_REPLY, "vote-reply")     \
-    X(APPEND_ENTRIES, "append")             \
-    X(APPEND_ENTRIES_REPLY, "append-reply") \
-    X(FORWARD, "forward")                   \
-    X(FORWARD_REPLY, "forward-reply")       \
-    X(TIMEOUT_NOW, "timeout-now")           \
-    X(INSTALL_SNAPSHOT, "snapshot")         \
-    X(INSTALL_SNAPSHOT_REPLY, "snapshot-reply")
+#define MESSAGE_KINDS(X)                        \
+    X(PRE_VOTE, "pre-vote")                     \
+    X(PRE_VOTE_REPLY, "pre-vote-reply")         \
+    X(REQUEST_VOTE, "vote")                     \
+    X(REQUEST_VOTE_REPLY, "vote-reply")         \
+    X(APPEND_ENTRIES, "append")                 \
+    X(APPEND_ENTRIES_REPLY, "append-reply")     \
+    X(FORWARD, "forward")                       \
+    X(FORWARD_REPLY, "forward-reply")           \
+    X(TIMEOUT_NOW, "timeout-now")               \
+    X(INSTALL_SNAPSHOT, "snapshot")             \
+    X(INSTALL_SNAPSHOT_REPLY, "snapshot-reply") \
+    X(UNRECOGNISED, "unrecognised")
 
 enum message_kind {
     MESSAGE_NONE = 0,
@@ -72,6 +74,7 @@ struct append_reply {
     u64 round;      /* the request's */
     bool full;      /* its disk is, nearly at least: it should not be made the leader */
     bool repairing; /* its log lost entries that it had acknowledged, and knows it (raft.h) */
+    bool non_voter; /* it knows that it is unrecognised (trust.h): this is to count nowhere */
 };
 
 /* INSTALL_SNAPSHOT [InstallSnapshot arguments, Figure 13, §7]. A piece of the snapshot's file is in
@@ -120,6 +123,14 @@ struct forward_reply {
     u32 first; /* position in the FORWARD of the command that the first answer is for */
 };
 
+/* UNRECOGNISED: the receiver is not the server that the sender met before (trust.h). What it shows
+ * of itself is repeated, so that nobody else takes it to heart who comes in its place. */
+struct unrecognised {
+    u64 directory_id;
+    u64 start_count;
+    enum distrust why;
+};
+
 enum {
     /* Pieces of memory a message's records or commands may lie in: bounded by what one sendmsg
      * takes well, and enough for a full window of entries that arrived one by one. */
@@ -141,6 +152,7 @@ struct message {
         struct forward_reply forward_reply;
         struct install_request install_request;
         struct install_reply install_reply;
+        struct unrecognised unrecognised;
     } as;
     u32 span_count;
     struct span spans[MESSAGE_SPANS_MAX]; /* the first span_count hold references */

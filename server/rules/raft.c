@@ -46,6 +46,14 @@ enum term_verdict check_term(const struct raft *raft, const struct message *mess
     if (message->kind == MESSAGE_FORWARD_REPLY)
         return TERM_CURRENT;
 
+    /* What a server is does not depend on terms. */
+    if (message->kind == MESSAGE_UNRECOGNISED)
+        return TERM_CURRENT;
+
+    /* It would get no vote here; let it not depose anybody either. */
+    if (newer && message->kind == MESSAGE_REQUEST_VOTE && !trust_counts(raft, message->from))
+        return TERM_IGNORE;
+
     /* Who hears a leader has no need of another: a server that was cut off, or removed, must not
      * depose it (thesis §4.2.3). A leader that hands over says so, and then it is no intrusion. */
     if (newer && message->kind == MESSAGE_REQUEST_VOTE && hears_leader &&
@@ -119,6 +127,7 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
     case MESSAGE_FORWARD_REPLY:
     case MESSAGE_INSTALL_SNAPSHOT_REPLY:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_UNRECOGNISED:
     case MESSAGE_KIND_END:
         break;
     }
@@ -141,7 +150,7 @@ bool raft_is_repaired(const struct raft *raft)
 bool raft_may_campaign(const struct raft *raft)
 {
     return raft->configuration.index != 0 && raft->promised.index == 0 &&
-           raft->room_bytes >= ROOM_TO_LEAD &&
+           !raft->trust.own.non_voter && raft->room_bytes >= ROOM_TO_LEAD &&
            configuration_is_voter(&raft->configuration, raft->self);
 }
 

@@ -60,6 +60,8 @@ struct raft {
      * goes by this. {0, 0}: nothing is missing. Persistent (storage.h). */
     struct entry_id promised;
 
+    struct trust trust; /* who of the others is recognised; persistent in part (trust.h) */
+
     server_id leader;      /* of current_term; SERVER_NONE: not known */
     u64 leader_heard_ns;   /* when the leader was last heard; 0: never, or its connection ended */
     server_id gone_leader; /* the last leader whose connection to us ended */
@@ -93,7 +95,8 @@ enum term_verdict {
 
 /* [All Servers 2, §5.1] and the two exceptions that keep a healthy cluster undisturbed: pre-votes
  * and their grants never raise a term (thesis §9.6), and who hears a leader ignores candidates
- * (thesis §4.2.3), unless leadership was handed over. `hears_leader`: a follower heard its leader
+ * (thesis §4.2.3), unless leadership was handed over; nor does one that is not recognised (trust.h)
+ * depose anybody. `hears_leader`: a follower heard its leader
  * within the minimal election timeout (raft_hears_leader); a leader is in contact with a quorum
  * (leadership_has_quorum). */
 enum term_verdict check_term(const struct raft *raft, const struct message *message,
@@ -122,7 +125,7 @@ struct entry_id raft_last_promised(const struct raft *raft);
 bool raft_is_repaired(const struct raft *raft);
 
 /* Whether this server may campaign: it is a voter of a configuration, its log lacks nothing that it
- * promised to hold, and its disk has ROOM_TO_LEAD. */
+ * promised to hold, its disk has ROOM_TO_LEAD, and the others recognise it. */
 bool raft_may_campaign(const struct raft *raft);
 
 /* Whether the disk is so full that leadership is better given to somebody else. */

@@ -319,6 +319,15 @@ void replicate_connected(struct raft *raft, struct progress *progress)
     progress->set_back = false;
 }
 
+void replicate_anew(struct raft *raft, struct progress *progress)
+{
+    progress->match_index = 0;
+    progress->set_back = false;
+    progress->no_space = false;
+    enter_probe(raft, progress, raft->log.last_index + 1);
+    progress->sent_ns = 0;
+}
+
 /* ---- time ---- */
 
 u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadership *leadership)
@@ -356,7 +365,7 @@ static u64 quorum_ends_ns(const struct raft *raft, const struct leadership *lead
         const struct progress *progress = &leadership->peers[position];
         contact_ns[position] = progress->id == raft->self ? UINT64_MAX : progress->contact_ns;
     }
-    u64 quorum_ns = quorum_value(&raft->configuration, contact_ns);
+    u64 quorum_ns = trust_quorum_value(raft, contact_ns);
     return quorum_ns == UINT64_MAX ? UINT64_MAX : quorum_ns + raft->election_timeout_ns_min;
 }
 

@@ -52,7 +52,8 @@ struct progress {
     bool reading;    /* what it is to get is being read from disk; send only heartbeats */
     bool full;       /* it says that it should not be made the leader, for want of room */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
-    bool set_back;   /* it lacks entries that it once held durably: heartbeats only */
+    bool set_back;   /* it lacks entries that it had acknowledged: only heartbeats until
+                        replicate_anew */
     /* SNAPSHOT: */
     struct snapshot_name snapshot; /* what it is being sent */
     u64 snapshot_offset;           /* of the next piece */
@@ -125,6 +126,10 @@ void replicate_restart(struct raft *raft, struct progress *progress);
 
 /* A new connection to the peer: what was on its way may be lost. */
 void replicate_connected(struct raft *raft, struct progress *progress);
+
+/* What the peer holds is another log than the one we knew: it is found and brought up to date from
+ * the beginning. */
+void replicate_anew(struct raft *raft, struct progress *progress);
 
 /* The time by which replicate() has something to say to some peer even if nothing happens. */
 u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadership *leadership);

@@ -69,7 +69,7 @@ static enum transfer_result judge(const struct raft *raft, const struct leadersh
         return TRANSFER_NO_VOTER;
     if (now_ns >= progress->contact_ns + raft->election_timeout_ns_min)
         return TRANSFER_DOWN;
-    if (progress->set_back)
+    if (progress->set_back || !trust_counts(raft, id))
         return TRANSFER_SET_BACK;
     if (progress->no_space || progress->full)
         return TRANSFER_FULL;

@@ -29,7 +29,7 @@
     X(TRANSFER_NO_VOTER, "ERR server %u has no vote, and so cannot lead")                       \
     X(TRANSFER_DOWN, "ERR server %u has not answered for an election timeout; nothing changed") \
     X(TRANSFER_FULL, "ERR the disk of server %u is full; nothing changed")                      \
-    X(TRANSFER_SET_BACK, "ERR server %u has lost entries that it once held; nothing changed")   \
+    X(TRANSFER_SET_BACK, "ERR server %u has lost data that it once held; nothing changed")      \
     X(TRANSFER_LAGS, "ERR server %u is too far behind to take over in time; nothing changed")   \
     X(TRANSFER_NOBODY, "ERR no server but %u could lead now")                                   \
     X(TRANSFER_BUSY, "BUSY leadership is being handed to server %u already")                    \

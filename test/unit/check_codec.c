@@ -125,6 +125,8 @@ static struct hello hello_sample(void)
         .directory_id = 0xfedcba9876543210,
         .start_count = 17,
         .seed_crc = 0xdeadbeef,
+        .starts = {0xffffffffffffffff, 2, 3, 4, 5, 6, 7, 8},
+        .non_voter = true,
         .version_min = 1,
         .version_max = 3,
     };
@@ -153,6 +155,8 @@ START_TEST(hello_encode__comes_back)
         ck_assert_uint_eq(got.directory_id, sent.directory_id);
         ck_assert_uint_eq(got.start_count, sent.start_count);
         ck_assert_uint_eq(got.seed_crc, sent.seed_crc);
+        ck_assert_mem_eq(got.starts, sent.starts, sizeof(sent.starts));
+        ck_assert_int_eq(got.non_voter, sent.non_voter);
         ck_assert_uint_eq(got.version_min, sent.version_min);
         ck_assert_uint_eq(got.version_max, sent.version_max);
         ck_assert_uint_eq(got.version, sent.version);

@@ -3,16 +3,28 @@
 
 #include "test/unit/unit.h"
 
-static const enum mail_kind all_kinds[] = {MAIL_PRE_VOTE,         MAIL_PRE_VOTE_REPLY,
-                                           MAIL_REQUEST_VOTE,     MAIL_REQUEST_VOTE_REPLY,
-                                           MAIL_APPEND_ENTRIES,   MAIL_APPEND_ENTRIES_REPLY,
-                                           MAIL_FORWARD,          MAIL_FORWARD_REPLY,
-                                           MAIL_INSTALL_SNAPSHOT, MAIL_INSTALL_SNAPSHOT_REPLY,
-                                           MAIL_PIECE_READ,       MAIL_SNAPSHOT,
-                                           MAIL_TIMEOUT_NOW,      MAIL_COMMANDS,
-                                           MAIL_CONNECTED,        MAIL_DISCONNECTED,
-                                           MAIL_ENTRIES_READ,     MAIL_CAMPAIGN,
-                                           MAIL_ELECTION_TIMEOUT, MAIL_STOP};
+static const enum mail_kind all_kinds[] = {MAIL_PRE_VOTE,
+                                           MAIL_PRE_VOTE_REPLY,
+                                           MAIL_REQUEST_VOTE,
+                                           MAIL_REQUEST_VOTE_REPLY,
+                                           MAIL_APPEND_ENTRIES,
+                                           MAIL_APPEND_ENTRIES_REPLY,
+                                           MAIL_FORWARD,
+                                           MAIL_FORWARD_REPLY,
+                                           MAIL_INSTALL_SNAPSHOT,
+                                           MAIL_INSTALL_SNAPSHOT_REPLY,
+                                           MAIL_PIECE_READ,
+                                           MAIL_SNAPSHOT,
+                                           MAIL_TIMEOUT_NOW,
+                                           MAIL_COMMANDS,
+                                           MAIL_CONNECTED,
+                                           MAIL_DISCONNECTED,
+                                           MAIL_MET,
+                                           MAIL_UNRECOGNISED,
+                                           MAIL_ENTRIES_READ,
+                                           MAIL_CAMPAIGN,
+                                           MAIL_ELECTION_TIMEOUT,
+                                           MAIL_STOP};
 
 struct counting_sink {
     struct command_sink sink;

@@ -122,27 +122,37 @@ START_TEST(handshake__hello_in_single_bytes)
 }
 END_TEST
 
-START_TEST(handshake__directory_and_start_count_are_remembered)
+/* The next meeting with server 2, and what it showed. */
+static struct identity met_by(struct node *node)
+{
+    struct mail *mail = node_take(node, MAIL_MET);
+    ck_assert_uint_eq(mail->as.met.peer, 2);
+    struct identity identity = mail->as.met.identity;
+    mail_destroy(mail);
+    return identity;
+}
+
+START_TEST(handshake__who_has_come_is_told_before_anything_it_says)
 {
     struct house *house = house_create(2);
     node_start(house, 0);
     struct hello hello = raw_identity(house, 2, 1);
-    int fd = raw_connect(house->port[0]);
-    (void)raw_greet(fd, &hello);
-    close(fd);
-    node_await(&house->node[0], MAIL_DISCONNECTED, 2);
-    hello.start_count--;
-    fd = raw_connect(house->port[0]);
-    (void)raw_greet(fd, &hello);
-    close(fd);
-    node_await_line(&house->node[0], "was set back");
-    node_await(&house->node[0], MAIL_DISCONNECTED, 2);
-    hello.directory_id++;
-    fd = raw_connect(house->port[0]);
-    (void)raw_greet(fd, &hello);
-    node_await_line(&house->node[0], "another data directory");
-    close(fd);
-    ck_assert_uint_eq(node_lines_with(&house->node[0], "data directory"), 2);
+    for (u64 i = 0; i < 3; i++) {
+        for (u64 start = 0; start < IDENTITY_STARTS; start++)
+            hello.starts[start] = 1000 * i + start;
+        hello.non_voter = i == 2;
+        int fd = raw_connect(house->port[0]);
+        (void)raw_greet(fd, &hello);
+        struct identity shown = met_by(&house->node[0]);
+        ck_assert_uint_eq(shown.directory_id, hello.directory_id);
+        ck_assert_uint_eq(shown.start_count, hello.start_count);
+        ck_assert_mem_eq(shown.starts, hello.starts, sizeof(shown.starts));
+        ck_assert_int_eq(shown.non_voter, i == 2);
+        close(fd);
+        node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+        hello.start_count--; /* the judgement is the server's: nobody is refused for it */
+        hello.directory_id++;
+    }
     house_destroy(house);
 }
 END_TEST
@@ -231,11 +241,11 @@ START_TEST(reader__newer_connection_takes_the_place)
     struct mail *mail = node_take(&house->node[0], MAIL_REQUEST_VOTE);
     ck_assert_uint_eq(mail->as.message.call, 2);
     mail_destroy(mail);
-    /* That was no end of the peer's: two letters, and no third. */
-    ck_assert_uint_eq(node_mail_count(&house->node[0]), 2);
+    /* That was no end of the peer's: two meetings and two letters, and nothing else. */
+    ck_assert_uint_eq(node_mail_count(&house->node[0]), 4);
     close(newer);
     node_await(&house->node[0], MAIL_DISCONNECTED, 2);
-    ck_assert_uint_eq(node_mail_count(&house->node[0]), 3);
+    ck_assert_uint_eq(node_mail_count(&house->node[0]), 5);
     house_destroy(house);
 }
 END_TEST
@@ -260,6 +270,6 @@ END_TEST
 
 UNIT_MAIN("peers_reader", handshake__every_refusal_says_why,
           handshake__garbage_is_closed_and_others_unharmed, handshake__slow_loris,
-          handshake__hello_in_single_bytes, handshake__directory_and_start_count_are_remembered,
+          handshake__hello_in_single_bytes, handshake__who_has_come_is_told_before_anything_it_says,
           reader__bad_frames_end_the_connection, reader__frames_in_pieces,
           reader__newer_connection_takes_the_place, reader__newer_life_ends_the_older_one)

@@ -82,7 +82,8 @@ UNIT_HELPER struct message sample(enum message_kind kind)
                                                         .conflict = {.term = 3, .index = 12},
                                                         .round = 77,
                                                         .repairing = true,
-                                                        .full = true};
+                                                        .full = true,
+                                                        .non_voter = true};
         break;
     case MESSAGE_FORWARD:
         message.as.forward_request =
@@ -109,6 +110,9 @@ UNIT_HELPER struct message sample(enum message_kind kind)
     case MESSAGE_INSTALL_SNAPSHOT_REPLY:
         message.as.install_reply = (struct install_reply){
             .result = INSTALL_CONTINUE, .next_offset = 4999999990, .round = 77};
+        break;
+    case MESSAGE_UNRECOGNISED:
+        message.as.unrecognised = (struct unrecognised){0xfedcba9876543210, 12, DISTRUST_SET_BACK};
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
@@ -168,6 +172,7 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_uint_eq(a->as.append_reply.round, b->as.append_reply.round);
         ck_assert_int_eq(a->as.append_reply.repairing, b->as.append_reply.repairing);
         ck_assert_int_eq(a->as.append_reply.full, b->as.append_reply.full);
+        ck_assert_int_eq(a->as.append_reply.non_voter, b->as.append_reply.non_voter);
         break;
     case MESSAGE_FORWARD:
         ck_assert_uint_eq(a->as.forward_request.start, b->as.forward_request.start);
@@ -191,6 +196,11 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_int_eq(a->as.install_reply.result, b->as.install_reply.result);
         ck_assert_uint_eq(a->as.install_reply.next_offset, b->as.install_reply.next_offset);
         ck_assert_uint_eq(a->as.install_reply.round, b->as.install_reply.round);
+        break;
+    case MESSAGE_UNRECOGNISED:
+        ck_assert_uint_eq(a->as.unrecognised.directory_id, b->as.unrecognised.directory_id);
+        ck_assert_uint_eq(a->as.unrecognised.start_count, b->as.unrecognised.start_count);
+        ck_assert_int_eq(a->as.unrecognised.why, b->as.unrecognised.why);
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:
