@@ -2,12 +2,12 @@
  * a snapshot of another one.
  *
  * In this order, each step synced before the next: `metadata.new`, whose presence says that what is
- * beside it is not yet anybody's; `LOCK`; if a state is restored, `snapshots` with the snapshot;
- * `log` with segment 1 and its first batch; and at last `metadata.new` becomes `metadata`. Cut
- * short at any step, the directory has no `metadata`, so that storage_open refuses it, and has
- * nothing in it or `metadata.new`, so that storage_init and storage_restore know it for their own
- * and begin again: what is in `log` and `snapshots` then goes. A directory with a log but neither
- * of the two has lost its metadata, and is not touched.
+ * beside it is not yet anybody's; `LOCK`; `peers`; if a state is restored, `snapshots` with the
+ * snapshot; `log` with segment 1 and its first batch; and at last `metadata.new` becomes
+ * `metadata`. Cut short at any step, the directory has no `metadata`, so that storage_open refuses
+ * it, and has nothing in it or `metadata.new`, so that storage_init and storage_restore know it for
+ * their own and begin again: what is in `log` and `snapshots` then goes. A directory with a log but
+ * neither of the two has lost its metadata, and is not touched.
  *
  * An empty cluster's first batch holds entry 1, the configuration, of term 1.
  *
@@ -30,6 +30,7 @@
 
 #include "common/crc32c.h"
 #include "common/memory.h"
+#include "server/storage/acquaintances.h"
 #include "server/storage/metadata.h"
 #include "server/storage/segment.h"
 #include "server/storage/snapshot.h"
@@ -49,8 +50,8 @@ static void count_name(void *context, const char *name)
     struct census *census = context;
     if (strcmp(name, "metadata.new") == 0) {
         census->metadata_new = true;
-    } else if (strcmp(name, "LOCK") == 0 || strcmp(name, "log") == 0 ||
-               strcmp(name, "snapshots") == 0) {
+    } else if (strcmp(name, "LOCK") == 0 || strcmp(name, "peers") == 0 ||
+               strcmp(name, "log") == 0 || strcmp(name, "snapshots") == 0) {
         census->ours++;
         census->snapshots = census->snapshots || strcmp(name, "snapshots") == 0;
     } else {
@@ -312,6 +313,8 @@ static enum error_code make_all(struct vfs *vfs, const struct storage_options *o
         code = clear_snapshots(vfs, error);
     if (code == ERROR_NONE && source != NULL)
         code = copy_snapshot(vfs, source, error);
+    if (code == ERROR_NONE)
+        code = acquaintances_create(vfs, metadata->directory_id, error);
     if (code == ERROR_NONE)
         code = make_log(vfs, &info, beginning, error);
     if (code == ERROR_NONE)

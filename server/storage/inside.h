@@ -3,6 +3,7 @@
 #define MAILRAFT_STORAGE_INSIDE_H
 
 #include "common/sync.h"
+#include "server/storage/acquaintances.h"
 #include "server/storage/log_index.h"
 #include "server/storage/metadata.h"
 #include "server/storage/preparer.h"
@@ -13,7 +14,8 @@
 struct storage {
     struct vfs *vfs;
     struct report *report;
-    struct metadata_file metadata; /* server thread only */
+    struct metadata_file metadata;           /* server thread only */
+    struct acquaintances_file acquaintances; /* server thread only */
     u64 directory_id;
 
     /* Where the next batch goes. Server thread only. */

@@ -46,7 +46,8 @@ static enum error_code check_initialised(struct vfs *vfs, struct error *error)
     return code;
 }
 
-static enum error_code open_metadata(struct storage *storage, struct error *error)
+static enum error_code open_identity(struct storage *storage, struct storage_recovery *recovery,
+                                     struct error *error)
 {
     enum error_code code = check_initialised(storage->vfs, error);
     if (code == ERROR_NONE)
@@ -54,6 +55,9 @@ static enum error_code open_metadata(struct storage *storage, struct error *erro
     if (code == ERROR_NONE)
         code = metadata_open(&storage->metadata, storage->vfs, storage->report, error);
     storage->directory_id = storage->metadata.current.directory_id;
+    if (code == ERROR_NONE)
+        code = acquaintances_open(&storage->acquaintances, storage->vfs, storage->directory_id,
+                                  storage->report, recovery->met, &recovery->met_count, error);
     return code;
 }
 
@@ -378,7 +382,7 @@ enum error_code storage_open(struct vfs *vfs, const struct storage_options *opti
     opened->report = report;
     mutex_init(&opened->lock);
     log_index_init(&opened->index);
-    enum error_code code = open_metadata(opened, error);
+    enum error_code code = open_identity(opened, recovery, error);
     if (code == ERROR_NONE)
         code = open_contents(opened, options, loader, recovery, error);
     if (code == ERROR_NONE) {
@@ -386,6 +390,7 @@ enum error_code storage_open(struct vfs *vfs, const struct storage_options *opti
         return ERROR_NONE;
     }
     vfs_close(opened->file);
+    acquaintances_close(&opened->acquaintances);
     metadata_close(&opened->metadata);
     log_index_deinit(&opened->index);
     mutex_deinit(&opened->lock);

@@ -49,6 +49,7 @@ void storage_close(struct storage *storage)
         return;
     preparer_deinit(&storage->preparer);
     vfs_close(storage->file);
+    acquaintances_close(&storage->acquaintances);
     metadata_close(&storage->metadata);
     log_index_deinit(&storage->index);
     mutex_deinit(&storage->lock);
@@ -88,6 +89,27 @@ enum error_code storage_save_promised(struct storage *storage, struct entry_id p
     struct metadata changed = storage->metadata.current;
     changed.promised = promised;
     return save_metadata(storage, &changed, error);
+}
+
+enum error_code storage_save_non_voter(struct storage *storage, struct error *error)
+{
+    enum error_code code = failed(storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    struct metadata changed = storage->metadata.current;
+    changed.non_voter = true;
+    return save_metadata(storage, &changed, error);
+}
+
+enum error_code storage_save_acquaintances(struct storage *storage, const struct acquaintance *met,
+                                           u32 count, struct error *error)
+{
+    enum error_code code = failed(storage, error);
+    if (code != ERROR_NONE)
+        return code;
+    code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
+    storage->figures.syncs += METADATA_SLOTS;
+    return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
 /* ---- appending ---- */

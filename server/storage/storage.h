@@ -2,6 +2,7 @@
  *
  *   DIR/LOCK          held (flock) while the directory is in use
  *   DIR/metadata      two checksummed slots; format in metadata.c
+ *   DIR/peers         what was seen of other servers; format in acquaintances.c
  *   DIR/log/NNN.seg   segments, prewritten with zeros; format in segment.c
  *   DIR/snapshots/    the machine's state as of some entry; see snapshot.h
  *
@@ -20,12 +21,13 @@
 #include "common/vfs.h"
 #include "server/rules/configuration.h"
 #include "server/rules/entry.h"
+#include "server/rules/trust.h"
 
 struct storage;
 
 enum {
     CLUSTER_ID_SIZE = 64, /* with its NUL; letters, digits, '.', '_', '-' */
-    METADATA_STARTS = 8   /* of how many starts a directory remembers the ids */
+    METADATA_STARTS = IDENTITY_STARTS
 };
 
 /* Who a directory belongs to, and what must survive of Raft's state. */
@@ -65,7 +67,9 @@ struct storage_recovery {
                                       the snapshot's last */
     struct entry_id last;          /* base when the log is empty */
     u64 commit_hint;               /* every entry through here was known to be committed */
-    u64 torn_bytes;                /* cut from the tail; 0 after an orderly stop */
+    struct acquaintance met[ACQUAINTANCES_MAX]; /* what was seen of others */
+    u32 met_count;
+    u64 torn_bytes; /* cut from the tail; 0 after an orderly stop */
 };
 
 struct snapshot_head; /* snapshot.h */
@@ -137,6 +141,14 @@ void storage_compact(struct storage *storage, u64 first_needed);
 /* Saves through where the log was promised to reach; {0, 0}: it does again. Blocks. */
 WARN_UNUSED enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
                                                   struct error *error);
+
+/* Saves that this server may not vote any more. Blocks. */
+WARN_UNUSED enum error_code storage_save_non_voter(struct storage *storage, struct error *error);
+
+/* Saves what is remembered of other servers, in place of what was. Blocks. */
+WARN_UNUSED enum error_code storage_save_acquaintances(struct storage *storage,
+                                                       const struct acquaintance *met, u32 count,
+                                                       struct error *error);
 
 /* Where the files are, for the snapshots'. */
 struct vfs *storage_vfs(struct storage *storage);

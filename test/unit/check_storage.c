@@ -276,7 +276,7 @@ START_TEST(storage_append__on_a_real_disk)
         if (vfs_remove(vfs, path, &error) != ERROR_NONE)
             break;
     }
-    const char *const names[] = {"log/next.tmp", "log", "metadata", "LOCK"};
+    const char *const names[] = {"log/next.tmp", "log", "metadata", "peers", "LOCK"};
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++)
         (void)!vfs_remove(vfs, names[i], &error);
     vfs_posix_destroy(vfs);
