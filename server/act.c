@@ -1,6 +1,8 @@
 /* act.c - see act.h. */
 #include "server/act.h"
 
+#include "server/recognition.h"
+
 /* ---- votes ---- */
 
 bool act_answer_vote(struct server *server, const struct message *request, bool hears_leader)
@@ -218,14 +220,9 @@ void act_take_append_reply(struct server *server, struct lead *lead, const struc
     struct progress *progress = leadership_peer(&lead->leadership, reply->from);
     if (progress == NULL)
         return;
-    bool was_set_back = progress->set_back;
     replicate_reply(&server->raft, progress, reply,
                     leadership_heard_ns(&lead->leadership, reply, now_ns));
-    if (progress->set_back && !was_set_back)
-        REPORT(server->world.report, REPORT_ERROR, "server",
-               "server %u lacks entries up to %llu that it had acknowledged: its data directory "
-               "was lost or set back to an older copy; it gets no more entries",
-               reply->from, (unsigned long long)progress->match_index);
+    recognition_mind_reply(server, progress, &reply->as.append_reply);
 }
 
 void act_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,

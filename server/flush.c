@@ -7,7 +7,7 @@
 #include "common/memory.h"
 #include "server/server.h"
 
-static bool disk_failed(struct server *server, const char *what)
+bool server_disk_failed(struct server *server, const char *what)
 {
     (void)error_add(&server->failure, "%s", what);
     REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
@@ -111,14 +111,14 @@ bool server_store_log(struct server *server, u64 first)
                        log_last(&raft->log), raft->commit_index, &server->failure);
     for (u32 i = 0; i < span_count; i++)
         span_release(&server->save_spans[i]);
-    return code == ERROR_NONE ? true : disk_failed(server, "save log entries");
+    return code == ERROR_NONE ? true : server_disk_failed(server, "save log entries");
 }
 
 bool server_store_state(struct server *server, u64 current_term, server_id voted_for)
 {
     enum error_code code =
         storage_save_metadata(server->storage, current_term, voted_for, &server->failure);
-    return code == ERROR_NONE ? true : disk_failed(server, "save term and vote");
+    return code == ERROR_NONE ? true : server_disk_failed(server, "save term and vote");
 }
 
 bool server_store_repaired(struct server *server)
@@ -128,14 +128,14 @@ bool server_store_repaired(struct server *server)
            "the log is repaired: what the disk had lost has been sent again");
     if (storage_save_promised(server->storage, nothing, &server->failure) == ERROR_NONE)
         return true;
-    return disk_failed(server, "save that the log is repaired");
+    return server_disk_failed(server, "save that the log is repaired");
 }
 
 bool server_check_disk(struct server *server)
 {
     if (storage_check(server->storage, &server->failure) == ERROR_NONE)
         return true;
-    return disk_failed(server, "prepare segments");
+    return server_disk_failed(server, "prepare segments");
 }
 
 static bool save_log(struct server *server)
@@ -212,6 +212,9 @@ void server_flush_answers(struct server *server)
 bool server_flush(struct server *server, struct lead *lead)
 {
     struct raft *raft = &server->raft;
+    /* What had to be saved before the rest of the pile was read could not be. */
+    if (server->failure.code != ERROR_NONE)
+        return false;
     /* (1) and (2): what the disk holds already. */
     if (!raft->metadata_unsaved)
         outbox_send_early(&server->outbox, server->transport);

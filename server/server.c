@@ -7,6 +7,7 @@
 #include "common/memory.h"
 #include "server/dispatch/dispatch.h"
 #include "server/per_state/per_state.h"
+#include "server/recognition.h"
 #include "server/step/node.h"
 
 enum {
@@ -199,6 +200,7 @@ static enum error_code recover(struct server *server, struct error *error)
      * to this one: no life repeats the calls of another. */
     server->raft.next_call = (server->metadata.start_count << CALL_BITS) + 1;
     server->committed_seen = server->raft.commit_index;
+    recognition_recover(server, &recovering.recovery);
     return ERROR_NONE;
 }
 
@@ -279,6 +281,7 @@ enum error_code server_run(struct server *server, struct transport *transport, s
     server->transport = transport;
     server->raft.room_bytes = server_room(server);
     events_started(&server->events);
+    recognition_say(server);
     switch (server->options.design) {
     case DESIGN_PER_STATE:
         per_state_run(server);

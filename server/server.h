@@ -168,6 +168,8 @@ void server_flush_answers(struct server *server);
  * the disk failed, and server->failure says why. Nothing is marked as saved. Blocks. */
 WARN_UNUSED bool server_check_disk(struct server *server);
 WARN_UNUSED bool server_store_state(struct server *server, u64 current_term, server_id voted_for);
+/* Adds to server->failure what could not be done, and says so. Returns false. */
+bool server_disk_failed(struct server *server, const char *what);
 WARN_UNUSED bool server_store_log(struct server *server, u64 first);
 /* The same for the news that raft->promised is fulfilled. */
 WARN_UNUSED bool server_store_repaired(struct server *server);

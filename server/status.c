@@ -27,15 +27,19 @@ static void describe_peers(const struct server *server, const struct lead *lead,
         const struct progress *progress = &lead->leadership.peers[position];
         if (progress->id == raft->self)
             continue;
+        const struct acquaintance *met = trust_acquaintance(raft, progress->id);
+        enum distrust distrust = met != NULL ? met->distrust : DISTRUST_NONE;
         buffer_append_format(to,
                              "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64
                              ",trails=%" PRIu64 ",in_flight_bytes=%" PRIu64 ",contact_ms=%" PRIu64
-                             ",no_space=%d,full=%d,set_back=%d\r\n",
+                             ",no_space=%d,full=%d,set_back=%d,recognised=%d\r\n",
                              progress->id, progress->mode == PROGRESS_PROBE ? "probe" : "pipeline",
                              progress->match_index, progress->next_index,
                              raft->log.last_index - progress->match_index, progress->flight_bytes,
                              (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space,
-                             progress->full, progress->set_back);
+                             progress->full,
+                             distrust == DISTRUST_SET_BACK || distrust == DISTRUST_LOST_ENTRIES,
+                             distrust == DISTRUST_NONE);
     }
     if (transfer_goes_on(&lead->transfer))
         buffer_append_format(to, "raft_transfer_to:%" PRIu32 "\r\n", lead->transfer.target);
@@ -43,6 +47,20 @@ static void describe_peers(const struct server *server, const struct lead *lead,
                          "raft_waiting_writes:%" PRIu32 "\r\nraft_waiting_reads:%" PRIu32
                          "\r\nraft_uncommitted_bytes:%" PRIu64 "\r\n",
                          lead->writes.count, lead->reads.count, lead->leadership.uncommitted_bytes);
+}
+
+/* Whom this server does not recognise, and whether the others recognise it. */
+static void describe_trust(const struct server *server, struct buffer *to)
+{
+    const struct trust *trust = &server->raft.trust;
+    buffer_append_format(to, "raft_may_vote:%d\r\nraft_unrecognised_servers:%" PRIu32 "\r\n",
+                         !trust->own.non_voter, trust->distrusted);
+    for (u32 i = 0; i < trust->count; i++) {
+        const struct acquaintance *met = &trust->met[i];
+        if (met->distrust != DISTRUST_NONE)
+            buffer_append_format(to, "raft_unrecognised_%" PRIu32 ":%s\r\n", met->id,
+                                 distrust_words(met->distrust));
+    }
 }
 
 static void describe_log(const struct server *server, struct buffer *to)
@@ -92,6 +110,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
         server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
     describe_members(server, to);
+    describe_trust(server, to);
     if (lead != NULL)
         describe_peers(server, lead, to);
 }

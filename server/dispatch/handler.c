@@ -4,6 +4,7 @@
  * loops of per_state/, each of which is a column. */
 #include "server/act.h"
 #include "server/dispatch/dispatch.h"
+#include "server/recognition.h"
 
 static bool hears_leader(const struct dispatch *dispatch)
 {
@@ -114,6 +115,7 @@ static void client_commands(struct dispatch *dispatch, struct command_list *comm
 static void connected(struct dispatch *dispatch, server_id peer)
 {
     struct server *server = dispatch->server;
+    recognition_connected(server, peer, dispatch->now_ns);
     switch (server->state) {
     case RAFT_FOLLOWER: /* what was on its way on the old connection may be lost */
         if (peer == server->raft.leader)
@@ -174,6 +176,8 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
 {
     struct server *server = dispatch->server;
     const struct message *message = &mail->as.message;
+    if (mail_is_message(mail))
+        recognition_remind(server, message->from, dispatch->now_ns);
     if (mail_is_message(mail) && !mind_term(dispatch, message))
         return;
     switch (mail->kind) {
@@ -211,6 +215,14 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         return;
     case MAIL_COMMANDS:
         client_commands(dispatch, &mail->as.commands);
+        return;
+    case MAIL_UNRECOGNISED:
+        if (recognition_told(server, message) && server->state != RAFT_FOLLOWER)
+            dispatch_become(dispatch, RAFT_FOLLOWER, "it may not vote");
+        return;
+    case MAIL_MET:
+        recognition_meet(server, server->state == RAFT_LEADER ? &dispatch->lead : NULL,
+                         &mail->as.met, dispatch->now_ns);
         return;
     case MAIL_CONNECTED:
         connected(dispatch, mail->as.peer);

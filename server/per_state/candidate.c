@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "server/act.h"
 #include "server/per_state/per_state.h"
+#include "server/recognition.h"
 
 struct candidate {
     struct election election;
@@ -80,6 +81,7 @@ enum raft_state candidate_run(struct server *server)
             const struct message *message = &mail->as.message;
             server_open_mail(server, mail);
             if (mail_is_message(mail)) {
+                recognition_remind(server, message->from, now_ns);
                 switch (check_term(raft, message, false)) {
                 case TERM_NEWER: /* [All Servers 2, §5.1] */
                     adopt_term(raft, message->term);
@@ -114,7 +116,16 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_SNAPSHOT:
                 act_take_news(server, mail->as.news);
                 continue;
+            case MAIL_UNRECOGNISED:
+                if (!recognition_told(server, message))
+                    continue;
+                server_done_with_mail(server);
+                return leave(server, RAFT_FOLLOWER, "it may not vote");
+            case MAIL_MET:
+                recognition_meet(server, NULL, &mail->as.met, now_ns);
+                continue;
             case MAIL_CONNECTED:
+                recognition_connected(server, mail->as.peer, now_ns);
                 act_request_vote_again(server, &self.election, mail->as.peer);
                 continue;
             case MAIL_CAMPAIGN:

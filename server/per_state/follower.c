@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "server/act.h"
 #include "server/per_state/per_state.h"
+#include "server/recognition.h"
 
 struct follower {
     struct server *server;
@@ -84,6 +85,7 @@ enum raft_state follower_run(struct server *server)
             const char *why;
             server_open_mail(server, mail);
             if (mail_is_message(mail)) {
+                recognition_remind(server, message->from, now_ns);
                 switch (check_term(raft, message, raft_hears_leader(raft, now_ns))) {
                 case TERM_NEWER: /* [All Servers 2, §5.1] */
                     adopt_term(raft, message->term);
@@ -137,9 +139,16 @@ enum raft_state follower_run(struct server *server)
             case MAIL_SNAPSHOT:
                 act_take_news(server, mail->as.news);
                 continue;
+            case MAIL_UNRECOGNISED: /* it does not campaign any more */
+                (void)recognition_told(server, message);
+                continue;
+            case MAIL_MET:
+                recognition_meet(server, NULL, &mail->as.met, now_ns);
+                continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)
                     act_forwarding_lost(server, &self.forwarding);
+                recognition_connected(server, mail->as.peer, now_ns);
                 continue;
             case MAIL_DISCONNECTED:
                 disconnected(server, &self, mail->as.peer, now_ns);

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "server/act.h"
 #include "server/per_state/per_state.h"
+#include "server/recognition.h"
 
 static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
                              const char *why)
@@ -56,6 +57,7 @@ enum raft_state leader_run(struct server *server)
             bool has_quorum = leadership_has_quorum(raft, &lead.leadership, now_ns);
             server_open_mail(server, mail);
             if (mail_is_message(mail)) {
+                recognition_remind(server, message->from, now_ns);
                 switch (check_term(raft, message, has_quorum)) {
                 case TERM_NEWER: /* [All Servers 2, §5.1] */
                     adopt_term(raft, message->term);
@@ -102,7 +104,16 @@ enum raft_state leader_run(struct server *server)
             case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
                 take_commands(server, &lead, &mail->as.commands, now_ns);
                 continue;
+            case MAIL_UNRECOGNISED:
+                if (!recognition_told(server, message))
+                    continue;
+                server_done_with_mail(server);
+                return leave(server, &lead, RAFT_FOLLOWER, "it may not vote");
+            case MAIL_MET:
+                recognition_meet(server, &lead, &mail->as.met, now_ns);
+                continue;
             case MAIL_CONNECTED:
+                recognition_connected(server, mail->as.peer, now_ns);
                 act_peer_connected(server, &lead, mail->as.peer);
                 continue;
             case MAIL_STOP:

@@ -34,6 +34,8 @@
     X(DO_INSTALL, "Install", "put the machine in place that was made from the event's snapshot")  \
     X(DO_COMPACT, "Compact", "the log's entries through `index` may go from the disk")            \
     X(DO_FORGET_PROMISE, "ForgetPromise", "save that the log holds again what was promised")      \
+    X(DO_RECOGNISE, "Recognise", "save, before the next event, what is seen of a peer; say it")   \
+    X(DO_NON_VOTER, "NonVoter", "save, before the next event, that this server may not vote")     \
     X(DO_TRANSITION, "Transition", "for people and traces: the state is another now")             \
     X(DO_TELL, "Tell", "for people: why it was done")                                             \
     X(DO_HALT, "Halt", "stop: a peer broke the protocol")
@@ -101,6 +103,18 @@ struct step_install {
     const struct snapshot_point *point; /* the event's */
 };
 
+/* DO_RECOGNISE: the state's trust is to be saved if `meeting` says so. */
+struct step_recognise {
+    server_id peer;
+    struct meeting meeting;
+};
+
+/* DO_NON_VOTER. */
+struct step_non_voter {
+    server_id by;
+    enum distrust why;
+};
+
 /* DO_TRANSITION, DO_TELL, DO_HALT. */
 struct step_words {
     enum raft_state state; /* DO_TRANSITION */
@@ -124,6 +138,8 @@ struct step_action {
         const struct message *piece; /* DO_TAKE_PIECE: the event's */
         struct step_read_piece read_piece;
         struct step_install install;
+        struct step_recognise recognise;
+        struct step_non_voter non_voter;
         struct step_words words;
     } as;
 };

@@ -87,8 +87,15 @@ void candidate_step(struct step *step, const struct step_event *event)
     case ON_CAMPAIGN:
         step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
         return;
+    case ON_UNRECOGNISED:
+        step_unrecognised(step, event->as.message);
+        return;
+    case ON_MET:
+        step_meet(step, event->as.met);
+        return;
     case ON_CONNECTED:
         connected(step, event->as.peer);
+        step_peer_connected(step, event->as.peer);
         return;
     case ON_PERSISTED:
         step_persisted(step, &event->as.persisted);

@@ -1,5 +1,6 @@
 /* carry_out.c - what becomes of actions. */
 #include "common/memory.h"
+#include "server/recognition.h"
 #include "server/step/node.h"
 
 static void note_unsent(struct step_node *node, u64 call)
@@ -191,6 +192,14 @@ static void carry_out(struct step_node *node, struct step_action *action)
     case DO_FORGET_PROMISE:
         if (!server_store_repaired(server))
             node->disk_failed = true;
+        return;
+    case DO_RECOGNISE:
+        recognition_carry_out(server, action->as.recognise.peer, &action->as.recognise.meeting);
+        node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
+        return;
+    case DO_NON_VOTER:
+        recognition_save_non_voter(server, action->as.non_voter.by, action->as.non_voter.why);
+        node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
         return;
     case DO_TRANSITION:
         transition(node, &action->as.words);

@@ -28,8 +28,10 @@
     X(ON_INSTALL_SNAPSHOT_RESP, "InstallSnapshotResp", "from a follower")                        \
     X(ON_FORWARD_REQ, "ForwardReq", "a follower's clients' commands")                            \
     X(ON_FORWARD_RESP, "ForwardResp", "answers to commands that were forwarded")                 \
+    X(ON_UNRECOGNISED, "Unrecognised", "this server is not what a peer met before")              \
     X(ON_TIMEOUT_NOW, "TimeoutNow", "the leader hands leadership over")                          \
     X(ON_CAMPAIGN, "Campaign", "a person or test orders an election")                            \
+    X(ON_MET, "Met", "a peer has connected and shown who it is")                                 \
     X(ON_CONNECTED, "Connected", "the connection to a peer is new")                              \
     X(ON_CONNECTION_LOST, "ConnectionLost", "the connection from a peer has ended")              \
     X(ON_UNSENT, "Unsent", "a forwarding message certainly never left")                          \
@@ -97,7 +99,8 @@ struct step_event {
         bool timers_held; /* ON_TIMEOUT: a test holds the election timer, time makes no candidate */
         struct step_campaign campaign;
         server_id peer; /* ON_CONNECTED, ON_CONNECTION_LOST */
-        u64 call;       /* ON_UNSENT */
+        const struct met *met;
+        u64 call; /* ON_UNSENT */
         struct step_persisted persisted;
         const struct entries_read *read; /* ON_ENTRIES_READ */
         struct step_settings settings;

@@ -72,6 +72,20 @@ void step_compact(struct step *step);
 /* Sets the alarm if it is to ring at another time. */
 void step_set_alarm(struct step *step);
 
+/* ---- recognise.c: who of the others is recognised ---- */
+
+void step_meet(struct step *step, const struct met *met);
+/* A message of the peer has come, or our connection to it is new: if it is not recognised and does
+ * not seem to know, it is told. */
+void step_remind(struct step *step, server_id peer);
+void step_peer_connected(struct step *step, server_id peer);
+/* A leader has taken a reply: the peer may have lost entries, or say of itself that it does not
+ * count. */
+void step_mind_reply(struct step *step, const struct progress *progress,
+                     const struct append_reply *reply);
+/* A peer does not recognise this server. */
+void step_unrecognised(struct step *step, const struct message *message);
+
 /* ---- clients.c: commands, of which the node knows the clients by their tokens ---- */
 
 /* A command of the state's: it has no sink, and its `slot` is the token. */

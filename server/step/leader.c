@@ -74,14 +74,9 @@ static void append_entries_resp(struct step *step, const struct message *reply)
     struct progress *progress = leadership_peer(&step->lead.leadership, reply->from);
     if (progress == NULL)
         return;
-    bool was_set_back = progress->set_back;
     replicate_reply(step->raft, progress, reply,
                     leadership_heard_ns(&step->lead.leadership, reply, step->now_ns));
-    if (progress->set_back && !was_set_back)
-        step_tell(step, reply->from,
-                  "lacks entries that it had acknowledged: its data directory was lost or set back "
-                  "to an older copy; it gets no more entries",
-                  true);
+    step_mind_reply(step, progress, &reply->as.append_reply);
     step_apply(step);
 }
 
@@ -177,8 +172,15 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_FORWARD_REQ:
         forward_req(step, event->as.message);
         return;
+    case ON_UNRECOGNISED:
+        step_unrecognised(step, event->as.message);
+        return;
+    case ON_MET:
+        step_meet(step, event->as.met);
+        return;
     case ON_CONNECTED:
         connected(step, event->as.peer);
+        step_peer_connected(step, event->as.peer);
         return;
     case ON_PERSISTED:
         step_persisted(step, &event->as.persisted);

@@ -192,6 +192,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
     case MAIL_FORWARD:
     case MAIL_FORWARD_REPLY:
     case MAIL_TIMEOUT_NOW:
+    case MAIL_UNRECOGNISED:
     case MAIL_INSTALL_SNAPSHOT:
     case MAIL_INSTALL_SNAPSHOT_REPLY:
         event.kind = step_event_of_message(mail->as.message.kind);
@@ -200,6 +201,10 @@ static void tell_mail(struct step_node *node, struct mail *mail)
     case MAIL_COMMANDS:
         tell_commands(node, &mail->as.commands);
         return;
+    case MAIL_MET:
+        event.kind = ON_MET;
+        event.as.met = &mail->as.met;
+        break;
     case MAIL_CONNECTED:
         event.kind = ON_CONNECTED;
         event.as.peer = mail->as.peer;
@@ -357,7 +362,7 @@ void step_node_run(struct step_node *node)
         bool expired = server_collect(server, until_ns, &node->now_ns);
         serve_reads(node);
         tell_room(node);
-        for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node);
+        for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node) && !node->disk_failed;
              server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
             server_open_mail(server, mail);

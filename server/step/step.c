@@ -98,6 +98,8 @@ void step(struct step *step, const struct step_event *event, struct step_actions
         log_evict(&step->raft->log, step->raft->last_applied);
     if (step->state == RAFT_LEADER)
         leadership_awake(step->raft, &step->lead.leadership, step->now_ns);
+    if (step->state != RAFT_STOPPED && step_event_is_message(event->kind))
+        step_remind(step, event->as.message->from);
     bool heeded = step->state == RAFT_STOPPED || !step_event_is_message(event->kind) ||
                   mind_term(step, event->as.message);
     if (heeded)

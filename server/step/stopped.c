@@ -27,6 +27,8 @@ void stopped_step(struct step *step, const struct step_event *event)
     case ON_FORWARD_RESP:
     case ON_TIMEOUT_NOW:
     case ON_CAMPAIGN:
+    case ON_UNRECOGNISED:
+    case ON_MET:
     case ON_CONNECTED:
     case ON_CONNECTION_LOST:
     case ON_UNSENT:

@@ -39,6 +39,7 @@ static struct step_event event_of(enum step_event_kind kind, struct message *mes
     if (to_server_2.block == NULL)
         to_server_2 = command_order_body(2);
     static const struct piece_read no_piece = {.peer = 2};
+    static const struct met met = {2, {.directory_id = 5, .start_count = 1, .starts = {9}}};
     static const struct snapshot_point point = {.name = {{1, 2}, 1000, 7}};
     if (kind == ON_APPEND || kind == ON_READ)
         event.as.client = (struct step_client){.token = 77, .arrived_ns = f.now_ns};
@@ -53,6 +54,8 @@ static struct step_event event_of(enum step_event_kind kind, struct message *mes
         event.as.piece = &no_piece;
     else if (kind == ON_SNAPSHOT_TAKEN || kind == ON_SNAPSHOT_RECEIVED)
         event.as.point = &point;
+    else if (kind == ON_MET)
+        event.as.met = &met;
     else if (kind == ON_CONNECTED || kind == ON_CONNECTION_LOST)
         event.as.peer = 2;
     else if (kind == ON_CAMPAIGN)

@@ -257,69 +257,7 @@ static const char *pre_vote_behind(void)
     return pre_vote((struct entry_id){1, 9});
 }
 
-static const char *forward(u32 count, u64 serial)
-{
-    struct block *block = block_create(9);
-    memset(block->data, 0, 9);
-    block->data[0] = 1;
-    store_u32(block->data + 4, 1);
-    struct message request = message_of(MESSAGE_FORWARD, 3, 0);
-    request.as.forward_request = (struct forward_request){1, serial, count};
-    request.spans[request.span_count++] = (struct span){block, block->data, 9};
-    return tell_message(&f, request);
-}
-static const char *forward_new(void)
-{
-    return forward(1, 1);
-}
-static const char *forward_twice(void)
-{
-    watching = false;
-    (void)forward(1, 1);
-    watching = true;
-    return forward(1, 1);
-}
-static const char *forward_malformed(void)
-{
-    return forward(2, 1);
-}
-
-/* The call of a FORWARD under way, where there is a leader to send one to. */
-static u64 forwarded_call(void)
-{
-    watching = false;
-    append(MIB, false, ON_APPEND);
-    tell_kind(&f, ON_SETTLE);
-    watching = true;
-    return f.has_forwarded ? f.last_call : 0;
-}
-static const char *forward_reply(enum forward_result result)
-{
-    u64 call = forwarded_call();
-    struct message reply = message_of(MESSAGE_FORWARD_REPLY, 2, 0);
-    reply.call = call;
-    reply.as.forward_reply.result = result;
-    if (result == FORWARD_DONE) {
-        struct block *block = block_create(5);
-        store_u32(block->data, 1);
-        block->data[4] = 'y';
-        reply.as.forward_reply.count = 1;
-        reply.spans[reply.span_count++] = (struct span){block, block->data, 5};
-    }
-    return tell_message(&f, reply);
-}
-static const char *forward_done(void)
-{
-    return forward_reply(FORWARD_DONE);
-}
-static const char *forward_elsewhere(void)
-{
-    return forward_reply(FORWARD_NOT_LEADER);
-}
-static const char *unsent(void)
-{
-    return tell(&f, (struct step_event){.kind = ON_UNSENT, .as.call = forwarded_call()});
-}
+#include "test/unit/step_table_others.h"
 
 static const char *timeout_now(void)
 {
@@ -455,6 +393,9 @@ static const struct situation {
     {ON_FORWARD_RESP, "it does not lead", forward_elsewhere},
     {ON_TIMEOUT_NOW, "from the leader", timeout_now},
     {ON_CAMPAIGN, "", campaign},
+    {ON_UNRECOGNISED, "it is about this start of this directory", unrecognised},
+    {ON_MET, "for the first time", met_new},
+    {ON_MET, "it has another data directory than before", met_wiped},
     {ON_CONNECTED, "", connected},
     {ON_CONNECTED, "a command has been forwarded", connected_forwarding},
     {ON_CONNECTION_LOST, "the leader's, if there is one", connection_lost},

@@ -83,6 +83,7 @@ UNIT_HELPER void describe_message(struct buffer *to, const struct message *messa
         return;
     case MESSAGE_FORWARD:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_UNRECOGNISED:
     case MESSAGE_NONE:
     case MESSAGE_KIND_END:
         return;
@@ -169,6 +170,12 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
         buffer_append_format(to, "(%s: %u)", transfer_word(action->as.answer.result),
                              action->as.answer.who);
         return;
+    case DO_RECOGNISE:
+        buffer_append_format(to, "(%u: %s%s)", action->as.recognise.peer,
+                             distrust_words(action->as.recognise.meeting.distrust),
+                             action->as.recognise.meeting.remember ? ", save it" : "");
+        return;
+    case DO_NON_VOTER:
     case DO_FORGET_PROMISE:
     case DO_GIVE_BACK:
     case DO_ALARM:

@@ -1,0 +1,54 @@
+/* recognise.c - who of the others is recognised, and whether this server is: rules/trust.h. */
+#include "server/step/inside.h"
+
+void step_remind(struct step *step, server_id peer)
+{
+    struct message message;
+    if (trust_tell(step->raft, peer, step->now_ns, &message))
+        step_say(step, &message);
+}
+
+void step_peer_connected(struct step *step, server_id peer)
+{
+    trust_tell_again(step->raft, peer);
+    step_remind(step, peer);
+}
+
+/* What is remembered must be on the disk before the next event, which may be a message of the peer:
+ * so the node does it at once, and no letter need wait. */
+static void carry_out(struct step *step, server_id peer, const struct meeting *meeting)
+{
+    struct progress *progress =
+        step->state == RAFT_LEADER ? leadership_peer(&step->lead.leadership, peer) : NULL;
+    if (progress != NULL && meeting->anew)
+        replicate_anew(step->raft, progress);
+    if (meeting->changed || meeting->remember)
+        step_do(step, DO_RECOGNISE)->as.recognise = (struct step_recognise){peer, *meeting};
+}
+
+void step_meet(struct step *step, const struct met *met)
+{
+    struct meeting meeting = trust_meet(step->raft, met->peer, &met->identity);
+    carry_out(step, met->peer, &meeting);
+    step_remind(step, met->peer);
+}
+
+void step_mind_reply(struct step *step, const struct progress *progress,
+                     const struct append_reply *reply)
+{
+    if (!progress->set_back && !reply->non_voter)
+        return;
+    struct meeting meeting = trust_lost(step->raft, progress->id,
+                                        progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
+    carry_out(step, progress->id, &meeting);
+}
+
+void step_unrecognised(struct step *step, const struct message *message)
+{
+    if (!trust_unrecognised(step->raft, message))
+        return;
+    step_do(step, DO_NON_VOTER)->as.non_voter =
+        (struct step_non_voter){message->from, message->as.unrecognised.why};
+    if (step->state != RAFT_FOLLOWER)
+        step_become(step, RAFT_FOLLOWER, "it may not vote");
+}
