@@ -215,6 +215,40 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
         cluster_clock_jump(cluster, id, jump * (i64)NS_PER_S);
 }
 
+/* Whether this disk may be lost: one of a minority that is or was damaged, and of servers that all
+ * others have met since they were started last, so that they can tell. Nobody could if they never
+ * met. */
+static bool may_lose(const struct cluster *cluster, server_id id)
+{
+    return (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers &&
+           cluster_is_well_known(cluster, id);
+}
+
+static void strike_loss(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
+{
+    server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
+    if (fault->kind == CHAOS_SET_BACK) {
+        cluster_disk_copy(cluster, id); /* it is put back at the end */
+        if (rng_chance(rng, 1, 2))
+            cluster_restart(cluster, id);
+        fault->struck = cluster_set_of(id);
+    } else if (may_lose(cluster, id)) {
+        cluster_wipe(cluster, id);
+        fault->struck = cluster_set_of(id);
+    }
+}
+
+/* The others must have met a later start than the copy's. */
+static void put_copy_back(struct cluster *cluster, server_id id)
+{
+    const struct sim_server *server = &cluster->servers[id];
+    if (may_lose(cluster, id) && server->copy_start > 0 &&
+        server->server->raft.trust.own.start_count > server->copy_start) {
+        bool put_back = cluster_set_back(cluster, id);
+        ASSERT(put_back);
+    }
+}
+
 /* A link that comes and goes: each event draws the next. */
 static void flap(void *context);
 
@@ -229,7 +263,9 @@ static void strike(void *context)
         flap(fault);
         return;
     }
-    if (fault->kind <= CHAOS_RESET)
+    if (fault->kind >= CHAOS_WIPE)
+        strike_loss(cluster, fault, &rng);
+    else if (fault->kind <= CHAOS_RESET)
         strike_network(cluster, fault, &rng);
     else if (fault->kind <= CHAOS_PAUSE_LEADER || fault->kind >= CHAOS_TIMEOUT)
         strike_process(cluster, fault, &rng);
@@ -281,6 +317,8 @@ static void end(void *context)
     }
     if (fault->kind == CHAOS_KILL_THEN_CRASH)
         each(cluster, fault->struck, cluster_crash);
+    if (fault->kind == CHAOS_SET_BACK)
+        each(cluster, fault->struck, put_copy_back);
     if (fault->kind == CHAOS_CLOCK_RATE) {
         for (server_id id = 1; id <= cluster->count; id++) {
             if (cluster_set_has(fault->struck, id))

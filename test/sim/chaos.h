@@ -46,7 +46,9 @@
     X(CLOCK_RATE, "clock rate", 3)              \
     X(CLOCK_JUMP, "clock jump", 2)              \
     X(TIMEOUT, "election timeout", 2)           \
-    X(TRANSFER, "transfer", 4)
+    X(TRANSFER, "transfer", 4)                  \
+    X(WIPE, "wiped disk", 1)                    \
+    X(SET_BACK, "older copy of a disk", 1)
 
 enum chaos_kind {
 #define X(name, word, weight) CHAOS_##name,

@@ -232,9 +232,9 @@ static void quorum_holds(struct cluster *cluster, const struct sim_server *serve
             const struct judged *judged =
                 &cluster->checks.servers[configuration->members[position].id];
             voters++;
-            bool holds = judged->durable_index >= index && judged->terms[index] == term;
+            bool holds = checks_holds(judged, index, term);
             /* Who has lost the entry and knows of its promise is bound by it all the same. */
-            bool owes = judged->owed.index != 0 &&
+            bool owes = !judged->lost && judged->owed.index != 0 &&
                         entry_id_is_up_to_date(judged->owed, (struct entry_id){term, index});
             holders += holds || owes;
         }
@@ -244,6 +244,19 @@ static void quorum_holds(struct cluster *cluster, const struct sim_server *serve
                          " for committed, and %u of %u voters have it on disk",
                          server->id, index, term, holders, voters);
     }
+}
+
+/* Who knows that it is not recognised begins neither to campaign nor to lead. */
+static void stands_back_when_told(struct cluster *cluster, const struct sim_server *server,
+                                  struct judged *judged)
+{
+    enum raft_state state = server->server->state;
+    bool told = judged->told;
+    judged->told = server->server->raft.trust.own.non_voter;
+    if (told && state != server->last_state && (state == RAFT_CANDIDATE || state == RAFT_LEADER))
+        cluster_fail(cluster, "the unrecognised stand back", cluster_set_of(server->id),
+                     "server %u knows that it may not vote, and has become a %s", server->id,
+                     raft_state_word(state));
 }
 
 /* ---- after every step of a server ---- */
@@ -310,6 +323,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     look_at_log(cluster, server, judged);
     judged->durable_index = raft->log.durable_index;
     judged->owed = raft->promised;
+    stands_back_when_told(cluster, server, judged);
     bool leads = server->server->state == RAFT_LEADER;
     bool begins = leads && (!judged->led || judged->current_term != raft->current_term);
     checks_tell_state(cluster, server, judged);

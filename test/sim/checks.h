@@ -51,7 +51,11 @@ struct judged {
     bool forgiven;        /* its disk was wiped: it may have forgotten */
     bool damaged;         /* its disk was: it may lack entries as long as it knows that it does */
     struct entry_id
-        owed; /* what it knows that it had promised to hold, and lacks; {0, 0}: nothing */
+        owed;        /* what it knows that it had promised to hold, and lacks; {0, 0}: nothing */
+    bool lost;       /* its disk was wiped or set back: nothing may count on it any more */
+    bool told;       /* at the last look it knew that it may not vote */
+    u64 *kept_terms; /* lost: what it had synced before: what was counted then, was so */
+    u64 kept_index;
 };
 
 struct checks {
@@ -89,8 +93,11 @@ void checks_started(struct cluster *cluster, struct sim_server *server);
 void checks_forgive(struct cluster *cluster, struct sim_server *server);
 /* Its log or snapshots were damaged: it is held to knowing that. */
 void checks_damaged(struct cluster *cluster, struct sim_server *server);
-/* How many other servers are damaged, and have not got back what they lost. */
+/* How many other servers are damaged, and have not got back what they lost, or never will. */
 u32 checks_damaged_count(const struct cluster *cluster, server_id but);
+/* Its disk is another, or an older one: the same, and what it says from now on must count nowhere,
+ * for good. */
+void checks_lost(struct cluster *cluster, struct sim_server *server);
 /* Every now and then: what must happen in time. Called by a timer of its own. */
 void checks_time(struct cluster *cluster);
 /* A bound on how long a healed cluster may take until all servers have come to the same. */

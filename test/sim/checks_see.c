@@ -139,6 +139,7 @@ void checks_started(struct cluster *cluster, struct sim_server *server)
 {
     struct judged *judged = &cluster->checks.servers[server->id];
     judged->recovering = true;
+    judged->told = false;
     judged->led = false;
     judged->commit_index = 0;
     judged->applied_index = 0;
@@ -167,9 +168,31 @@ u32 checks_damaged_count(const struct cluster *cluster, server_id but)
     u32 count = 0;
     for (server_id id = 1; id <= cluster->config.servers; id++) {
         const struct judged *judged = &cluster->checks.servers[id];
-        count += id != but && (judged->damaged || judged->forgiven || judged->owed.index != 0);
+        count += id != but &&
+                 (judged->damaged || judged->forgiven || judged->lost || judged->owed.index != 0);
     }
     return count;
+}
+
+void checks_lost(struct cluster *cluster, struct sim_server *server)
+{
+    struct judged *judged = &cluster->checks.servers[server->id];
+    if (!judged->lost && judged->durable_index > 0) {
+        judged->kept_index = judged->durable_index;
+        judged->kept_terms = sim_alloc((judged->kept_index + 1) * sizeof(judged->kept_terms[0]));
+        memcpy(judged->kept_terms, judged->terms,
+               (judged->kept_index + 1) * sizeof(judged->kept_terms[0]));
+    }
+    judged->lost = true;
+    checks_forgive(cluster, server);
+    checks_faults_changed(cluster);
+}
+
+bool checks_holds(const struct judged *judged, u64 index, u64 term)
+{
+    if (judged->lost)
+        return judged->kept_index >= index && judged->kept_terms[index] == term;
+    return judged->durable_index >= index && judged->terms[index] == term;
 }
 
 /* ---- contact ---- */
@@ -183,6 +206,8 @@ void checks_begins_to_lead(struct cluster *cluster, struct judged *judged)
 void checks_received(struct cluster *cluster, struct sim_server *server,
                      const struct message *message)
 {
+    if (cluster->checks.servers[message->from].lost)
+        return;
     if (message->kind == MESSAGE_APPEND_ENTRIES_REPLY ||
         message->kind == MESSAGE_INSTALL_SNAPSHOT_REPLY)
         cluster->checks.servers[server->id].contact_ns[message->from] = cluster->world.now_ns;
@@ -240,8 +265,9 @@ void checks_faults_changed(struct cluster *cluster)
     for (server_id id = 1; id <= cluster->config.servers; id++) {
         const struct sim_server *server = &cluster->servers[id];
         /* A server that opens its storage is well, too. */
-        well += sim_server_is_healthy(server) ||
-                (server->state == PROCESS_RUNNING && server->server == NULL);
+        well += !checks->servers[id].lost &&
+                (sim_server_is_healthy(server) ||
+                 (server->state == PROCESS_RUNNING && server->server == NULL));
     }
     bool is_well =
         well * 2 > cluster->config.servers && cluster->timers_on && !network_is_faulty(cluster);
@@ -304,8 +330,10 @@ void checks_init(struct cluster *cluster)
 void checks_deinit(struct cluster *cluster)
 {
     struct checks *checks = &cluster->checks;
-    for (server_id id = 1; id <= cluster->count; id++)
+    for (server_id id = 1; id <= cluster->count; id++) {
         sim_free(checks->servers[id].terms);
+        sim_free(checks->servers[id].kept_terms);
+    }
     sim_free(checks->known);
     sim_free(checks->leaders);
     sim_free(checks->committed);

@@ -39,4 +39,7 @@ void checks_tell_state(struct cluster *cluster, const struct sim_server *server,
 void checks_tell_log(struct cluster *cluster, const struct sim_server *server, u64 common);
 void checks_tell_commit(struct cluster *cluster, const struct sim_server *server);
 
+/* Whether the server counts as holding this entry on its disk. */
+bool checks_holds(const struct judged *judged, u64 index, u64 term);
+
 #endif

@@ -207,8 +207,13 @@ void cluster_restart(struct cluster *cluster, server_id server); /* kills it fir
 void cluster_pause(struct cluster *cluster, server_id server);
 void cluster_resume(struct cluster *cluster, server_id server);
 /* Its disk is empty; the server is killed first if it is alive. Started again, it is initialised
- * anew with another directory id. */
+ * anew with another directory id. From now on it is *lost*: it is not held to its promises, and
+ * nothing counts on it. */
 void cluster_wipe(struct cluster *cluster, server_id server);
+/* Makes a copy of its disk, in place of the one made before; and puts it back, as cluster_wipe puts
+ * nothing there. Returns false when no copy was made. */
+void cluster_disk_copy(struct cluster *cluster, server_id server);
+WARN_UNUSED bool cluster_set_back(struct cluster *cluster, server_id server);
 
 /* Rate of its clocks in parts per million of true time: 1000000 is right. */
 void cluster_clock_rate(struct cluster *cluster, server_id server, u32 ppm);
@@ -252,7 +257,8 @@ void cluster_crash_at_write(struct cluster *cluster, server_id server, u32 count
 /* ---- everything at once ---- */
 
 /* Random faults of every kind for that long, then the network is healed, disks and clocks are put
- * right, and all servers are restarted or resumed. Never wipes or damages more than a minority.
+ * right, and all servers are restarted or resumed. Never wipes, sets back or damages more than a
+ * minority.
  * Lets time pass. */
 void cluster_chaos(struct cluster *cluster, u64 duration_ns);
 
@@ -358,6 +364,15 @@ cluster_set cluster_members(const struct cluster *cluster, server_id server);
  * is not alive. The value is appended to `value`. */
 bool cluster_machine_value(struct cluster *cluster, server_id server, const char *key,
                            struct buffer *value);
+
+/* Whether `by`, a live server, knows that nothing of `server` counts; with the same one twice,
+ * whether that knows that it may not vote. */
+bool cluster_distrusts(const struct cluster *cluster, server_id by, server_id server);
+/* Whether all others run and have met `server` since it was started last: they would recognise a
+ * disk that is not its own. */
+bool cluster_is_well_known(const struct cluster *cluster, server_id server);
+/* Servers that have lost their disk, or run on an older copy. */
+cluster_set cluster_lost(const struct cluster *cluster);
 
 /* Whether all live servers have the same log through the same commit index and the same machine.
  * When not, `why` is given a sentence. */

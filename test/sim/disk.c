@@ -216,7 +216,7 @@ static struct disk_handle *handle_of(struct vfs_file *file)
     return CONTAINER_OF(file, struct disk_handle, file);
 }
 
-static struct inode *inode_create(struct disk *disk, bool is_directory)
+struct inode *disk_inode_create(struct disk *disk, bool is_directory)
 {
     struct inode *inode = sim_alloc_zero(1, sizeof(*inode));
     inode->disk = disk;
@@ -238,7 +238,7 @@ static enum error_code sim_open(struct vfs *vfs, const char *path, enum vfs_open
             return error_set(error, ERROR_MISSING, "create %s: no such directory", path);
         if (disk->full)
             return error_set(error, ERROR_NO_SPACE, "create %s: no space left on device", path);
-        inode = inode_create(disk, false);
+        inode = disk_inode_create(disk, false);
         change_names(disk, NULL, path, inode);
         step(disk, DISK_DIRECTORY, path, 0);
     } else if (inode == NULL) {
@@ -386,7 +386,7 @@ static enum error_code sim_make_directory(struct vfs *vfs, const char *path, str
         return error_set(error, ERROR_EXISTS, "make directory %s: it exists", path);
     if (disk->full)
         return error_set(error, ERROR_NO_SPACE, "make directory %s: no space left on device", path);
-    change_names(disk, NULL, path, inode_create(disk, true));
+    change_names(disk, NULL, path, disk_inode_create(disk, true));
     step(disk, DISK_DIRECTORY, path, 0);
     return ERROR_NONE;
 }

@@ -120,6 +120,12 @@ void disk_process_ended(struct disk *disk);
 void disk_power_cut(struct disk *disk);
 /* Everything is gone. No process may use it. */
 void disk_wipe(struct disk *disk);
+/* A copy of what readers see now, as `cp -a` would make it; and a disk that holds just that. No
+ * process may use the disk when it is put back. NULL is nothing to destroy. */
+struct disk_copy;
+struct disk_copy *disk_copy_take(const struct disk *disk);
+void disk_copy_put_back(struct disk *disk, const struct disk_copy *copy);
+void disk_copy_destroy(struct disk_copy *copy);
 /* No faults any more; stalled syncs go on. */
 void disk_heal(struct disk *disk);
 

@@ -24,6 +24,7 @@ void disk_name_remove(struct entry_name **names, const char *path);
 /* Whether `path` lies directly in `directory`. */
 bool disk_is_in(const char *path, const char *directory);
 char *disk_copy_path(const char *path);
+struct inode *disk_inode_create(struct disk *disk, bool is_directory);
 
 /* The first `count` changes of the file reach the platter. */
 void disk_settle(struct inode *inode, u32 count);

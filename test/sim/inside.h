@@ -94,8 +94,10 @@ struct sim_server {
     enum cluster_process state;
     u64 incarnation; /* of the process; rises */
     bool asked_to_stop;
-    bool told_to_stop; /* it has handed leadership over, or could not in time */
-    u64 disks;         /* wiped that often */
+    bool told_to_stop;      /* it has handed leadership over, or could not in time */
+    u64 disks;              /* wiped that often */
+    struct disk_copy *copy; /* of an earlier state of its disk; NULL: none was made */
+    u64 copy_start;         /* the start that was the newest then; 0: it was not running */
     struct report report;
     struct trace trace;
     struct transport transport;

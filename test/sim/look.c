@@ -122,6 +122,48 @@ u64 cluster_snapshot_index(const struct cluster *cluster, server_id server)
     return s->server != NULL ? s->server->raft.snapshot.last.index : 0;
 }
 
+/* ---- who is recognised ---- */
+
+bool cluster_distrusts(const struct cluster *cluster, server_id by, server_id server)
+{
+    const struct server *judge = cluster->servers[by].server;
+    if (judge == NULL || !cluster_is_live(cluster, by))
+        return false;
+    return by == server ? judge->raft.trust.own.non_voter : !trust_counts(&judge->raft, server);
+}
+
+bool cluster_is_well_known(const struct cluster *cluster, server_id server)
+{
+    const struct sim_server *known = &cluster->servers[server];
+    if (known->server == NULL)
+        return false;
+    const struct identity *own = &known->server->raft.trust.own;
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        const struct server *other = cluster->servers[id].server;
+        if (id == server)
+            continue;
+        const struct acquaintance *met =
+            other == NULL ? NULL : trust_acquaintance(&other->raft, server);
+        if (met == NULL || met->directory_id != own->directory_id ||
+            met->start_count != own->start_count || met->start_id != own->starts[0] ||
+            disk_is_unsynced(&cluster->servers[id].disk, "peers"))
+            return false;
+    }
+    return true;
+}
+
+cluster_set cluster_lost(const struct cluster *cluster)
+{
+    cluster_set lost = 0;
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        if (cluster->checks.servers[id].lost)
+            lost |= cluster_set_of(id);
+    }
+    return lost;
+}
+
+/* ---- what it holds ---- */
+
 u64 cluster_digest(const struct cluster *cluster, server_id server)
 {
     const struct sim_server *s = &cluster->servers[server];

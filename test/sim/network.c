@@ -26,6 +26,22 @@ static void post_peer(struct sim_server *server, enum mail_kind kind, server_id 
     (void)sim_mail_post(server, mail, peer, before);
 }
 
+/* What a server says of itself in its hello, to whom it connects. */
+static void post_met(struct sim_server *server, const struct sim_server *peer)
+{
+    const struct metadata *metadata = &peer->server->metadata;
+    if (server->server == NULL)
+        return;
+    struct process *before;
+    struct mail *mail = sim_mail_begin(server, MAIL_MET, &before);
+    mail->as.met = (struct met){.peer = peer->id,
+                                .identity = {.directory_id = metadata->directory_id,
+                                             .start_count = metadata->start_count,
+                                             .non_voter = metadata->non_voter}};
+    memcpy(mail->as.met.identity.starts, metadata->starts, sizeof(metadata->starts));
+    (void)sim_mail_post(server, mail, peer->id, before);
+}
+
 /* ---- connections ---- */
 
 static void connect_attempt(void *object, u64 argument);
@@ -68,6 +84,7 @@ static void connect_attempt(void *object, u64 argument)
     }
     if (link->standing)
         post_peer(to, MAIL_DISCONNECTED, link->from);
+    post_met(to, from);
     frames_clear(&link->backlog);
     link->epoch++;
     link->connected = true;

@@ -123,7 +123,9 @@ enum disk_action {
     DISK_HEAL,
     DISK_FLIP_LOG, /* count: the entry's index */
     DISK_FLIP_METADATA,
-    DISK_FLIP_SNAPSHOT
+    DISK_FLIP_SNAPSHOT,
+    DISK_COPY,
+    DISK_SET_BACK
 };
 
 enum member_action { MEMBER_ADD, MEMBER_REMOVE, MEMBER_PROMOTE, MEMBER_SET };
@@ -158,6 +160,7 @@ struct scenario_command {
     X(MEMBERS, "members")           \
     X(SNAPSHOT, "snapshot")         \
     X(STOPPED, "stopped")           \
+    X(UNRECOGNISED, "unrecognised") \
     X(AGREE, "agree")               \
     X(LINEARIZABLE, "linearizable") \
     X(MESSAGES, "messages")         \
@@ -190,8 +193,10 @@ struct expectation {
     enum expect_leader leader; /* LEADER */
     enum expect_answer answer; /* ANSWER */
     enum raft_state state;     /* STATE */
-    struct server_list who; /* LEADER is/not, STATE, VALUE and COMMIT on, LOG, MEMBERS, STOPPED */
-    struct link_list links; /* MESSAGES, BYTES */
+    struct server_list who;    /* LEADER is/not, STATE, VALUE and COMMIT on, LOG, MEMBERS, STOPPED,
+                                  UNRECOGNISED */
+    struct server_list on;     /* UNRECOGNISED: to whom; empty: they know it themselves */
+    struct link_list links;    /* MESSAGES, BYTES */
     message_set messages;
     enum comparison comparison; /* COMMIT, MESSAGES, BYTES */
     u64 number;                 /* TERM, COMMITTED, COMMIT, MESSAGES, BYTES */

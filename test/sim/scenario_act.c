@@ -120,10 +120,16 @@ static void act_on_disk(struct player *player, const struct statement *statement
     case DISK_FLIP_SNAPSHOT:
         done = cluster_disk_flip(cluster, id, CLUSTER_FLIP_SNAPSHOT, 0);
         break;
+    case DISK_COPY:
+        cluster_disk_copy(cluster, id);
+        break;
+    case DISK_SET_BACK:
+        done = cluster_set_back(cluster, id);
+        break;
     }
     if (!done)
         player_fail(player, statement, "action", cluster_set_of(id),
-                    "server %u's disk holds no such thing", id);
+                    "server %u's disk holds no such thing, or was never copied", id);
 }
 
 static void act_on_server(struct player *player, const struct statement *statement, server_id id)

@@ -139,6 +139,13 @@ static bool parse_stopped(struct line_reader *reader, struct expectation *expect
     return !says || take_quoted(reader, "a \"text\" that it said", &expectation->text);
 }
 
+/* By themselves, or by the others on which it is. */
+static bool parse_unrecognised(struct line_reader *reader, struct expectation *expectation)
+{
+    return take_servers(reader, &expectation->who) &&
+           (!line_accept(reader, "on") || take_servers(reader, &expectation->on));
+}
+
 static bool parse_nothing(struct line_reader *reader, struct expectation *expectation)
 {
     (void)reader;
@@ -170,6 +177,7 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
         [EXPECT_MEMBERS] = {"members", parse_who},
         [EXPECT_SNAPSHOT] = {"snapshot", parse_who},
         [EXPECT_STOPPED] = {"stopped", parse_stopped},
+        [EXPECT_UNRECOGNISED] = {"unrecognised", parse_unrecognised},
         [EXPECT_AGREE] = {"agree", parse_nothing},
         [EXPECT_LINEARIZABLE] = {"linearizable", parse_nothing},
         [EXPECT_MESSAGES] = {"messages", parse_messages},
@@ -183,7 +191,7 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
     }
     return line_fail(reader,
                      "\"%s\" cannot be expected, expected leader, state, term, answer, "
-                     "value, committed, commit, log, members, snapshot, stopped, agree, "
-                     "linearizable, messages or bytes",
+                     "value, committed, commit, log, members, snapshot, stopped, "
+                     "unrecognised, agree, linearizable, messages or bytes",
                      line_peek(reader));
 }

@@ -119,6 +119,33 @@ static bool judge_stopped(struct player *player, const struct expectation *expec
     return reason->code != ERROR_NONE && strstr(reason->text, expectation->text) != NULL;
 }
 
+static bool judge_unrecognised(struct player *player, const struct expectation *expectation,
+                               server_id id, struct buffer *why)
+{
+    cluster_set on = cluster_set_of(id);
+    const char *clause;
+    if (!server_list_is_empty(&expectation->on) &&
+        !player_servers(player, &expectation->on, &on, &clause)) {
+        buffer_append_string(why, clause);
+        return false;
+    }
+    buffer_clear(why);
+    for (server_id by = 1; by <= cluster_server_count(player->cluster); by++) {
+        if (!cluster_set_has(on, by))
+            continue;
+        bool distrusts = cluster_distrusts(player->cluster, by, id);
+        if (by == id)
+            buffer_append_format(why, "server %u %s that it may not vote", id,
+                                 distrusts ? "knows" : "does not know");
+        else
+            buffer_append_format(why, "%sserver %u %s server %u", why->size == 0 ? "" : ", ", by,
+                                 distrusts ? "does not recognise" : "recognises, or is down,", id);
+        if (!distrusts)
+            return false;
+    }
+    return true;
+}
+
 static bool judge_snapshot(struct player *player, const struct expectation *expectation,
                            server_id id, struct buffer *why)
 {
@@ -349,6 +376,8 @@ static bool judge(struct player *player, const struct expectation *expectation, 
         return judge_each(player, expectation, judge_log, why);
     case EXPECT_STOPPED:
         return judge_each(player, expectation, judge_stopped, why);
+    case EXPECT_UNRECOGNISED:
+        return judge_each(player, expectation, judge_unrecognised, why);
     case EXPECT_SNAPSHOT:
         return judge_each(player, expectation, judge_snapshot, why);
     case EXPECT_AGREE:

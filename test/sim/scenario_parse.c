@@ -33,6 +33,7 @@
  *               | "timers" , ( "on" | "off" )
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
  *                                    | "stall" | "heal"
+ *                                    | "copy" | "set-back"
  *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" ) )
  *               | "crash-at-write" , servers , ( number | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
@@ -58,6 +59,7 @@
  *               | "log" , servers , terms
  *               | "members" , servers | "snapshot" , servers
  *               | "stopped" , servers , [ quoted ]
+ *               | "unrecognised" , servers , [ "on" , servers ]
  *               | "agree" | "linearizable"
  *               | ( "messages" | "bytes" ) , arrow , kind , comparison ;
  *   comparison  = ( ">=" | "<=" | "=" | "<" | ">" ) , number ;

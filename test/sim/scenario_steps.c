@@ -106,6 +106,8 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
         {"write=ENOSPC", DISK_WRITE_ENOSPC},
         {"stall", DISK_STALL},
         {"heal", DISK_HEAL},
+        {"copy", DISK_COPY},
+        {"set-back", DISK_SET_BACK},
     };
     if (!take_servers(reader, &statement->who))
         return false;
@@ -124,7 +126,7 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     }
     return line_fail(reader,
                      "a disk does not do \"%s\", expected sync=EIO, write=EIO, "
-                     "write=ENOSPC, slow=TIME, stall, heal or flip",
+                     "write=ENOSPC, slow=TIME, stall, heal, flip, copy or set-back",
                      line_peek(reader));
 }
 

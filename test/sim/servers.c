@@ -369,7 +369,28 @@ void cluster_wipe(struct cluster *cluster, server_id id)
     disk_wipe(&server->disk);
     server->disks++;
     story_note(cluster, id, "DiskWiped");
-    checks_forgive(cluster, server);
+    checks_lost(cluster, server);
+}
+
+void cluster_disk_copy(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    disk_copy_destroy(server->copy);
+    server->copy = disk_copy_take(&server->disk);
+    server->copy_start = server->server != NULL ? server->server->raft.trust.own.start_count : 0;
+    story_note(cluster, id, "DiskCopied");
+}
+
+bool cluster_set_back(struct cluster *cluster, server_id id)
+{
+    struct sim_server *server = &cluster->servers[id];
+    if (server->copy == NULL)
+        return false;
+    cluster_kill(cluster, id);
+    disk_copy_put_back(&server->disk, server->copy);
+    story_note(cluster, id, "DiskSetBack");
+    checks_lost(cluster, server);
+    return true;
 }
 
 /* ---- clocks ---- */
@@ -504,6 +525,7 @@ void servers_deinit(struct cluster *cluster)
         struct sim_server *server = &cluster->servers[id];
         if (server->process != NULL)
             process_end(server->process);
+        disk_copy_destroy(server->copy);
         disk_deinit(&server->disk);
     }
 }

@@ -72,6 +72,7 @@ static void message_words(const struct story_event *event, char *text, size_t si
     case MESSAGE_FORWARD:
     case MESSAGE_FORWARD_REPLY:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_UNRECOGNISED:
     case MESSAGE_KIND_END:
         break;
     }
@@ -235,6 +236,7 @@ void story_message(struct cluster *cluster, server_id server, enum story_kind ki
     case MESSAGE_FORWARD:
     case MESSAGE_FORWARD_REPLY:
     case MESSAGE_TIMEOUT_NOW:
+    case MESSAGE_UNRECOGNISED:
     case MESSAGE_KIND_END:
         break;
     }

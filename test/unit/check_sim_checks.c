@@ -2,6 +2,7 @@
  * cluster that is well, and must be the one that is named. And what holds is not complained of. */
 #include "test/unit/unit.h"
 
+#include "test/sim/checks_see.h"
 #include "test/sim/inside.h"
 
 static struct cluster *cluster;
@@ -286,6 +287,39 @@ START_TEST(judge__a_wiped_disk_is_no_broken_promise)
 }
 END_TEST
 
+START_TEST(judge__an_entry_on_a_lost_disk_is_on_none)
+{
+    begin_well();
+    struct judged *judged = &cluster->checks.servers[2];
+    u64 before = judged->durable_index;
+    u64 term = judged->terms[before];
+    ck_assert(checks_holds(judged, before, term));
+    cluster_wipe(cluster, 2);
+    cluster_restart(cluster, 2);
+    cluster_run(cluster, 2000 * NS_PER_MS);
+    ck_assert_ptr_null(cluster_failure(cluster));
+    ck_assert_uint_eq(cluster_lost(cluster), cluster_set_of(2));
+    ck_assert(cluster_distrusts(cluster, 1, 2) && cluster_distrusts(cluster, 2, 2));
+    ck_assert(!cluster_distrusts(cluster, 1, 3));
+    /* What was counted then was so; what it has got since counts nowhere. */
+    ck_assert(checks_holds(judged, before, term));
+    ck_assert_uint_ge(judged->durable_index, before);
+    ck_assert(!checks_holds(judged, before + 1, judged->terms[before]));
+    cluster_destroy(cluster);
+}
+END_TEST
+
+START_TEST(judge__who_knows_that_it_may_not_vote_stands_back)
+{
+    begin_well();
+    raft_of(2)->trust.own.non_voter = true;
+    checks_ran(cluster, nth(2));
+    nth(2)->server->state = RAFT_CANDIDATE;
+    checks_ran(cluster, nth(2));
+    end_violating("the unrecognised stand back");
+}
+END_TEST
+
 START_TEST(judge__a_vote_survives_a_crash)
 {
     begin_well();
@@ -394,7 +428,8 @@ UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__el
           judge__a_vote_is_spoken_after_it_is_saved, judge__a_term_is_spoken_after_it_is_saved,
           judge__a_server_that_forgets_to_mark_its_vote_is_caught_by_its_disk,
           judge__an_acknowledged_entry_is_on_disk, judge__a_log_survives_a_crash,
-          judge__a_wiped_disk_is_no_broken_promise, judge__a_vote_survives_a_crash,
+          judge__a_wiped_disk_is_no_broken_promise, judge__an_entry_on_a_lost_disk_is_on_none,
+          judge__who_knows_that_it_may_not_vote_stands_back, judge__a_vote_survives_a_crash,
           judge__a_cut_off_leader_steps_down, judge__a_quorum_that_is_well_has_a_leader,
           judge__without_a_quorum_no_leader_is_demanded, judge__a_stale_read_is_not_linearizable,
           judge__a_server_that_stops_leaves_no_memory_behind, judge__time_passes,

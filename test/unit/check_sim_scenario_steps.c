@@ -166,8 +166,9 @@ START_TEST(faults__mistakes)
             "t.scn:1: \"backwards\" is too much, expected the end of the line");
     refuses("reset 1-3", "t.scn:1: the line ends too early, expected \"-\"");
     refuses("timers maybe", "t.scn:1: timers are \"maybe\", expected on or off");
-    refuses("disk 2 sync=EPERM", "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
-                                 "write=EIO, write=ENOSPC, slow=TIME, stall, heal or flip");
+    refuses("disk 2 sync=EPERM",
+            "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
+            "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, copy or set-back");
     refuses("disk 2 flip lid",
             "t.scn:1: \"lid\" cannot be flipped, expected log N, metadata or snapshot");
     refuses("disk 2 flip log", "t.scn:1: the line ends too early, expected the index of an entry, "
@@ -310,6 +311,10 @@ START_TEST(expectations__of_servers)
     ck_assert_ptr_null(statement->expectation.text);
     WITH("expect stopped 2 \"checksum\"", statement)
     ck_assert_str_eq(statement->expectation.text, "checksum");
+    WITH("expect unrecognised 2", statement)
+    ck_assert(server_list_is_empty(&statement->expectation.on));
+    WITH("expect unrecognised 2 on 1,3", statement)
+    ck_assert(!server_list_is_empty(&statement->expectation.on));
 }
 END_TEST
 
@@ -391,7 +396,7 @@ START_TEST(expectations__mistakes)
 {
     refuses("expect rain", "t.scn:1: \"rain\" cannot be expected, expected leader, state, term, "
                            "answer, value, committed, commit, log, members, snapshot, stopped, "
-                           "agree, linearizable, messages or bytes");
+                           "unrecognised, agree, linearizable, messages or bytes");
     refuses("not crash 1", "t.scn:1: \"crash\" is out of place, expected \"expect\"");
     refuses("expect leader", "t.scn:1: the line ends too early, expected servers");
     refuses("expect state 1 king",
