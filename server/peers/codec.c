@@ -211,11 +211,10 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
         };
         break;
     case mailraft_Message_forward_reply_tag:
-        wire->body.forward_reply = (mailraft_ForwardReply){
-            .result = message->as.forward_reply.result,
-            .count = message->as.forward_reply.count,
-            .first = message->as.forward_reply.first,
-        };
+        wire->body.forward_reply =
+            (mailraft_ForwardReply){.result = message->as.forward_reply.result,
+                                    .count = message->as.forward_reply.count,
+                                    .first = message->as.forward_reply.first};
         break;
     case mailraft_Message_install_request_tag:
         wire->body.install_request = (mailraft_InstallRequest){
@@ -228,11 +227,10 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
         };
         break;
     case mailraft_Message_install_reply_tag:
-        wire->body.install_reply = (mailraft_InstallReply){
-            .result = message->as.install_reply.result,
-            .next_offset = message->as.install_reply.next_offset,
-            .round = message->as.install_reply.round,
-        };
+        wire->body.install_reply =
+            (mailraft_InstallReply){.result = message->as.install_reply.result,
+                                    .next_offset = message->as.install_reply.next_offset,
+                                    .round = message->as.install_reply.round};
         break;
     case mailraft_Message_unrecognised_tag:
         wire->body.unrecognised =
