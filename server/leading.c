@@ -103,6 +103,13 @@ void leading_take_read(const struct raft *raft, struct lead *lead, struct comman
     command_list_put(&lead->reads, command);
 }
 
+void leading_forget_forwarder(const struct raft *raft, struct lead *lead, server_id peer)
+{
+    int position = configuration_position(&raft->configuration, peer);
+    if (position >= 0)
+        lead->forwarders[position] = (struct forwarder){0};
+}
+
 bool leading_takes_forward(const struct raft *raft, struct lead *lead,
                            const struct message *request)
 {

@@ -54,6 +54,9 @@ WARN_UNUSED enum leading_verdict leading_take_write(struct raft *raft, struct le
  * same client that is held. */
 void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command);
 
+/* The peer's data directory is another one, or an older one: its numbers begin anew. */
+void leading_forget_forwarder(const struct raft *raft, struct lead *lead, server_id peer);
+
 /* Whether this FORWARD is from a member, and newer than all before it; then it is noted. */
 WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lead,
                                        const struct message *request);

@@ -77,8 +77,10 @@ void recognition_meet(struct server *server, struct lead *lead, const struct met
 {
     struct meeting meeting = trust_meet(&server->raft, met->peer, &met->identity);
     struct progress *progress = lead != NULL ? leadership_peer(&lead->leadership, met->peer) : NULL;
-    if (progress != NULL && meeting.anew)
+    if (progress != NULL && meeting.anew) {
         replicate_anew(&server->raft, progress);
+        leading_forget_forwarder(&server->raft, lead, met->peer);
+    }
     recognition_remind(server, met->peer, now_ns);
     recognition_carry_out(server, met->peer, &meeting);
 }

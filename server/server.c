@@ -197,8 +197,10 @@ static enum error_code recover(struct server *server, struct error *error)
     server->raft.current_term = server->metadata.current_term;
     server->raft.voted_for = server->metadata.voted_for;
     /* A reply to a call of an earlier life may still be on its way, over a connection that was made
-     * to this one: no life repeats the calls of another. */
-    server->raft.next_call = (server->metadata.start_count << CALL_BITS) + 1;
+     * to this one: no life repeats the calls of another. A directory that was set back counts the
+     * same start twice, so its calls begin at a random one. */
+    server->raft.next_call = (server->metadata.start_count << CALL_BITS) + 1 +
+                             (server->metadata.starts[0] >> (64 - CALL_BITS + 1));
     server->committed_seen = server->raft.commit_index;
     recognition_recover(server, &recovering.recovery);
     return ERROR_NONE;
