@@ -29,9 +29,9 @@ void election_answer_pre_vote(struct raft *raft, const struct message *request, 
                               struct message *reply, const char **why)
 {
     raft_message(raft, MESSAGE_PRE_VOTE_REPLY, request->from, request, reply);
-    /* The refusal carries our term, which the sender then adopts (check_term). */
     if (!may_vote_for(raft, request->from, why))
         return;
+    /* The refusal carries our term, which the sender then adopts (check_term). */
     if (request->term <= raft->current_term)
         *why = "its term would not be new";
     else if (hears_leader)
@@ -49,11 +49,11 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
 {
     ASSERT(request->term == raft->current_term);
     raft_message(raft, MESSAGE_REQUEST_VOTE_REPLY, request->from, request, reply);
+    if (!may_vote_for(raft, request->from, why))
+        return;
     RULE("[RequestVote 2, §5.2]");
     /* One vote a term, first come first served; a repeated request gets the
      * same answer. */
-    if (!may_vote_for(raft, request->from, why))
-        return;
     if (raft->voted_for != SERVER_NONE && raft->voted_for != request->from)
         *why = "the vote of this term is given away";
     /* Without this a server that lacks committed entries could win. */

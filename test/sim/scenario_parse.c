@@ -71,7 +71,7 @@
  *   arrow       = servers , "->" , servers ;
  *   links       = arrow | servers ;
  *   kind        = ( "vote" | "pre-vote" | "append" | "snapshot" | "forward" ) [ "-reply" ]
- *               | "timeout-now" | "any" ;
+ *               | "timeout-now" | "unrecognised" | "any" ;
  *   time        = decimal ( "us" | "ms" | "s" ) ;
  *   times       = time [ ".." time ] ;
  *   percent     = decimal "%" ;
