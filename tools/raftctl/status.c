@@ -32,6 +32,15 @@ static bool is_voter(const struct target *leader, server_id id)
     return field_number(info_value(leader, key, value), "voter", &voter) && voter != 0;
 }
 
+/* Whether the leader counts what the server says: one that it does not recognise may not vote. */
+static bool is_recognised(const struct target *leader, server_id id)
+{
+    char key[40];
+    char value[WORD_SIZE];
+    (void)snprintf(key, sizeof(key), "raft_unrecognised_%u", id);
+    return info_value(leader, key, value)[0] == '\0';
+}
+
 static u32 count_voters(const struct target *leader)
 {
     u32 count = 0;
@@ -64,8 +73,9 @@ static struct verdict judge(const struct raftctl *raftctl)
     verdict.voters = count_voters(verdict.leader);
     for (u32 i = 0; i < raftctl->target_count; i++) {
         const struct target *target = &raftctl->targets[i];
-        verdict.following +=
-            follows(target, verdict.leader) && is_voter(verdict.leader, target->answered_id);
+        verdict.following += follows(target, verdict.leader) &&
+                             is_voter(verdict.leader, target->answered_id) &&
+                             is_recognised(verdict.leader, target->answered_id);
     }
     for (u32 i = 0; i < raftctl->with_count; i++) {
         if (!server_follows(raftctl, raftctl->with[i], verdict.leader))
@@ -122,7 +132,11 @@ static void print_row(const struct verdict *verdict, const struct target *target
                            ms % 1000 / 100);
     }
     printf(row_format, id, width, target->address, state, term, leader, commit, trails, contact);
-    printf("%s%s\n", target->trouble[0] != '\0' ? "  " : "", target->trouble);
+    const char *trouble = target->trouble;
+    if (target_is_valid(target) && verdict->leader != NULL &&
+        !is_recognised(verdict->leader, target->answered_id))
+        trouble = "not recognised, its vote does not count: see its log";
+    printf("%s%s\n", trouble[0] != '\0' ? "  " : "", trouble);
 }
 
 static void print_table(const struct raftctl *raftctl, const struct verdict *verdict)
@@ -163,6 +177,9 @@ static void print_json_target(const struct verdict *verdict, const struct target
                target->term, target->leader, target->commit,
                info_number(target, "raft_last_applied"), info_number(target, "raft_last_index"));
         print_json_string("machine_digest", info_value(target, "raft_machine_digest", digest));
+        if (verdict->leader != NULL)
+            printf(",\"recognised\":%s",
+                   is_recognised(verdict->leader, target->answered_id) ? "true" : "false");
     } else {
         print_json_string("trouble", target->trouble);
     }

@@ -1,0 +1,139 @@
+"""Data directories that are lost, or set back to an older copy: told clearly, and the cluster goes on."""
+import os
+import shutil
+import signal
+
+import redis
+
+from cluster import RAFTCTL, SLOW, Case, Load, run, wait_until
+
+
+class Unrecognised(Case):
+    def await_unrecognised(self, cluster, lost, words):
+        """All others say why they do not count the server; it knows, and says what to do."""
+        for server in cluster.running():
+            if server is not lost:
+                wait_until("server %d does not recognise it" % server.number, lambda: words in
+                           str(server.info().get("raft_unrecognised_%d" % lost.number)))
+                self.assertRegex(server.log(), "server %d is not recognised: [^\n]*%s" %
+                                 (lost.number, words))
+        wait_until("it knows", lambda: lost.info().get("raft_may_vote") == 0)
+        self.assertRegex(lost.log(), "does not recognise this server: [^\n]*" + words)
+        self.assertIn("replace it by a server with a new id", lost.log())
+
+    def await_met(self, cluster, server):
+        """The others have met this start of the server: their disks know of it."""
+        said = "connection from server %d " % server.number
+        for other in cluster.servers:
+            if other is not server:
+                before = self.connections.get(other.number, 0)
+                wait_until("server %d has met it" % other.number,
+                           lambda: other.log().count(said) > before)
+        self.connections = {s.number: s.log().count(said) for s in cluster.servers}
+        # What a peer shows is saved before anything that it says is answered.
+        with server.client() as client:
+            wait_until("it serves", lambda: self.try_set(client))
+
+    @staticmethod
+    def try_set(client):
+        try:
+            return client.set("met", "yes")
+        except redis.RedisError:
+            return False
+
+    def setUp(self):
+        super().setUp()
+        self.connections = {}
+
+    def no_leader_without(self, cluster, needed, lost):
+        """With `needed` down, the lost server and one other are no majority."""
+        needed.kill()
+        rest = [s for s in cluster.servers if s not in (needed, lost)]
+        wait_until("nobody leads", lambda: all(s.info().get("raft_leader_id") == 0 for s in rest))
+        elections = rest[0].info()["raft_current_term"]
+        with rest[0].client(socket_timeout=30 * SLOW) as client:
+            with self.assertRaises(redis.ResponseError):
+                client.set("never", "there")
+        self.assertEqual(rest[0].info()["raft_leader_id"], 0)
+        self.assertEqual(rest[0].info()["raft_current_term"], elections)
+        needed.start()
+        cluster.wait_for_leader()
+
+    def test_wiped_directory(self):
+        cluster = self.cluster().start()
+        lost = cluster.followers()[0]
+        load = Load([server for server in cluster.servers if server is not lost])
+        load.wait_for_more()
+        lost.kill()
+        shutil.rmtree(lost.data)
+        lost.init()
+        lost.start()
+        self.await_unrecognised(cluster, lost, "another data directory")
+        wait_until("raftctl says so", lambda: "not recognised, its vote does not count" in
+                   run(RAFTCTL, "status", "-c", cluster.config)[1])
+        self.assertIn("2 of 3 voters follow it", run(RAFTCTL, "status", "-c", cluster.config)[1])
+        load.wait_for_more()
+        load.stop()
+        load.check(self, cluster)  # through the lost one, too
+        self.no_leader_without(cluster, cluster.followers()[0] if cluster.followers()[0] is not lost
+                               else cluster.followers()[1], lost)
+        # It remembers, and is remembered.
+        for server in cluster.servers:
+            self.assertEqual(server.end(signal.SIGTERM), 0)
+        for server in cluster.servers:
+            server.start()
+        leader = cluster.wait_for_leader()
+        self.assertIsNot(leader, lost)
+        self.await_unrecognised(cluster, lost, "")
+        self.assertIn("this server may not vote", lost.log())
+        load.check(self, cluster)
+
+    def test_older_copy(self):
+        cluster = self.cluster().start()
+        lost = cluster.followers()[0]
+        self.assertEqual(lost.end(signal.SIGTERM), 0)
+        copy = lost.data + ".copy"
+        self.assertEqual(run("cp", "-a", lost.data, copy)[0], 0)
+        self.connections = {s.number: s.log().count("connection from server %d " % lost.number)
+                            for s in cluster.servers}
+        lost.start()
+        self.await_met(cluster, lost)
+        load = Load(cluster.servers)
+        load.wait_for_more()
+        lost.kill()
+        shutil.rmtree(lost.data)
+        os.rename(copy, lost.data)
+        lost.start()
+        self.await_unrecognised(cluster, lost, "set back to an older copy")
+        load.wait_for_more()
+        load.stop()
+        load.check(self, cluster)
+
+    def test_its_own_directory_is_put_back(self):
+        cluster = self.cluster().start()
+        lost = cluster.followers()[0]
+        with lost.client() as client:
+            client.set("kept", "value")
+        self.assertEqual(lost.end(signal.SIGTERM), 0)
+        own = lost.data + ".own"
+        os.rename(lost.data, own)
+        lost.init()
+        lost.start()
+        self.await_unrecognised(cluster, lost, "another data directory")
+        self.assertEqual(lost.end(signal.SIGTERM), 0)
+        shutil.rmtree(lost.data)
+        os.rename(own, lost.data)
+        lost.start()
+        for server in cluster.servers:
+            wait_until("server %d knows nobody unrecognised" % server.number,
+                       lambda: server.info().get("raft_unrecognised_servers") == 0)
+            if server is not lost:
+                self.assertIn("server %d is recognised again" % lost.number, server.log())
+        self.assertEqual(lost.info()["raft_may_vote"], 1)
+        cluster.wait_until_equal()
+        # Its vote makes a majority again.
+        leader = cluster.wait_for_leader()
+        leader.kill()
+        cluster.wait_for_leader()
+        with lost.client() as client:
+            self.assertEqual(client.get("kept"), "value")
