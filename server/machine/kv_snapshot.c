@@ -13,8 +13,9 @@
  * written *or taken*. So from begin on, the items of an earlier epoch are exactly those that are as
  * they were at begin and still have to be taken, and no place in any table needs to be compared:
  * - a cursor goes through the tables in order, bucket by bucket. What has this epoch it passes
- * over; of the rest it writes the record, and gives it this epoch. Where a table has grown it
- * begins again, and passes over what it has;
+ *   over; of the rest it writes the record, and gives it this epoch. A table that grows meanwhile
+ *   from n buckets to 2n moves items from a bucket b to b or b + n, never behind the cursor; one
+ *   that became empty and began anew has only items of this epoch;
  * - a command that changes or removes an item of an earlier epoch first puts what it was in a row,
  *   `kept`: the value is only handed over, since values are immutable. The row goes out before the
  *   cursor moves on, so it holds what was changed between two pieces, and no more;
@@ -219,10 +220,6 @@ static bool walk_table(struct kv *kv, struct kv_item *head, struct piece *piece)
 {
     struct kv_taking *taking = &kv->taking;
     const UT_hash_table *table = head->hh.tbl;
-    /* When it has grown, its items are in other buckets now. */
-    if (taking->bucket_count != table->num_buckets)
-        taking->bucket = 0;
-    taking->bucket_count = table->num_buckets;
     while (taking->bucket < table->num_buckets) {
         if (piece->buckets_left == 0)
             return false;

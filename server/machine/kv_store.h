@@ -76,8 +76,7 @@ struct kv_taking {
     u64 first_taken;            /* bytes that went out of the record of kept's first */
     struct kv_tables *detached; /* what FLUSHALL took away; NULL: it walks the tables in use */
     u32 table;                  /* where the cursor is; KV_TABLES: at the end */
-    u32 bucket;                 /* of that table; those before it hold nothing to be taken ... */
-    u32 bucket_count;           /* ... as long as there are so many of them */
+    u32 bucket;                 /* of that table; those before it hold nothing to be taken */
 };
 
 /* A state that is being put into an empty machine. */
