@@ -59,7 +59,9 @@ HISTORY  := $(call object,$(HISTORY_SOURCES))
 
 # Tools that drive the simulator link its world instead of the real one.
 SIM_TOOLS := raftsim
-PLAIN_TOOLS := $(filter-out $(SIM_TOOLS),$(TOOLS_C))
+# This one has a storage room of its own, which must come before the rooms' archive.
+PIPE_TOOLS := raftpipe
+PLAIN_TOOLS := $(filter-out $(SIM_TOOLS) $(PIPE_TOOLS),$(TOOLS_C))
 # `make V=1` shows the commands.
 Q := $(if $(V),,@)
 BINARIES := $(B)/raftd $(addprefix $(B)/,$(TOOLS_C))
@@ -111,6 +113,9 @@ $(addprefix $(B)/,$(PLAIN_TOOLS)): $(B)/%: $(B)/tools/%.o $(B)/librooms.a $(B)/l
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(LIBS_$*) -o $@
 # A tool may have more files in a folder of its name.
 $(B)/raftctl: $(call object,$(wildcard tools/raftctl/*.c))
+$(B)/raftpipe: $(call object,tools/raftpipe.c $(wildcard tools/raftpipe/*.c)) $(B)/librooms.a $(B)/libworld.a
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) -o $@
 
 $(addprefix $(B)/,$(filter $(SIM_TOOLS),$(TOOLS_C))): $(B)/%: $(B)/tools/%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
 	@echo "  LINK  $@"

@@ -7,7 +7,8 @@
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
 {
     leading_begin(&server->raft, lead, now_ns, clock_wall_ns());
-    events_appended(&server->events, server->raft.log.last_index);
+    if (server->raft.no_op_at_start)
+        events_appended(&server->events, server->raft.log.last_index);
     lead_begin_pile(server, lead);
     /* Commands that came while there was no leader. */
     struct command *command;

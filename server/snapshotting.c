@@ -98,7 +98,8 @@ static void hand_over_slice(struct server *server)
         return; /* SNAPSHOT_PROGRESS will wake this thread */
     buffer_clear(&self->slice);
     bool more = ops->snapshot_next(server->machine, SNAPSHOT_SLICE_BYTES, &self->slice);
-    if (self->slice.size > 0)
+    /* Even when this piece is empty: what comes back wakes this thread for the next. */
+    if (more || self->slice.size > 0)
         snapshots_put(&self->snapshots, self->slice.data, self->slice.size);
     if (more)
         return;

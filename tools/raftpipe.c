@@ -1,0 +1,382 @@
+/* raftpipe.c - one server's Raft over standard input and output.
+ *
+ * Network, disk and application are the process that started it: a test bench, a course, another
+ * language. The server inside is the shipped one, in any of its designs, with its threads and real
+ * time. It keeps nothing: what must survive goes out in D frames, and comes back in the I frame of
+ * the next life.
+ *
+ * Frame: u32 length of what follows, u8 type, payload. Numbers are little-endian; strings of bytes
+ * within a payload are u32 length and bytes, a payload's last field runs to its end. Servers are
+ * numbered from 0.
+ *
+ *   in    I  u32 me, u32 count, bytes state, bytes snapshot     first of all; empty the first time
+ *         R  u32 from, u32 request id, message                  a request of another server
+ *         P  u32 from, message                                  the reply to a request of ours
+ *         S  u32 id, command                                    propose
+ *         G  u32 id                                             ask for term and leadership
+ *         N  u64 index, snapshot                                the application has taken one
+ *   out   D  bytes state, bytes snapshot                        keep both, before what follows
+ *         Q  u32 to, message                                    a request
+ *         r  u32 request id, message                            the reply to R; each R has one
+ *         s  u32 id, u64 index, u64 term, u8 is leader          the answer to S and G
+ *         A  u64 index, command                                 committed: apply it
+ *         a  u64 index, u64 term, snapshot                      in place of the application's state
+ *
+ * End of input ends it with 0. A frame that makes no sense ends it with 65 and a line that says
+ * which one and why. */
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "common/memory.h"
+#include "common/quantity.h"
+#include "server/peers/codec.h"
+#include "server/storage/snapshot.h"
+#include "tools/raftpipe/pipe.h"
+
+const char *argp_program_version = "mailraft 0.1.0";
+
+struct arguments {
+    enum server_design design;
+    u64 heartbeat_ns;
+    struct quantity_range election_timeout;
+    bool no_noop;
+};
+
+enum { OPTION_HEARTBEAT = 256, OPTION_ELECTION_TIMEOUT, OPTION_NO_NOOP, OPTION_DESIGN };
+
+static const struct argp_option options[] = {
+    {"design", OPTION_DESIGN, "D", 0, "per-state (default), dispatch or step", 0},
+    {"heartbeat", OPTION_HEARTBEAT, "TIME", 0, "default 100ms", 0},
+    {"election-timeout", OPTION_ELECTION_TIMEOUT, "LOW..HIGH", 0, "default 400ms..900ms", 0},
+    {"no-noop", OPTION_NO_NOOP, 0, 0,
+     "the log has commands alone, with indexes 1, 2, 3, ...: no entry at the start of a term, and "
+     "none for the configuration",
+     0},
+    {0}};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    struct arguments *arguments = state->input;
+    switch (key) {
+    case OPTION_DESIGN:
+        if (!server_design_parse(value, &arguments->design))
+            argp_error(state, "--design %s: expected per-state, dispatch or step", value);
+        return 0;
+    case OPTION_HEARTBEAT:
+        if (!quantity_parse_duration(value, &arguments->heartbeat_ns) ||
+            arguments->heartbeat_ns == 0)
+            argp_error(state, "--heartbeat %s: expected a time such as 100ms", value);
+        return 0;
+    case OPTION_ELECTION_TIMEOUT:
+        if (!quantity_parse_duration_range(value, &arguments->election_timeout) ||
+            arguments->election_timeout.low == 0)
+            argp_error(state, "--election-timeout %s: expected times such as 400ms..900ms", value);
+        return 0;
+    case OPTION_NO_NOOP:
+        arguments->no_noop = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument \"%s\"", value);
+        return 0;
+    case ARGP_KEY_END:
+        if (arguments->heartbeat_ns >= arguments->election_timeout.low)
+            argp_error(state, "--heartbeat must be below --election-timeout");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {options,
+                                 parse_option,
+                                 NULL,
+                                 "One server's Raft over standard input and output.\v"
+                                 "The frames are described at the head of tools/raftpipe.c.",
+                                 NULL,
+                                 NULL,
+                                 NULL};
+
+/* ---- frames coming in ---- */
+
+struct frame {
+    u64 number; /* of all that came, from 1 */
+    u8 type;
+    u8 *data; /* payload */
+    u32 size;
+    u32 at; /* read so far */
+};
+
+static void refuse(const struct frame *frame, const char *why)
+{
+    (void)fprintf(stderr, "raftpipe: frame %llu (type '%c', %u bytes of payload): %s\n",
+                  (unsigned long long)frame->number,
+                  frame->type >= ' ' && frame->type < 127 ? frame->type : '?', frame->size, why);
+    _exit(65);
+}
+
+/* Returns how many of the bytes came before the end of input. */
+static size_t read_bytes(void *to, size_t size)
+{
+    size_t got = fread(to, 1, size, stdin);
+    return got;
+}
+
+/* Returns false at the end of input. */
+static bool read_frame(struct frame *frame)
+{
+    u8 head[5];
+    size_t got = read_bytes(head, sizeof(head));
+    *frame = (struct frame){.number = frame->number + 1};
+    if (got == 0)
+        return false;
+    if (got < sizeof(head))
+        refuse(frame, "the input ends within a frame's length and type");
+    u32 length = load_u32(head);
+    frame->type = head[4];
+    if (length == 0 || length > FRAME_BYTES_MAX)
+        refuse(frame, "a length of 0, or more than 256 MiB");
+    frame->size = length - 1;
+    frame->data = memory_alloc(frame->size + 1);
+    if (read_bytes(frame->data, frame->size) < frame->size)
+        refuse(frame, "the input ends within its payload");
+    return true;
+}
+
+static const u8 *take(struct frame *frame, u32 size)
+{
+    if (size > frame->size - frame->at)
+        refuse(frame, "the payload is too short");
+    frame->at += size;
+    return frame->data + frame->at - size;
+}
+
+static u32 take_u32(struct frame *frame)
+{
+    return load_u32(take(frame, 4));
+}
+
+static const u8 *take_bytes(struct frame *frame, u32 *size)
+{
+    *size = take_u32(frame);
+    return take(frame, *size);
+}
+
+static const u8 *take_rest(struct frame *frame, u32 *size)
+{
+    *size = frame->size - frame->at;
+    return take(frame, *size);
+}
+
+/* ---- what they order ---- */
+
+static server_id take_peer(struct pipe *pipe, struct frame *frame)
+{
+    u32 number = take_u32(frame);
+    if (number >= pipe->count || number + 1 == pipe->self)
+        refuse(frame, "from: no other server has that number");
+    return number + 1;
+}
+
+static struct mail *take_message(struct pipe *pipe, struct frame *frame, server_id from)
+{
+    u32 size;
+    struct error error;
+    const u8 *data = take_rest(frame, &size);
+    struct mail *mail = mail_create(MAIL_TIMEOUT_NOW);
+    struct message *message = &mail->as.message;
+    if (message_decode_copy(data, size, message, &error) != ERROR_NONE)
+        refuse(frame, error.text);
+    if (message->from != from || message->to != pipe->self)
+        refuse(frame, "the message is from or for another server");
+    mail->kind = (enum mail_kind)message->kind;
+    return mail;
+}
+
+static void request(struct pipe *pipe, struct frame *frame)
+{
+    server_id from = take_peer(pipe, frame);
+    u32 request_id = take_u32(frame);
+    struct mail *mail = take_message(pipe, frame, from);
+    const struct message *message = &mail->as.message;
+    if (message_is_reply(message->kind))
+        refuse(frame, "the message is a reply: it belongs into a P frame");
+    if (message->kind == MESSAGE_TIMEOUT_NOW || message->kind == MESSAGE_UNRECOGNISED)
+        pipe_answer_nothing(pipe, request_id);
+    else
+        pipe_note_request(pipe, from, message->call, request_id);
+    (void)mail_post(server_slot(pipe->server), mail);
+}
+
+static void reply(struct pipe *pipe, struct frame *frame)
+{
+    server_id from = take_peer(pipe, frame);
+    if (frame->at == frame->size)
+        return; /* to a request that has no reply of Raft's own */
+    struct mail *mail = take_message(pipe, frame, from);
+    if (!message_is_reply(mail->as.message.kind))
+        refuse(frame, "the message is a request: it belongs into an R frame");
+    (void)mail_post(server_slot(pipe->server), mail);
+}
+
+static void snapshot_taken_by_application(struct pipe *pipe, struct frame *frame)
+{
+    u32 size;
+    u64 term;
+    u64 index = load_u64(take(frame, 8));
+    const u8 *data = take_rest(frame, &size);
+    if (index > atomic_load(&pipe->applied))
+        refuse(frame, "the snapshot covers an entry that was not given to be applied");
+    if (!pipe_store_term(pipe->storage, index, &term))
+        return; /* an older one: what it covers is gone already */
+    struct snapshot_head head = {.last = {term, index}, .configuration = pipe->configuration};
+    memcpy(head.cluster_id, "raftpipe", sizeof("raftpipe"));
+    struct snapshot_info info;
+    struct snapshot_writer *writer = NULL;
+    struct error error;
+    if (snapshot_writer_create(&pipe->files, &head, &writer, &error) != ERROR_NONE ||
+        snapshot_writer_add(writer, data, size, &error) != ERROR_NONE ||
+        snapshot_writer_finish(writer, &info, &error) != ERROR_NONE)
+        refuse(frame, error.text);
+    pipe_store_offer(pipe->storage, head.last, data, size);
+    struct snapshots *snapshots = &pipe->server->snapshotting.snapshots;
+    mutex_lock(&snapshots->lock);
+    snapshots->taken = (struct snapshot_point){.name = {info.last, info.size, info.checksum},
+                                               .configuration = pipe->configuration};
+    mutex_unlock(&snapshots->lock);
+    struct mail *mail = mail_create(MAIL_SNAPSHOT);
+    mail->as.news = SNAPSHOT_TAKEN;
+    (void)mail_post(server_slot(pipe->server), mail);
+}
+
+static void obey(struct pipe *pipe, struct frame *frame)
+{
+    u32 id;
+    u32 size;
+    const u8 *data;
+    switch (frame->type) {
+    case 'R':
+        request(pipe, frame);
+        return;
+    case 'P':
+        reply(pipe, frame);
+        return;
+    case 'S':
+        id = take_u32(frame);
+        data = take_rest(frame, &size);
+        pipe_propose(pipe, id, data, size);
+        return;
+    case 'G':
+        pipe_ask(pipe, take_u32(frame));
+        if (frame->at < frame->size)
+            refuse(frame, "bytes behind the id");
+        return;
+    case 'N':
+        snapshot_taken_by_application(pipe, frame);
+        return;
+    case 'I':
+        refuse(frame, "a second I frame");
+        return;
+    default:
+        refuse(frame, "no frame has this type");
+    }
+}
+
+/* ---- life ---- */
+
+static void begin(struct pipe *pipe, const struct arguments *arguments, struct frame *frame)
+{
+    if (frame->type != 'I')
+        refuse(frame, "the first frame must be an I");
+    u32 me = take_u32(frame);
+    pipe->count = take_u32(frame);
+    if (pipe->count == 0 || pipe->count > PIPE_SERVERS_MAX || me >= pipe->count)
+        refuse(frame, "me and count: 0 <= me < count <= 32 is expected");
+    pipe->self = me + 1;
+    pipe->state = take_bytes(frame, &pipe->state_size);
+    pipe->snapshot = take_bytes(frame, &pipe->snapshot_size);
+    if (frame->at < frame->size)
+        refuse(frame, "bytes behind the snapshot");
+    for (server_id id = 1; id <= pipe->count; id++) {
+        char address[32];
+        struct error error;
+        (void)snprintf(address, sizeof(address), "pipe:%u", id);
+        if (configuration_add(&pipe->configuration, id, address, "", &error) != ERROR_NONE)
+            refuse(frame, error.text);
+    }
+    pipe->configuration.index = 1;
+    struct server_options server_options = {
+        .design = arguments->design,
+        .election_timeout_ns_min = arguments->election_timeout.low,
+        .election_timeout_ns_max = arguments->election_timeout.high,
+        .heartbeat_ns = arguments->heartbeat_ns,
+        .leader_wait_ns = 0,
+        .forward_timeout_ns = NS_PER_S,
+        .message_bytes_max = MIB,
+        .answer_bytes_max = MIB,
+        .window_bytes_max = 8 * MIB,
+        .uncommitted_bytes_max = UINT64_MAX / 4,
+        .log_memory_bytes_max = 16 * MIB,
+        .peer_mail_bytes_max = 64 * MIB,
+        .client_mail_bytes_max = UINT64_MAX / 4,
+        .segment_bytes = 64 * MIB,
+        .seed = rng_entropy(),
+    };
+    struct server_world world = {
+        .vfs = &pipe->files, .report = &pipe->report, .trace = &pipe->trace};
+    struct error error = {0};
+    if (server_create(&server_options, &world, pipe_machine_create(pipe), &pipe->server, &error) !=
+        ERROR_NONE)
+        refuse(frame, error.text);
+    pipe->server->raft.no_op_at_start = !pipe->no_noop;
+    if (pipe->server->raft.configuration.index == 0)
+        pipe->server->raft.configuration = pipe->configuration;
+    atomic_store(&pipe->applied, pipe->server->raft.last_applied);
+}
+
+static void run_server(void *argument)
+{
+    struct pipe *pipe = argument;
+    struct error error = {0};
+    if (server_run(pipe->server, &pipe->transport, &error) != ERROR_NONE) {
+        (void)fprintf(stderr, "raftpipe: %s\n", error.text);
+        _exit(70);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.heartbeat_ns = 100 * NS_PER_MS,
+                                  .election_timeout = {400 * NS_PER_MS, 900 * NS_PER_MS}};
+    argp_parse(&argp, argc, argv, 0, NULL, &arguments);
+    static struct pipe pipe;
+    pipe.no_noop = arguments.no_noop;
+    pipe.nonce = rng_entropy();
+    report_init_stderr(&pipe.report, REPORT_ERROR, REPORT_LOGFMT, SERVER_NONE);
+    pipe_files_init(&pipe);
+    pipe_speak_init(&pipe);
+    struct frame first = {0};
+    if (!read_frame(&first))
+        return 0;
+    begin(&pipe, &arguments, &first);
+    memory_free(first.data);
+
+    struct thread thread = {0};
+    struct error error;
+    if (thread_start(&thread, "server", run_server, &pipe, &error) != ERROR_NONE) {
+        (void)fprintf(stderr, "raftpipe: %s\n", error.text);
+        return 71;
+    }
+    struct frame frame = {.number = 1};
+    while (read_frame(&frame)) {
+        obey(&pipe, &frame);
+        memory_free(frame.data);
+    }
+    (void)mail_post(server_slot(pipe.server), mail_create(MAIL_STOP));
+    thread_join(&thread);
+    server_destroy(pipe.server);
+    pipe_speak_deinit(&pipe);
+    pipe_files_deinit(&pipe);
+    return 0;
+}
