@@ -30,6 +30,7 @@ struct recovery {
     struct leftover *leftovers;
     size_t leftover_count;
     size_t leftover_capacity;
+    bool damaged; /* something is, and was said */
     bool gap; /* a segment is missing or cannot be read: batches behind the newest may be lost */
 };
 
@@ -94,6 +95,7 @@ static void note_leftover(struct recovery *recovery, const struct scan *scan, bo
 
 static void say_damage(struct recovery *recovery, const char *path, u64 offset, const char *why)
 {
+    recovery->damaged = true;
     REPORT(recovery->report, REPORT_ERROR, "storage", "%s: offset %" PRIu64 ": damaged: %s", path,
            offset, why);
 }
@@ -340,6 +342,9 @@ static void conclude(struct recovery *recovery)
     out->sequence = rebuild->sequence;
     out->commit_hint = rebuild->commit_hint;
     out->damaged_first = rebuild->damaged_first;
+    if (recovery->damaged && rebuild->damaged_first == 0)
+        REPORT(recovery->report, REPORT_INFO, "storage",
+               "what is damaged was replaced by later entries: the log is whole");
 }
 
 enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
