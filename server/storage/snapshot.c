@@ -60,8 +60,8 @@ static const char received_path[] = "snapshots/received.tmp";
 
 enum {
     DIGITS = 20,
-    SYNC_BYTES = 128 * 1024, /* synced after so many */
-    PIECE_SIZE_MAX = 1024 * 1024  /* read at once */
+    SYNC_BYTES = 128 * 1024,     /* synced after so many */
+    PIECE_SIZE_MAX = 1024 * 1024 /* read at once */
 };
 
 /* ---- names ---- */
