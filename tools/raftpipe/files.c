@@ -52,6 +52,25 @@ static void unname(struct pipe *pipe, struct pipe_file *file)
     drop_unused(pipe, file);
 }
 
+/* A new empty file. */
+static struct pipe_file *create(struct pipe *pipe, const char *path)
+{
+    struct pipe_file *content = memory_alloc_zero(1, sizeof(*content));
+    content->path = memory_copy_string(path);
+    content->next = pipe->file_list;
+    pipe->file_list = content;
+    return content;
+}
+
+static struct vfs_file *open_content(struct pipe *pipe, struct pipe_file *content)
+{
+    struct open_file *open = memory_alloc_zero(1, sizeof(*open));
+    open->file.vfs = &pipe->files;
+    open->content = content;
+    content->opens++;
+    return &open->file;
+}
+
 static enum error_code files_open(struct vfs *vfs, const char *path, enum vfs_open_mode mode,
                                   struct vfs_file **file, struct error *error)
 {
@@ -59,23 +78,12 @@ static enum error_code files_open(struct vfs *vfs, const char *path, enum vfs_op
     enum error_code code = ERROR_NONE;
     mutex_lock(&pipe->files_lock);
     struct pipe_file *content = find(pipe, path);
-    if (content == NULL && mode == VFS_CREATE) {
-        content = memory_alloc_zero(1, sizeof(*content));
-        content->path = memory_copy_string(path);
-        content->next = pipe->file_list;
-        pipe->file_list = content;
-    } else if (content == NULL) {
-        code = error_set(error, ERROR_MISSING, "open %s: there is no such file", path);
-    } else if (mode == VFS_CREATE) {
+    if (content != NULL && mode == VFS_CREATE)
         code = error_set(error, ERROR_EXISTS, "create %s: it exists", path);
-    }
-    if (code == ERROR_NONE) {
-        struct open_file *open = memory_alloc_zero(1, sizeof(*open));
-        open->file.vfs = vfs;
-        open->content = content;
-        content->opens++;
-        *file = &open->file;
-    }
+    else if (content == NULL && mode != VFS_CREATE)
+        code = error_set(error, ERROR_MISSING, "open %s: there is no such file", path);
+    else
+        *file = open_content(pipe, content != NULL ? content : create(pipe, path));
     mutex_unlock(&pipe->files_lock);
     return code;
 }
