@@ -196,7 +196,10 @@ bool cluster_machine_value(struct cluster *cluster, server_id server, const char
     kv_command_encode(&limits, KV_GET, &argument, 1, command);
     struct buffer answer;
     buffer_init(&answer);
+    /* What the machine keeps for itself meanwhile is the server's memory. */
+    struct process *before = process_enter(&cluster->world, s->process);
     s->server->machine->ops->read(s->server->machine, command, size, &answer);
+    (void)process_enter(&cluster->world, before);
     /* "$3\r\nabc\r\n", or a null */
     bool found = answer.size > 0 && answer.data[0] == '$' && answer.data[1] != '-';
     if (found) {
@@ -205,7 +208,9 @@ bool cluster_machine_value(struct cluster *cluster, server_id server, const char
         size_t head = (size_t)(end + 1 - answer.data);
         buffer_append(value, answer.data + head, answer.size - head - 2);
     }
+    before = process_enter(&cluster->world, s->process);
     buffer_deinit(&answer);
+    (void)process_enter(&cluster->world, before);
     return found;
 }
 
