@@ -11,6 +11,13 @@ void fetcher_init(struct fetcher *fetcher, struct storage *storage, struct mail_
     condition_init(&fetcher->ordered);
 }
 
+static void fail(struct command *command, enum command_failure failure)
+{
+    struct command_sink *sink = command->sink;
+    command_fail(command, failure);
+    sink->ops->flush(sink);
+}
+
 void fetcher_deinit(struct fetcher *fetcher)
 {
     mutex_lock(&fetcher->lock);
@@ -18,8 +25,26 @@ void fetcher_deinit(struct fetcher *fetcher)
     condition_signal(&fetcher->ordered);
     mutex_unlock(&fetcher->lock);
     thread_join(&fetcher->thread);
+    struct command *command;
+    while ((command = command_list_take(&fetcher->backups)) != NULL)
+        fail(command, COMMAND_STOPPING);
     condition_deinit(&fetcher->ordered);
     mutex_deinit(&fetcher->lock);
+}
+
+/* The file may have been taken anew, or fetched from another server, since its name was known. */
+static enum error_code read_named(struct fetcher *fetcher, const struct snapshot_name *name,
+                                  u64 offset, u64 bytes_max, struct span *piece,
+                                  struct error *error)
+{
+    struct snapshot_info info;
+    enum error_code code = snapshot_read_at(storage_vfs(fetcher->storage), name->last, offset,
+                                            bytes_max, piece, &info, error);
+    if (code == ERROR_NONE && (info.size != name->size || info.checksum != name->checksum)) {
+        span_release(piece);
+        code = error_set(error, ERROR_MISSING, "another snapshot has taken its place");
+    }
+    return code;
 }
 
 static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
@@ -30,17 +55,8 @@ static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
     read->name = order->snapshot;
     read->offset = order->first;
     struct error error = {0};
-    struct snapshot_info info;
-    enum error_code code =
-        snapshot_read_at(storage_vfs(fetcher->storage), order->snapshot.last, order->first,
-                         order->bytes_max, &read->piece, &info, &error);
-    /* It may have been taken anew, or fetched from another server, since its name was known. */
-    if (code == ERROR_NONE &&
-        (info.size != order->snapshot.size || info.checksum != order->snapshot.checksum)) {
-        span_release(&read->piece);
-        code = error_set(&error, ERROR_MISSING, "another snapshot has taken its place");
-    }
-    if (code != ERROR_NONE) {
+    if (read_named(fetcher, &order->snapshot, order->first, order->bytes_max, &read->piece,
+                   &error) != ERROR_NONE) {
         REPORT(fetcher->report, REPORT_WARN, "server",
                "cannot read snapshot %llu for server %u from the disk: %s",
                (unsigned long long)order->snapshot.last.index, order->peer, error.text);
@@ -67,6 +83,39 @@ static void read_entries(struct fetcher *fetcher, const struct fetch_order *orde
     (void)mail_post(fetcher->slot, mail);
 }
 
+static void answer_piece(struct command *command, const struct span *piece)
+{
+    struct command_sink *sink = command->sink;
+    struct buffer answer;
+    buffer_init(&answer);
+    buffer_append_format(&answer, "$%u\r\n", piece->size);
+    buffer_append(&answer, piece->data, piece->size);
+    buffer_append_string(&answer, "\r\n");
+    command_answer(command, answer.data, answer.size);
+    sink->ops->flush(sink);
+    buffer_deinit(&answer);
+}
+
+static void read_backup(struct fetcher *fetcher, struct command *command)
+{
+    struct backup_order order = command_backup_order(command);
+    struct snapshot_name name = {order.last, order.size, order.checksum};
+    struct span piece = {0};
+    struct error error = {0};
+    enum error_code code =
+        read_named(fetcher, &name, order.offset, order.bytes_max, &piece, &error);
+    if (code == ERROR_NONE) {
+        answer_piece(command, &piece);
+        span_release(&piece);
+        return;
+    }
+    if (code != ERROR_MISSING)
+        REPORT(fetcher->report, REPORT_WARN, "server",
+               "cannot read snapshot %llu for a backup from the disk: %s",
+               (unsigned long long)name.last.index, error.text);
+    fail(command, code == ERROR_MISSING ? COMMAND_SNAPSHOT_GONE : COMMAND_SNAPSHOT_UNREADABLE);
+}
+
 static void carry_out(struct fetcher *fetcher, const struct fetch_order *order)
 {
     if (order->snapshot.last.index != 0)
@@ -75,36 +124,54 @@ static void carry_out(struct fetcher *fetcher, const struct fetch_order *order)
         read_entries(fetcher, order);
 }
 
+static bool take_order_locked(struct fetcher *fetcher, struct fetch_order *order)
+{
+    if (fetcher->order_count == 0)
+        return false;
+    *order = fetcher->orders[0];
+    fetcher->order_count--;
+    memmove(&fetcher->orders[0], &fetcher->orders[1],
+            fetcher->order_count * sizeof(fetcher->orders[0]));
+    return true;
+}
+
 static void fetcher_main(void *argument)
 {
     struct fetcher *fetcher = argument;
     mutex_lock(&fetcher->lock);
     while (!fetcher->stopping) {
-        if (fetcher->order_count == 0) {
+        struct fetch_order order;
+        bool ordered = take_order_locked(fetcher, &order);
+        struct command *backup = command_list_take(&fetcher->backups);
+        if (!ordered && backup == NULL) {
             condition_wait(&fetcher->ordered, &fetcher->lock);
             continue;
         }
-        struct fetch_order order = fetcher->orders[0];
-        fetcher->order_count--;
-        memmove(&fetcher->orders[0], &fetcher->orders[1],
-                fetcher->order_count * sizeof(fetcher->orders[0]));
         mutex_unlock(&fetcher->lock);
-        carry_out(fetcher, &order);
+        if (ordered)
+            carry_out(fetcher, &order);
+        if (backup != NULL)
+            read_backup(fetcher, backup);
         mutex_lock(&fetcher->lock);
     }
     mutex_unlock(&fetcher->lock);
 }
 
+static bool start_thread(struct fetcher *fetcher)
+{
+    struct error error = {0};
+    if (fetcher->thread.started ||
+        thread_start(&fetcher->thread, "fetch", fetcher_main, fetcher, &error) == ERROR_NONE)
+        return true;
+    REPORT(fetcher->report, REPORT_WARN, "server",
+           "nobody can be caught up now, and no backup made: %s", error.text);
+    return false;
+}
+
 static bool put_order(struct fetcher *fetcher, const struct fetch_order *order)
 {
-    if (!fetcher->thread.started) {
-        struct error error = {0};
-        if (thread_start(&fetcher->thread, "fetch", fetcher_main, fetcher, &error) != ERROR_NONE) {
-            REPORT(fetcher->report, REPORT_WARN, "server", "server %u cannot be caught up now: %s",
-                   order->peer, error.text);
-            return false;
-        }
-    }
+    if (!start_thread(fetcher))
+        return false;
     mutex_lock(&fetcher->lock);
     bool fits = fetcher->order_count < ARRAY_LENGTH(fetcher->orders);
     if (fits)
@@ -126,4 +193,20 @@ bool fetcher_order_piece(struct fetcher *fetcher, server_id peer,
     struct fetch_order order = {
         .peer = peer, .snapshot = *snapshot, .first = offset, .bytes_max = bytes_max};
     return put_order(fetcher, &order);
+}
+
+void fetcher_order_backup(struct fetcher *fetcher, struct command *command)
+{
+    if (!start_thread(fetcher)) {
+        fail(command, COMMAND_BUSY);
+        return;
+    }
+    mutex_lock(&fetcher->lock);
+    bool fits = fetcher->backups.count < FETCH_BACKUPS_MAX;
+    if (fits)
+        command_list_put(&fetcher->backups, command);
+    condition_signal(&fetcher->ordered);
+    mutex_unlock(&fetcher->lock);
+    if (!fits)
+        fail(command, COMMAND_BUSY);
 }

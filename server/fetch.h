@@ -1,9 +1,10 @@
-/* fetch.h - reads old entries, and pieces of snapshots, from the disk for peers that lag, off the
- * server thread.
+/* fetch.h - reads old entries, and pieces of snapshots, from the disk for those who lag and those
+ * who make a backup, off the server thread.
  *
  * A leader asks for the entries from some index on, or for a piece of a snapshot's file; a thread
- * of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. The thread is
- * made when it is first needed. */
+ * of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. A client's
+ * COMMAND_BACKUP the thread answers itself: nothing of the server's state goes into the answer. The
+ * two kinds take turns. The thread is made when it is first needed. */
 #ifndef MAILRAFT_SERVER_FETCH_H
 #define MAILRAFT_SERVER_FETCH_H
 
@@ -11,6 +12,8 @@
 #include "common/sync.h"
 #include "server/mail/mail.h"
 #include "server/storage/storage.h"
+
+enum { FETCH_BACKUPS_MAX = 64 }; /* pieces that clients may wait for, together */
 
 struct fetch_order {
     server_id peer;
@@ -28,12 +31,13 @@ struct fetcher {
     struct condition ordered;
     struct fetch_order orders[SERVERS_MAX]; /* Guarded by lock, as all below; a queue. */
     u32 order_count;
+    struct command_list backups; /* COMMAND_BACKUP, oldest first */
     bool stopping;
 };
 
 void fetcher_init(struct fetcher *fetcher, struct storage *storage, struct mail_slot *slot,
                   struct report *report);
-/* Ends the thread. Blocks while a read is going on. */
+/* Ends the thread; the commands left fail. Blocks while a read is going on. */
 void fetcher_deinit(struct fetcher *fetcher);
 
 /* Orders the entries from `first` on for `peer`; at most one order a peer is under way. Returns
@@ -44,5 +48,9 @@ WARN_UNUSED bool fetcher_order(struct fetcher *fetcher, server_id peer, u64 firs
 WARN_UNUSED bool fetcher_order_piece(struct fetcher *fetcher, server_id peer,
                                      const struct snapshot_name *snapshot, u64 offset,
                                      u64 bytes_max);
+
+/* Reads what a COMMAND_BACKUP asks for, and answers it. Consumes the command. Thread: the server's.
+ */
+void fetcher_order_backup(struct fetcher *fetcher, struct command *command);
 
 #endif

@@ -416,6 +416,10 @@ void server_answer_local(struct server *server, struct lead *lead, struct comman
         snapshotting_ask(server, command);
         return;
     }
+    if (command->class == COMMAND_BACKUP) {
+        snapshotting_lend(server, command);
+        return;
+    }
     buffer_clear(&server->answer);
     if (command->class == COMMAND_STATUS)
         server_describe(server, lead, &server->answer);

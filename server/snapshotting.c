@@ -8,8 +8,11 @@
 
 enum {
     RETRY_NS = 1000 * 1000 * 1000, /* after a snapshot that could not be written */
-    LAGGING_FACTOR = 4             /* a log of so many times snapshot-log-bytes waits for no peer */
+    LAGGING_FACTOR = 4,            /* a log of so many times snapshot-log-bytes waits for no peer */
 };
+
+/* Whoever makes a backup is expected to ask for the next piece within this time. */
+#define LENT_NS (30 * NS_PER_S)
 
 void snapshotting_init(struct server *server)
 {
@@ -44,6 +47,11 @@ void snapshotting_note_read(struct server *server, const struct entries_read *re
 
 /* ---- taking ---- */
 
+bool snapshotting_is_going_on(const struct server *server)
+{
+    return server->snapshotting.going_on || server->snapshotting.ending;
+}
+
 static bool can_take(const struct server *server)
 {
     return server->machine->ops->snapshot_begin != NULL;
@@ -59,8 +67,8 @@ static bool is_due(struct server *server)
 {
     const struct snapshotting *self = &server->snapshotting;
     const struct raft *raft = &server->raft;
-    if (self->going_on || !can_take(server) || raft->last_applied == raft->snapshot.last.index ||
-        !configuration_is_applied(raft))
+    if (snapshotting_is_going_on(server) || !can_take(server) ||
+        raft->last_applied == raft->snapshot.last.index || !configuration_is_applied(raft))
         return false;
     u64 enough = u64_max(server->options.snapshot_log_bytes,
                          raft->snapshot.size / 100 * server->options.snapshot_ratio_percent);
@@ -105,6 +113,7 @@ static void hand_over_slice(struct server *server)
         return;
     ops->snapshot_end(server->machine);
     self->going_on = false;
+    self->ending = true;
     snapshots_end(&self->snapshots);
 }
 
@@ -132,14 +141,19 @@ static void answer_waiting(struct server *server)
 void snapshotting_taken(struct server *server, bool success)
 {
     struct snapshotting *self = &server->snapshotting;
+    self->ending = false;
     if (success) {
+        self->taken++;
         self->remove_due = true;
         answer_waiting(server);
         return;
     }
-    if (self->going_on)
+    if (self->going_on) {
         server->machine->ops->snapshot_end(server->machine);
+        snapshots_give_up(&self->snapshots);
+    }
     self->going_on = false;
+    self->failed++;
     self->log_bytes = u64_max(self->log_bytes, server->options.snapshot_log_bytes);
     self->retry_ns = clock_monotonic_ns() + RETRY_NS;
     struct command *command;
@@ -155,10 +169,23 @@ void snapshotting_ask(struct server *server, struct command *command)
         return;
     }
     command_list_put(&self->waiting, command);
-    if (!self->going_on && server->raft.last_applied == server->raft.snapshot.last.index)
+    if (snapshotting_is_going_on(server))
+        return;
+    if (server->raft.last_applied == server->raft.snapshot.last.index) {
         answer_waiting(server);
-    else if (!self->going_on)
-        self->wanted = true;
+        return;
+    }
+    /* Who asks does so now: perhaps what was in the way has been removed. */
+    self->wanted = true;
+    self->retry_ns = 0;
+}
+
+void snapshotting_lend(struct server *server, struct command *command)
+{
+    struct snapshotting *self = &server->snapshotting;
+    self->lent = command_backup_order(command).last;
+    self->lent_until_ns = clock_monotonic_ns() + LENT_NS;
+    fetcher_order_backup(&server->fetcher, command);
 }
 
 /* ---- installing ---- */
@@ -176,7 +203,9 @@ bool snapshotting_take_piece(struct server *server, const struct message *reques
 
 struct machine *snapshotting_received(struct server *server, struct snapshot_point *point)
 {
-    return snapshots_received(&server->snapshotting.snapshots, point);
+    struct machine *machine = snapshots_received(&server->snapshotting.snapshots, point);
+    server->snapshotting.received += machine != NULL;
+    return machine;
 }
 
 /* Puts the machine in place of the present one, at once with what the rules have just noted of it.
@@ -185,6 +214,7 @@ static void swap_machine(struct server *server, struct machine *machine)
 {
     struct snapshotting *self = &server->snapshotting;
     struct machine *before = server->machine;
+    self->installed++;
     bool gives_up = self->going_on;
     server->machine = machine;
     self->going_on = false;
@@ -255,5 +285,7 @@ void snapshotting_remove_old(struct server *server, const struct leadership *lea
         if (install_uses(leadership, progress->snapshot.last))
             used[count++] = progress->snapshot.last;
     }
+    if (count < SERVERS_MAX && clock_monotonic_ns() < self->lent_until_ns)
+        used[count++] = self->lent;
     snapshots_remove_old(&self->snapshots, server->raft.log.base.index, used, count);
 }

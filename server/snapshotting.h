@@ -17,11 +17,18 @@ struct server;
 struct snapshotting {
     struct snapshots snapshots;
     bool going_on;               /* slices are still to be handed over */
+    bool ending;                 /* all are; it is being made durable */
     bool wanted;                 /* somebody asked for one */
     bool remove_due;             /* there is a new one, so that older ones may go */
     struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
     u64 log_bytes;               /* of entries applied since the last one was begun */
     u64 retry_ns;                /* the last one failed: not before */
+    struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
+    u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
+    u64 taken;                   /* since the start: how many were taken, */
+    u64 failed;                  /* or could not be, */
+    u64 received;                /* or came from a leader whole, */
+    u64 installed;               /* and took the place of the machine */
     struct buffer slice;         /* scratch */
 };
 
@@ -38,8 +45,14 @@ void snapshotting_note_read(struct server *server, const struct entries_read *re
  * entry, and comes when it is on disk. Consumes the command. */
 void snapshotting_ask(struct server *server, struct command *command);
 
+/* A client fetches a piece of a snapshot's file, which stays a while. Consumes the command. */
+void snapshotting_lend(struct server *server, struct command *command);
+
 /* The end of a pile: begins a snapshot if one is due, and hands over a slice. Never blocks. */
 void snapshotting_work(struct server *server);
+
+/* Whether one has been begun that is not on disk yet. */
+bool snapshotting_is_going_on(const struct server *server);
 
 /* The snapshot begun last is on disk, or has failed. */
 void snapshotting_taken(struct server *server, bool success);

@@ -63,6 +63,22 @@ static void describe_trust(const struct server *server, struct buffer *to)
     }
 }
 
+static void describe_snapshots(const struct server *server, struct buffer *to)
+{
+    const struct raft *raft = &server->raft;
+    const struct snapshotting *self = &server->snapshotting;
+    buffer_append_format(to,
+                         "raft_snapshot_index:%" PRIu64 "\r\nraft_snapshot_term:%" PRIu64
+                         "\r\nraft_snapshot_bytes:%" PRIu64 "\r\nraft_snapshot_checksum:%" PRIu32
+                         "\r\nraft_snapshot_going_on:%d\r\nraft_snapshots_taken:%" PRIu64
+                         "\r\nraft_snapshots_failed:%" PRIu64 "\r\nraft_snapshots_received:%" PRIu64
+                         "\r\nraft_snapshots_installed:%" PRIu64
+                         "\r\nraft_snapshot_incoming_bytes:%" PRIu64 "\r\n",
+                         raft->snapshot.last.index, raft->snapshot.last.term, raft->snapshot.size,
+                         raft->snapshot.checksum, snapshotting_is_going_on(server), self->taken,
+                         self->failed, self->received, self->installed, raft->incoming.received);
+}
+
 static void describe_log(const struct server *server, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
@@ -109,6 +125,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
     if (server->machine->ops->describe != NULL)
         server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
+    describe_snapshots(server, to);
     describe_members(server, to);
     describe_trust(server, to);
     if (lead != NULL)

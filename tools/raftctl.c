@@ -2,6 +2,8 @@
  *
  *     raftctl status       who leads, who follows, how far behind; waits for a leader if told to
  *     raftctl transfer     hands leadership to another server
+ *     raftctl snapshot     makes a server write its state to a file, and forget the log before it
+ *     raftctl backup       fetches such a file from the running cluster
  *     raftctl servers      the servers of cluster.conf, one a line, for scripts
  *
  * It talks to the client ports like any other client and needs nothing else. A command is a row of
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tools/raftctl/backup.h"
 #include "tools/raftctl/status.h"
 #include "tools/raftctl/transfer.h"
 
@@ -47,6 +50,9 @@ static const struct argp_option status_options[] = {
      "ask again until a majority follows one leader, for TIME at most (default: 10s)", 0},
     {"with", OPTION_WITH, "N", 0, "server N must follow it too; may be repeated", 0},
     {0}};
+
+static const struct argp_option backup_options[] = {
+    {"force", 'f', NULL, 0, "replace FILE if it is there", 0}, {0}};
 
 static void add_address(struct raftctl *raftctl, server_id id, const char *address,
                         struct argp_state *state)
@@ -146,6 +152,45 @@ static error_t parse_transfer(int key, char *value, struct argp_state *state)
     }
 }
 
+static error_t parse_snapshot(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (raftctl->where != NULL)
+            argp_error(state, "one server, not two");
+        raftctl->where = value;
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = raftctl;
+        return 0;
+    case ARGP_KEY_END:
+        /* An address says enough: no configuration is needed then. */
+        if (raftctl->where != NULL && strchr(raftctl->where, ':') != NULL &&
+            raftctl->config == NULL && raftctl->target_count == 0)
+            add_address(raftctl, 0, raftctl->where, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_backup(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    if (key == 'f') {
+        raftctl->force = true;
+        return 0;
+    }
+    if (key == ARGP_KEY_ARG && raftctl->file == NULL) {
+        raftctl->file = value;
+        return 0;
+    }
+    if (key == ARGP_KEY_NO_ARGS)
+        argp_error(state, "FILE is missing: where the backup goes");
+    return parse_snapshot(key, value, state);
+}
+
 static error_t parse_plain(int key, char *value, struct argp_state *state)
 {
     (void)value;
@@ -180,6 +225,27 @@ static const struct command_row commands[] = {
       "refused, or it did not take over: then the old leader leads on; 64 wrong usage; 78 wrong "
       "configuration.",
       children, NULL, NULL}},
+    {"snapshot",
+     snapshot_run,
+     {NULL, parse_snapshot, "[SERVER]",
+      "Makes SERVER (HOST:PORT, or its number; else the leader) write its state to a file in its "
+      "data directory, and waits until it is on disk.\vThe file stands for the log before it, "
+      "which "
+      "may then go. Exit status: 0 done; 69 no such server, or it could not; 64 wrong usage; 78 "
+      "wrong configuration.",
+      children, NULL, NULL}},
+    {"backup",
+     backup_run,
+     {backup_options, parse_backup, "FILE [SERVER]",
+      "Writes the state of the running cluster to FILE, with everything in it that was "
+      "acknowledged "
+      "before; from SERVER (HOST:PORT, or its number; else the leader).\vThe servers go on "
+      "serving. "
+      "\"raftd --restore FILE\" makes a new cluster of it. Exit status: 0 FILE is there, whole and "
+      "synced; 69 no leader, or the server is gone; 73 FILE is there already; 65 what came is "
+      "damaged; 66 no such directory; 74 the disk failed or is full; 64 wrong usage; 78 wrong "
+      "configuration.",
+      children, NULL, NULL}},
     {"servers",
      run_servers,
      {NULL, parse_plain, NULL,
@@ -211,7 +277,7 @@ static error_t parse_main(int key, char *value, struct argp_state *state)
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a command is missing: status, transfer or servers");
+        argp_error(state, "a command is missing: status, transfer, snapshot, backup or servers");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -227,6 +293,8 @@ static void parse_arguments(int argc, char **argv, struct choice *choice)
         "Asks a running cluster about itself.\vCommands:\n"
         "  status     who leads, who follows, how far behind (-w json, --wait)\n"
         "  transfer   hands leadership to another server\n"
+        "  snapshot   makes a server write its state to a file\n"
+        "  backup     fetches the state of the running cluster into a file\n"
         "  servers    the servers of the configuration, for scripts\n\n"
         "\"raftctl COMMAND --help\" tells more.",
         children,

@@ -24,6 +24,8 @@ static const struct local_command local_commands[] = {
     {"raft.status", 1, TAKE_STATUS, command_run_status, "This server's Raft state."},
     {"raft.snapshot", 1, TAKE_STATUS, command_run_snapshot,
      "Takes a snapshot on this server; answers the index of its last entry."},
+    {"raft.backup", 7, TAKE_STATUS, command_run_backup,
+     "A piece of a snapshot's file: index, term, size and checksum as in INFO, offset, count."},
     {"raft.transfer", -1, TAKE_STATUS, command_run_transfer,
      "Hands leadership over, to a server or to whoever can take over soonest; answers who leads."},
     {"raft.redirect", 2, TAKE_LOCAL, command_run_redirect,

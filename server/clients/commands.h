@@ -19,6 +19,7 @@ enum call_outcome {
     CALL_STATUS,   /* the server's status is wanted; `shape` says what becomes of it */
     CALL_SETTING,  /* `body` goes to the server thread */
     CALL_SNAPSHOT, /* the server thread is to take a snapshot */
+    CALL_BACKUP,   /* `body` goes to the server thread */
     CALL_TRANSFER, /* the same */
     CALL_LAST,     /* the reply is the answer, and the connection ends behind it */
     CALL_DROP      /* the connection ends at once */
@@ -44,7 +45,7 @@ struct call {
     enum call_outcome outcome;
     enum status_shape shape;
     u32 details;
-    struct span body; /* a setting, or an order to hand leadership over */
+    struct span body; /* a setting, or an order */
 };
 
 struct local_command {
@@ -86,6 +87,7 @@ void command_run_config(struct call *call);
 void command_run_redirect(struct call *call);
 void command_run_status(struct call *call);
 void command_run_snapshot(struct call *call);
+void command_run_backup(struct call *call);
 void command_run_transfer(struct call *call);
 void command_run_http(struct call *call);
 /* client_commands.c */

@@ -122,6 +122,9 @@ static enum dispatched finish_call(struct call *call)
     case CALL_SNAPSHOT:
         send_to_server(clients, connection, COMMAND_SNAPSHOT, nothing, SHAPE_NONE, 0);
         return DISPATCH_DONE;
+    case CALL_BACKUP:
+        send_to_server(clients, connection, COMMAND_BACKUP, call->body, SHAPE_NONE, 0);
+        return DISPATCH_DONE;
     case CALL_LAST:
         answer(connection, call->reply.to);
         connection_close_when_done(connection);

@@ -175,6 +175,30 @@ void command_run_snapshot(struct call *call)
     call->outcome = CALL_SNAPSHOT;
 }
 
+/* RAFT.BACKUP index term size checksum offset count. */
+void command_run_backup(struct call *call)
+{
+    u64 numbers[6];
+    for (u32 i = 0; i < ARRAY_LENGTH(numbers); i++) {
+        if (!argument_number(&call->arguments[1 + i], &numbers[i])) {
+            reply_error(&call->reply, "ERR value is not an integer or out of range");
+            return;
+        }
+    }
+    if (numbers[0] == 0 || numbers[3] > UINT32_MAX || numbers[5] == 0) {
+        reply_error(&call->reply, "ERR RAFT.BACKUP takes index, term, size and checksum of a "
+                                  "snapshot, an offset, and a count from 1 up");
+        return;
+    }
+    const struct backup_order order = {.last = {.index = numbers[0], .term = numbers[1]},
+                                       .size = numbers[2],
+                                       .checksum = (u32)numbers[3],
+                                       .offset = numbers[4],
+                                       .bytes_max = numbers[5]};
+    call->body = command_backup_body(&order);
+    call->outcome = CALL_BACKUP;
+}
+
 /* RAFT.TRANSFER [id]: to whoever can take over soonest, when it is not said to whom. */
 void command_run_transfer(struct call *call)
 {

@@ -26,6 +26,7 @@ bool command_is_local(const struct command *command)
     case COMMAND_STATUS:
     case COMMAND_SETTING:
     case COMMAND_SNAPSHOT:
+    case COMMAND_BACKUP:
         return true;
     }
     UNREACHABLE();
@@ -84,6 +85,22 @@ server_id command_order_target(const struct command *command)
 {
     ASSERT(command->class == COMMAND_TRANSFER && command->body.size == sizeof(u32));
     return load_u32(command->body.data);
+}
+
+struct span command_backup_body(const struct backup_order *order)
+{
+    struct block *block = block_create_copy(order, sizeof(*order));
+    struct span body = span_of(block, block->data, block->size);
+    block_release(block);
+    return body;
+}
+
+struct backup_order command_backup_order(const struct command *command)
+{
+    struct backup_order order;
+    ASSERT(command->class == COMMAND_BACKUP && command->body.size == sizeof(order));
+    memcpy(&order, command->body.data, sizeof(order));
+    return order;
 }
 
 const char *command_failure_text(enum command_failure failure)

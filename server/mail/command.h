@@ -21,7 +21,8 @@ enum command_class {
     COMMAND_STATUS,   /* the answer is this server's own state as text: status.h */
     COMMAND_SETTING,  /* body is "key\0value\0", a run-time setting: server_set */
     COMMAND_SNAPSHOT, /* this server is to take a snapshot; the answer is its last index */
-    COMMAND_TRANSFER  /* hand leadership over; body is command_order_body's */
+    COMMAND_BACKUP,  /* the answer is a piece of a snapshot's file; body is command_backup_body's */
+    COMMAND_TRANSFER /* hand leadership over; body is command_order_body's */
 };
 
 struct command {
@@ -68,6 +69,10 @@ struct command_sink {
     X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")       \
     X(COMMAND_NO_SNAPSHOT, true,                                                                 \
       "ERR no snapshot could be taken, the server's log says why; nothing was executed")         \
+    X(COMMAND_SNAPSHOT_GONE, true,                                                               \
+      "NOSNAPSHOT that snapshot is not here any more, begin again; nothing was executed")        \
+    X(COMMAND_SNAPSHOT_UNREADABLE, true,                                                         \
+      "ERR the snapshot's file cannot be read, the server's log says why; nothing was executed") \
     X(COMMAND_UNKNOWN_OUTCOME, false,                                                            \
       "TIMEOUT outcome unknown: the command may or may not have been executed")
 
@@ -95,6 +100,17 @@ void command_give_back(struct command *command);
 /* The body of a COMMAND_TRANSFER: to whom; SERVER_NONE: to whoever can take over soonest. */
 struct span command_order_body(server_id target);
 server_id command_order_target(const struct command *command);
+
+/* The body of a COMMAND_BACKUP: which bytes are wanted, of which snapshot's file. */
+struct backup_order {
+    struct entry_id last; /* the three name the snapshot, as in a leader's messages */
+    u64 size;
+    u32 checksum;
+    u64 offset;
+    u64 bytes_max;
+};
+struct span command_backup_body(const struct backup_order *order);
+struct backup_order command_backup_order(const struct command *command);
 
 /* The failure's text as a RESP error without '-' and line end. */
 const char *command_failure_text(enum command_failure failure);

@@ -74,7 +74,8 @@ void install_failed(struct raft *raft)
 
 static void note_snapshot(struct raft *raft, const struct snapshot_name *name)
 {
-    if (name->last.index > raft->snapshot.last.index)
+    /* One of the same entry has taken the place of the file that was there. */
+    if (name->last.index >= raft->snapshot.last.index)
         raft->snapshot = *name;
 }
 

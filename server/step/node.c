@@ -62,6 +62,7 @@ static enum step_event_kind event_of_command(const struct command *command)
     case COMMAND_STATUS: /* command_is_local: none of these is any business of Raft's */
     case COMMAND_SETTING:
     case COMMAND_SNAPSHOT:
+    case COMMAND_BACKUP:
         break;
     }
     UNREACHABLE();

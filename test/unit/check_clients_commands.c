@@ -127,7 +127,7 @@ START_TEST(local__command)
         "*2\r\n$4\r\necho\r\n*6\r\n$7\r\nsummary\r\n$21\r\nAnswers its argument.\r\n$5\r\nsince\r\n"
         "$5\r\n1.0.0\r\n$5\r\ngroup\r\n$6\r\nserver\r\n");
     say(fd, "COMMAND COUNT\r\n");
-    expect(fd, ":37\r\n");
+    expect(fd, ":38\r\n");
     close(fd);
     rig_destroy(rig);
 }
@@ -242,6 +242,34 @@ START_TEST(transfer__to_whom)
 }
 END_TEST
 
+START_TEST(backup__which_bytes_of_which_snapshot)
+{
+    struct rig *rig = rig_create_usual();
+    int fd = dial(rig);
+    ask(fd, "RAFT.BACKUP 7 3 1000000 4294967295 512 65536\r\n",
+        "*6\r\n:7\r\n:3\r\n:1000000\r\n:4294967295\r\n:512\r\n:65536\r\n");
+    static const char *const no_numbers[] = {"x 3 9 1 0 1", "7 -3 9 1 0 1", "7 3 9 1 0 ''",
+                                             "7 3 99999999999999999999 1 0 1"};
+    for (size_t i = 0; i < ARRAY_LENGTH(no_numbers); i++) {
+        char line[64];
+        (void)snprintf(line, sizeof(line), "RAFT.BACKUP %s\r\n", no_numbers[i]);
+        ask(fd, line, "-ERR value is not an integer or out of range\r\n");
+    }
+    static const char *const senseless[] = {"0 3 9 1 0 1", "7 3 9 4294967296 0 1", "7 3 9 1 0 0"};
+    for (size_t i = 0; i < ARRAY_LENGTH(senseless); i++) {
+        char line[64];
+        (void)snprintf(line, sizeof(line), "RAFT.BACKUP %s\r\n", senseless[i]);
+        ask(fd, line,
+            "-ERR RAFT.BACKUP takes index, term, size and checksum of a snapshot, an offset, and a "
+            "count from 1 up\r\n");
+    }
+    ask(fd, "RAFT.BACKUP 7 3 9 1 0\r\n",
+        "-ERR wrong number of arguments for 'raft.backup' command\r\n");
+    close(fd);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(settings__config)
 {
     struct rig *rig = rig_create_usual();
@@ -262,4 +290,4 @@ END_TEST
 UNIT_MAIN("clients_commands", local__connection_commands, local__client, local__client_reply,
           local__hello, local__command, cluster__slots_of_keys, cluster__redirect,
           cluster__one_shard_whose_master_is_the_leader, status__info_and_raft_status,
-          transfer__to_whom, settings__config)
+          transfer__to_whom, backup__which_bytes_of_which_snapshot, settings__config)

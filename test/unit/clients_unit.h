@@ -88,6 +88,15 @@ UNIT_HELPER void rig_execute(struct rig *rig, struct command *command, bool redi
     case COMMAND_SNAPSHOT:
         buffer_append_string(&answer, ":17\r\n");
         break;
+    case COMMAND_BACKUP: {
+        struct backup_order order = command_backup_order(command);
+        buffer_append_format(&answer, "*6\r\n:%llu\r\n:%llu\r\n:%llu\r\n:%u\r\n:%llu\r\n:%llu\r\n",
+                             (unsigned long long)order.last.index,
+                             (unsigned long long)order.last.term, (unsigned long long)order.size,
+                             order.checksum, (unsigned long long)order.offset,
+                             (unsigned long long)order.bytes_max);
+        break;
+    }
     case COMMAND_TRANSFER:
         buffer_append_format(&answer, ":%u\r\n", command_order_target(command));
         break;

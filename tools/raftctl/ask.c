@@ -1,6 +1,7 @@
 /* ask.c - see ask.h. */
 #include "tools/raftctl/ask.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -9,6 +10,8 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+
+enum { ALIVE_MS = 1000 }; /* how often it is tried whether a server that takes its time is alive */
 
 #define set_trouble(target, ...) \
     (void)snprintf((target)->trouble, sizeof((target)->trouble), __VA_ARGS__)
@@ -199,22 +202,75 @@ const struct target *ask_leader(const struct raftctl *raftctl)
     return leader;
 }
 
-enum error_code ask_one(const struct target *target, u64 timeout_ns, int count, const char **words,
-                        redisReply **reply, struct error *error)
+/* The client port of the server that this one takes for the leader; "" when it knows none. */
+static void leader_told(const struct target *target, char address[ADDRESS_SIZE])
+{
+    char key[32];
+    char value[WORD_SIZE];
+    (void)snprintf(key, sizeof(key), "raft_member_%u", target->leader);
+    const char *client = strstr(info_value(target, key, value), ",client=");
+    address[0] = '\0';
+    if (client == NULL)
+        return;
+    client += strlen(",client=");
+    size_t size = strcspn(client, ",");
+    if (size < ADDRESS_SIZE && memchr(client, ':', size) != NULL)
+        (void)snprintf(address, ADDRESS_SIZE, "%.*s", (int)size, client);
+}
+
+static bool add_leader_told(struct raftctl *raftctl)
+{
+    char address[ADDRESS_SIZE] = "";
+    for (u32 i = 0; i < raftctl->target_count && address[0] == '\0'; i++) {
+        if (target_is_valid(&raftctl->targets[i]) && raftctl->targets[i].leader != SERVER_NONE)
+            leader_told(&raftctl->targets[i], address);
+    }
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        if (strcmp(raftctl->targets[i].address, address) == 0)
+            return false;
+    }
+    if (address[0] == '\0' || raftctl->target_count == SERVERS_MAX)
+        return false;
+    struct target *target = &raftctl->targets[raftctl->target_count++];
+    *target = (struct target){.id = 0};
+    memcpy(target->address, address, sizeof(address));
+    return true;
+}
+
+const struct target *ask_for_leader(struct raftctl *raftctl)
+{
+    ask_all(raftctl);
+    if (ask_leader(raftctl) == NULL && add_leader_told(raftctl))
+        ask_all(raftctl);
+    return ask_leader(raftctl);
+}
+
+enum error_code ask_connect(const struct target *target, u64 timeout_ns, redisContext **connection,
+                            struct error *error)
 {
     char host[ADDRESS_SIZE];
     int port;
     const char *name = split_address(target, host, &port);
     struct timeval timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
                               .tv_usec = (suseconds_t)(timeout_ns % NS_PER_S / NS_PER_US)};
-    *reply = NULL;
-    redisContext *connection = redisConnectWithTimeout(name, port, timeout);
-    enum error_code code = ERROR_NONE;
-    if (connection == NULL)
+    *connection = redisConnectWithTimeout(name, port, timeout);
+    if (*connection == NULL)
         return error_set(error, ERROR_SYSTEM, "no memory");
-    if (connection->err == 0 && redisSetTimeout(connection, timeout) == REDIS_OK)
-        *reply = redisCommandArgv(connection, count, words, NULL);
-    if (*reply == NULL)
+    if ((*connection)->err == 0 && redisSetTimeout(*connection, timeout) == REDIS_OK)
+        return ERROR_NONE;
+    (void)error_set(error, ERROR_UNAVAILABLE, "%s: %s", target->address, (*connection)->errstr);
+    redisFree(*connection);
+    *connection = NULL;
+    return error->code;
+}
+
+static enum error_code check_reply(redisContext *connection, const struct target *target,
+                                   redisReply **reply, struct error *error)
+{
+    enum error_code code = ERROR_NONE;
+    if (*reply == NULL && connection->err == REDIS_ERR_IO && errno == EAGAIN)
+        code = error_set(error, ERROR_UNAVAILABLE, "%s: no answer in time", target->address);
+    else if (*reply == NULL)
         code = error_set(error, ERROR_UNAVAILABLE, "%s: %s", target->address, connection->errstr);
     else if ((*reply)->type == REDIS_REPLY_ERROR)
         code = error_set(error, ERROR_UNAVAILABLE, "%s", (*reply)->str);
@@ -222,6 +278,70 @@ enum error_code ask_one(const struct target *target, u64 timeout_ns, int count, 
         freeReplyObject(*reply);
         *reply = NULL;
     }
+    return code;
+}
+
+enum error_code ask_on(redisContext *connection, const struct target *target, int count,
+                       const char **words, redisReply **reply, struct error *error)
+{
+    errno = 0;
+    *reply = redisCommandArgv(connection, count, words, NULL);
+    return check_reply(connection, target, reply, error);
+}
+
+/* Waits until something comes back, or nothing is to be expected any more. */
+static enum error_code await_answer(const struct target *target, u64 timeout_ns, int fd,
+                                    struct error *error)
+{
+    static const char *const words[] = {"RAFT.STATUS"};
+    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    while (poll(&polled, 1, ALIVE_MS) <= 0) {
+        redisReply *reply;
+        enum error_code code =
+            ask_one(target, timeout_ns, 1, (const char **)(uintptr_t)words, &reply, error);
+        if (code != ERROR_NONE)
+            return code;
+        freeReplyObject(reply);
+    }
+    return ERROR_NONE;
+}
+
+enum error_code ask_patiently(const struct target *target, u64 timeout_ns, int count,
+                              const char **words, redisReply **reply, struct error *error)
+{
+    redisContext *connection;
+    *reply = NULL;
+    enum error_code code = ask_connect(target, timeout_ns, &connection, error);
+    if (code != ERROR_NONE)
+        return code;
+    int sent = 0;
+    if (redisAppendCommandArgv(connection, count, words, NULL) != REDIS_OK)
+        sent = -1;
+    while (sent == 0 && redisBufferWrite(connection, &sent) != REDIS_OK)
+        sent = -1;
+    if (sent > 0)
+        code = await_answer(target, timeout_ns, connection->fd, error);
+    if (code == ERROR_NONE) {
+        void *got = NULL;
+        errno = 0;
+        if (sent > 0)
+            (void)redisGetReply(connection, &got);
+        *reply = got;
+        code = check_reply(connection, target, reply, error);
+    }
+    redisFree(connection);
+    return code;
+}
+
+enum error_code ask_one(const struct target *target, u64 timeout_ns, int count, const char **words,
+                        redisReply **reply, struct error *error)
+{
+    redisContext *connection;
+    *reply = NULL;
+    enum error_code code = ask_connect(target, timeout_ns, &connection, error);
+    if (code != ERROR_NONE)
+        return code;
+    code = ask_on(connection, target, count, words, reply, error);
     redisFree(connection);
     return code;
 }

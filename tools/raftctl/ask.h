@@ -33,6 +33,9 @@ struct raftctl {
     bool json;
     bool wait;
     u64 wait_ns;
+    const char *where;           /* snapshot, backup: HOST:PORT or the number; NULL: the leader */
+    const char *file;            /* backup: where it goes */
+    bool force;                  /* backup: a file that is there may be replaced */
     server_id to;                /* transfer: to whom; 0: to whoever can take over soonest */
     server_id with[SERVERS_MAX]; /* must follow too, before --wait is content */
     u32 with_count;
@@ -44,8 +47,27 @@ struct raftctl {
 /* The valid target that leads in the newest term, or NULL. */
 const struct target *ask_leader(const struct raftctl *raftctl);
 
-/* Sends one command to the target, and waits for its answer, for `timeout_ns` at most. An error
- * that it answers is ERROR_UNAVAILABLE. Ownership: caller's, freeReplyObject. Blocks. */
+/* Asks all, and if the leader is none of them, whoever they say leads, who is one of them from then
+ * on. NULL: nobody is known to lead. Blocks. */
+const struct target *ask_for_leader(struct raftctl *raftctl);
+
+/* Connects to the target. Ownership: caller's, redisFree. Blocks. */
+WARN_UNUSED enum error_code ask_connect(const struct target *target, u64 timeout_ns,
+                                        redisContext **connection, struct error *error);
+
+/* Sends one command over the connection, and waits for its answer, for the connection's timeout at
+ * most. An error that is answered is ERROR_UNAVAILABLE, its text begins the error's. After another
+ * error the connection is of no use. Ownership: caller's, freeReplyObject. Blocks. */
+WARN_UNUSED enum error_code ask_on(redisContext *connection, const struct target *target, int count,
+                                   const char **words, redisReply **reply, struct error *error);
+
+/* The same, for an answer that may take its time: as long as the server is alive, which is tried
+ * once in a while over another connection. Blocks. */
+WARN_UNUSED enum error_code ask_patiently(const struct target *target, u64 timeout_ns, int count,
+                                          const char **words, redisReply **reply,
+                                          struct error *error);
+
+/* Sends one command to the target, over a connection of its own. Otherwise as ask_on. */
 WARN_UNUSED enum error_code ask_one(const struct target *target, u64 timeout_ns, int count,
                                     const char **words, redisReply **reply, struct error *error);
 
