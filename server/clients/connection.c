@@ -16,6 +16,8 @@ enum {
     OUTPUT_OVERSHOOT = 4     /* of the bound: what answers already under way may add */
 };
 
+static const char unknown_text[] =
+    "-TIMEOUT outcome unknown: the command may or may not have been executed\r\n";
 static const char overflow_text[] =
     "-BUSY answers that this client has not read exceed their bound; the read was not answered\r\n";
 
@@ -263,6 +265,11 @@ static void settle_value_locked(struct connection *connection, u64 number, const
                                 size_t size)
 {
     struct place *place = place_at(connection, number);
+    if (!place->muted &&
+        !reply_is_value(bytes, size)) { /* another server's answer makes no sense */
+        bytes = (const u8 *)unknown_text;
+        size = sizeof(unknown_text) - 1;
+    }
     if (connection->protocol >= 3 || place->muted) {
         settle_locked(connection, number, bytes, size);
         return;

@@ -98,6 +98,100 @@ void reply_set(struct reply *reply, size_t count)
     put_header(reply->to, reply->protocol >= 3 ? '~' : '*', (i64)count);
 }
 
+/* ---- what is a value ---- */
+
+enum { NUMBER_DIGITS_MAX = 18 };
+
+/* The number of a header line. */
+static bool read_header_number(const u8 *text, size_t size, i64 *number)
+{
+    bool negative = size > 0 && text[0] == '-';
+    size_t first = negative ? 1 : 0;
+    if (size == first || size - first > NUMBER_DIGITS_MAX)
+        return false;
+    *number = 0;
+    for (size_t i = first; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *number = *number * 10 + (text[i] - '0');
+    }
+    if (negative)
+        *number = -*number;
+    return true;
+}
+
+/* The size of the bulk that begins at `from` with a header line of `line` bytes, 0: it is none. */
+static size_t bulk_size(const u8 *from, size_t size, size_t line, i64 announced)
+{
+    bool verbatim = from[0] == '=';
+    if (announced == -1 && from[0] == '$')
+        return line;
+    if (announced < (verbatim ? 4 : 0) || size - line < 2 || (u64)announced > size - line - 2)
+        return 0;
+    const u8 *end = from + line + announced;
+    if (end[0] != '\r' || end[1] != '\n' || (verbatim && from[line + 3] != ':'))
+        return 0;
+    /* As an error it is one line for RESP2. */
+    if (from[0] == '!' && memchr(from + line, '\n', (size_t)announced) != NULL)
+        return 0;
+    return line + (size_t)announced + 2;
+}
+
+/* The size of the token that begins here, 0: there is none; and how many values must follow it. */
+static size_t token_size(const u8 *from, size_t size, u64 *elements)
+{
+    const u8 *newline = memchr(from, '\n', size);
+    i64 number;
+    *elements = 0;
+    if (newline == NULL || newline - from < 2 || newline[-1] != '\r')
+        return 0;
+    /* cppcheck-suppress nullPointerArithmeticRedundantCheck ; it is not NULL here */
+    size_t line = (size_t)(newline - from) + 1;
+    switch (from[0]) {
+    case '+':
+    case '-':
+    case ',':
+    case '(':
+    case '_':
+    case '#':
+    case ':':
+        return line;
+    case '$':
+    case '=':
+    case '!':
+        return read_header_number(from + 1, line - 3, &number) ? bulk_size(from, size, line, number)
+                                                               : 0;
+    case '*':
+    case '~':
+    case '>':
+    case '%':
+        /* Each element has three bytes at least. */
+        if (!read_header_number(from + 1, line - 3, &number) ||
+            number < (from[0] == '*' ? -1 : 0) || number > (i64)size)
+            return 0;
+        *elements = number < 0 ? 0 : (u64)number * (from[0] == '%' ? 2 : 1);
+        return line;
+    default:
+        return 0;
+    }
+}
+
+bool reply_is_value(const u8 *bytes, size_t size)
+{
+    size_t offset = 0;
+    u64 missing = 1;
+    while (missing > 0 && offset < size) {
+        u64 elements;
+        size_t token = token_size(bytes + offset, size - offset, &elements);
+        if (token == 0)
+            return false;
+        offset += token;
+        missing += elements;
+        missing--;
+    }
+    return missing == 0 && offset == size;
+}
+
 /* ---- RESP3 into RESP2 ---- */
 
 /* A number of a header line that we wrote ourselves. */

@@ -28,10 +28,15 @@ void reply_array(struct reply *reply, size_t count);
 void reply_map(struct reply *reply, size_t count);
 void reply_set(struct reply *reply, size_t count);
 
-/* Appends whole RESP3 values as a client of that protocol understands them. For RESP2: null becomes
+/* Whether these bytes are one whole RESP3 value, and nothing behind it. Bytes that come from
+ * another server may be anything, and a client that is sent less than a value, or more, takes all
+ * answers from then on for those to other commands. */
+bool reply_is_value(const u8 *bytes, size_t size);
+
+/* Appends a whole RESP3 value as a client of that protocol understands it. For RESP2: null becomes
  * the null bulk string; maps, sets and pushes become arrays; booleans integers; doubles, big
- * numbers and verbatim strings bulk strings; bulk errors errors. Bytes that are no RESP are an
- * ASSERT: they are our own. */
+ * numbers and verbatim strings bulk strings; bulk errors errors. Bytes that are no value are an
+ * ASSERT. */
 void reply_convert(struct buffer *to, u8 protocol, const u8 *value, size_t size);
 
 #endif

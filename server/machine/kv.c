@@ -101,7 +101,9 @@ static void kv_replace(struct machine *machine, struct machine *old_machine)
 /* Decodes into kv->arguments. Returns false when the bytes are no command. */
 static bool decode(struct kv *kv, const u8 *data, size_t size, enum kv_command *command, u32 *count)
 {
-    u32 wanted = size >= KV_ENCODING_HEADER_SIZE ? load_u16(data + 2) : 0;
+    /* No more than the bytes can hold, whatever they say. */
+    u64 fitting = size >= KV_ENCODING_HEADER_SIZE ? (size - KV_ENCODING_HEADER_SIZE) / 4 : 0;
+    u32 wanted = fitting > 0 ? (u32)u64_min(fitting, load_u16(data + 2)) : 0;
     if (wanted > kv->arguments_capacity) {
         kv->arguments = memory_resize(kv->arguments, wanted * sizeof(*kv->arguments));
         kv->arguments_capacity = wanted;

@@ -120,8 +120,7 @@ static enum error_code open_segments(struct storage *storage, const struct stora
                   recovered->last_segment + 1, recovered->disk_bytes);
     enum error_code code = ERROR_NONE;
     storage->sequence = recovered->sequence;
-    if (recovered->damaged_first != 0 || recovered->damaged_behind ||
-        recovered->unusable > recovered->tail.id)
+    if (recovered->leave)
         leave_segments(storage, recovered);
     else
         code = open_tail(storage, recovered, error);

@@ -298,7 +298,10 @@ static enum error_code secure_last_batch(struct recovery *recovery, struct error
     return code;
 }
 
-/* All has been read: makes the disk what the index says. */
+/* All has been read: makes the disk what the index says. Where something is damaged, what is torn
+ * stays as well: by what follows it, damage is told from a torn tail, and this may be all that
+ * does. Were it cut, and the power to fail before the promise is saved, the next start would know
+ * of none. Nor need the space be zero, since nothing is written to these segments any more. */
 static enum error_code settle(struct recovery *recovery, struct error *error)
 {
     struct rebuild *rebuild = &recovery->rebuild;
@@ -321,7 +324,8 @@ static enum error_code settle(struct recovery *recovery, struct error *error)
                          "directory, and replace this server by one with a new id, or restore it");
     if (out->tail.id != 0)
         code = secure_last_batch(recovery, error);
-    for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE; i++) {
+    out->leave = rebuild->damaged_first != 0 || out->damaged_behind || out->unusable > out->tail.id;
+    for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE && !out->leave; i++) {
         if (recovery->leftovers[i].torn)
             code = cut(recovery, &recovery->leftovers[i], error);
     }

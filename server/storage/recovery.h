@@ -28,6 +28,7 @@ struct recovered {
     u64 torn_bytes;      /* cut */
     u64 unusable;        /* the newest segment that is missing or has no header; 0: none */
     bool damaged_behind; /* a damaged batch lies behind the last valid one */
+    bool leave;          /* something is damaged: nothing is written to these segments any more */
 };
 
 /* The ids of all segments, ascending, at least one; *ids is the caller's to memory_free. What else
@@ -36,10 +37,10 @@ struct recovered {
 WARN_UNUSED enum error_code recovery_list(struct vfs *vfs, u64 **ids, size_t *count,
                                           struct error *error);
 
-/* Reads and verifies the whole log and fills the index; cuts a torn tail and says so. When it
- * returns, everything in the index survives a power cut; and unless something is damaged, all space
- * behind it is zero. Errors: ERROR_CORRUPT (there is no batch), ERROR_MISMATCH, ERROR_IO,
- * ERROR_NO_SPACE. */
+/* Reads and verifies the whole log and fills the index; cuts a torn tail and says so, unless the
+ * segments are left. When it returns, everything in the index survives a power cut; and unless the
+ * segments are left, all space behind it is zero. Errors: ERROR_CORRUPT (there is no batch),
+ * ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
 WARN_UNUSED enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
                                          struct log_index *index, struct recovered *recovered,
                                          struct error *error);

@@ -174,6 +174,35 @@ START_TEST(damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn)
 }
 END_TEST
 
+/* The batch before the torn one reads as zeros: only the torn one tells that there was any. The
+ * power fails at each change of the start that finds that out, and the promise is not forgotten. */
+START_TEST(damage__before_a_torn_tail_survives_power_cuts)
+{
+    u64 offsets[4];
+    bool ended = false;
+    struct memory_vfs *memory = three_batches(offsets);
+    u8 *data = bytes_of(memory, first_path);
+    memset(data + offsets[1], 0, offsets[2] - offsets[1]);
+    memset(data + offsets[3] - 32, 0, 32); /* of the trailer */
+    before.count = 5;                      /* nothing was promised for the torn one */
+    for (u64 nth = 1; !ended; nth++) {
+        struct memory_vfs *image = memory_copy(memory);
+        struct storage_recovery recovery;
+        struct error error;
+        memory_fault_after(image, nth, MEMORY_POWER_CUT, ERROR_IO);
+        struct storage *storage = open_image(image, &recovery, &error);
+        ended = storage != NULL;
+        if (ended)
+            storage_close(storage);
+        struct memory_vfs *after = memory_crash(image, memory_keep_all, NULL, true);
+        ck_assert_uint_eq(must_be_safe(after, "power cut", nth), 1);
+        memory_destroy(after);
+        memory_destroy(image);
+    }
+    memory_destroy(memory);
+}
+END_TEST
+
 /* A second damage, behind the first, after the log had been cut because of that: nothing changes.
  * In front of it: more is lost. */
 START_TEST(damage__that_grows)
@@ -337,7 +366,8 @@ END_TEST
 
 UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before,
           damage__of_header_and_trailer_leaves_what_was_committed, damage__of_two_batches,
-          damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn, damage__that_grows,
+          damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn,
+          damage__before_a_torn_tail_survives_power_cuts, damage__that_grows,
           damage__of_any_byte_of_a_segment_header, damage__bits_in_unused_space_are_wiped_and_said,
           damage__between_segments, damage__of_a_foreign_segment_is_refused,
           damage__power_cut_while_it_is_cut)
