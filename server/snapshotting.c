@@ -63,16 +63,22 @@ static bool configuration_is_applied(const struct raft *raft)
     return raft->configuration.index <= raft->last_applied;
 }
 
+/* Whether a snapshot taken now would be worth more than the one that is there. */
+static bool has_news(const struct raft *raft)
+{
+    return raft->last_applied != raft->snapshot.last.index || raft->snapshot_spoilt;
+}
+
 static bool is_due(struct server *server)
 {
     const struct snapshotting *self = &server->snapshotting;
     const struct raft *raft = &server->raft;
-    if (snapshotting_is_going_on(server) || !can_take(server) ||
-        raft->last_applied == raft->snapshot.last.index || !configuration_is_applied(raft))
+    if (snapshotting_is_going_on(server) || !can_take(server) || !has_news(raft) ||
+        !configuration_is_applied(raft))
         return false;
     u64 enough = u64_max(server->options.snapshot_log_bytes,
                          raft->snapshot.size / 100 * server->options.snapshot_ratio_percent);
-    if (!self->wanted && self->log_bytes < enough)
+    if (!self->wanted && !raft->snapshot_spoilt && self->log_bytes < enough)
         return false;
     return self->retry_ns == 0 || clock_monotonic_ns() >= self->retry_ns;
 }
@@ -171,7 +177,7 @@ void snapshotting_ask(struct server *server, struct command *command)
     command_list_put(&self->waiting, command);
     if (snapshotting_is_going_on(server))
         return;
-    if (server->raft.last_applied == server->raft.snapshot.last.index) {
+    if (!has_news(&server->raft)) {
         answer_waiting(server);
         return;
     }

@@ -75,8 +75,10 @@ void install_failed(struct raft *raft)
 static void note_snapshot(struct raft *raft, const struct snapshot_name *name)
 {
     /* One of the same entry has taken the place of the file that was there. */
-    if (name->last.index >= raft->snapshot.last.index)
-        raft->snapshot = *name;
+    if (name->last.index < raft->snapshot.last.index)
+        return;
+    raft->snapshot = *name;
+    raft->snapshot_spoilt = false;
 }
 
 enum installed snapshot_install(struct raft *raft, const struct snapshot_point *point)
@@ -147,6 +149,21 @@ static void begin_install(struct raft *raft, struct leadership *leadership,
     progress->probe_sent = true;
 }
 
+/* Whether the peer has to wait for a new snapshot. */
+static bool waits_for_another(const struct raft *raft, const struct progress *progress)
+{
+    return raft->snapshot_spoilt && names_are_equal(&progress->snapshot, &raft->snapshot);
+}
+
+/* What the peer was being sent is of no use. */
+static void spoil(struct raft *raft, struct progress *progress)
+{
+    if (names_are_equal(&progress->snapshot, &raft->snapshot))
+        raft->snapshot_spoilt = true;
+    else
+        install_begin(raft, progress);
+}
+
 enum replicate_verdict install_replicate(struct raft *raft, struct leadership *leadership,
                                          struct progress *progress, u64 now_ns,
                                          struct message *message)
@@ -158,7 +175,7 @@ enum replicate_verdict install_replicate(struct raft *raft, struct leadership *l
     bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
                progress->round_sent < leadership->round;
     if (progress->snapshot_ready && !progress->reading && !progress->probe_sent &&
-        progress->snapshot_offset < progress->snapshot.size) {
+        progress->snapshot_offset < progress->snapshot.size && !waits_for_another(raft, progress)) {
         progress->reading = true;
         return REPLICATE_READ_SNAPSHOT;
     }
@@ -179,11 +196,8 @@ bool install_read_done(struct raft *raft, struct leadership *leadership, struct 
         return false;
     progress->reading = false;
     if (piece->size == 0) {
-        /* Should the file be gone while it is the newest, then the peer must wait for the next. */
-        if (!names_are_equal(&raft->snapshot, name))
-            install_begin(raft, progress);
-        else
-            progress->probe_sent = true;
+        progress->probe_sent = true;
+        spoil(raft, progress);
         return false;
     }
     if (offset != progress->snapshot_offset || progress->probe_sent)
@@ -211,10 +225,14 @@ void install_reply(struct raft *raft, struct progress *progress, const struct me
     case INSTALL_CONTINUE:
         if (answer->next_offset > progress->snapshot.size)
             return;
+        bool refused_whole =
+            progress->snapshot_offset == progress->snapshot.size && answer->next_offset == 0;
         progress->snapshot_offset = answer->next_offset;
         progress->snapshot_ready = true;
         /* When all is there, ask with each heartbeat whether it has been loaded. */
         progress->probe_sent = answer->next_offset == progress->snapshot.size;
+        if (refused_whole)
+            spoil(raft, progress);
         return;
     case INSTALL_BUSY:
     case INSTALL_NO_SPACE:

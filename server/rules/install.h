@@ -6,7 +6,13 @@
  * message without a piece asks where to go on. These messages stand for heartbeats meanwhile.
  *
  * The follower's part of the file is named by the snapshot's last entry, size and checksum. Another
- * name begins another file; the same one goes on where it was, whoever leads by then. */
+ * name begins another file; the same one goes on where it was, whoever leads by then.
+ *
+ * The leader does not read its file to the end before it sends it; should the disk have damaged it,
+ * then the follower finds out, and refuses the whole. The leader sees that by the next byte wanted,
+ * the first again, and sends nothing more of this file: it takes a new snapshot, in place of the
+ * damaged one or behind it. Perhaps it was the follower's disk that failed, or the follower has
+ * begun anew just then: that costs a snapshot for nothing, and no more. */
 #ifndef MAILRAFT_RULES_INSTALL_H
 #define MAILRAFT_RULES_INSTALL_H
 
@@ -48,7 +54,7 @@ enum installed {
 /* [InstallSnapshot 6-8, §7] The snapshot is on disk, and a machine has been made from it. */
 enum installed snapshot_install(struct raft *raft, const struct snapshot_point *point);
 
-/* The server has taken a snapshot of its own. */
+/* The server has taken a snapshot of its own. Whatever was wrong with the file before is over. */
 void snapshot_taken(struct raft *raft, const struct snapshot_point *point);
 
 /* ---- the leader ---- */
@@ -63,7 +69,7 @@ enum replicate_verdict install_replicate(struct raft *raft, struct leadership *l
 
 /* The piece asked for by REPLICATE_READ_SNAPSHOT has come: fills a message with it (a reference is
  * taken) and returns true; false when it is not wanted any more. An empty piece: it could not be
- * read; the newest snapshot is begun with, if it is another. */
+ * read; the newest snapshot is begun with, if it is another, and else a new one is to be taken. */
 WARN_UNUSED bool install_read_done(struct raft *raft, struct leadership *leadership,
                                    struct progress *progress, const struct snapshot_name *name,
                                    u64 offset, const struct span *piece, u64 now_ns,

@@ -53,6 +53,7 @@ struct raft {
 
     struct configuration configuration; /* the newest in the log, committed or not (§6) */
     struct snapshot_name snapshot;      /* the newest one on this server's disk (§7) */
+    bool snapshot_spoilt; /* its file is damaged or gone, so that another is to be taken */
     struct incoming_snapshot incoming;
 
     /* The log once held entries through here, and this server may have promised so; its disk has

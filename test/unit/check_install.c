@@ -433,6 +433,105 @@ START_TEST(install_read_done__begins_with_the_newest_when_the_file_is_gone)
 }
 END_TEST
 
+/* Sends all of the newest snapshot to peer 2, which has nothing of it. Returns the last message. */
+static struct message send_whole_file(u64 now_ns)
+{
+    struct message message = install_to(2, now_ns);
+    answers(&message, INSTALL_CONTINUE, 0, now_ns);
+    for (u64 offset = 0; offset < FILE_SIZE; offset += PIECE) {
+        u32 size = (u32)u64_min(PIECE, FILE_SIZE - offset);
+        wants_piece(2, offset, now_ns);
+        ck_assert(read_piece(2, offset, size, now_ns, &message));
+        answers(&message, INSTALL_CONTINUE, offset + size, now_ns);
+    }
+    return message;
+}
+
+/* The peer has nothing of the file that it is asked about. */
+static void answers_first_question(u64 now_ns)
+{
+    struct message message = install_to(2, now_ns);
+    ck_assert_uint_eq(message.as.install_request.offset, 0);
+    answers(&message, INSTALL_CONTINUE, 0, now_ns);
+}
+
+static struct snapshot_point taken_now(u64 index, u32 checksum)
+{
+    return (struct snapshot_point){.name = {{2, index}, FILE_SIZE, checksum},
+                                   .configuration = raft.configuration};
+}
+
+START_TEST(install_reply__a_file_refused_whole_is_not_sent_again)
+{
+    /* Nothing was applied since: the new file is of the same entry, and may have the same name. */
+    static const u32 checksums[] = {77, 78};
+    for (size_t i = 0; i < ARRAY_LENGTH(checksums); i++) {
+        begin_to_send();
+        (void)send_whole_file(T_BEGIN);
+        ck_assert(!raft.snapshot_spoilt);
+        struct message message = install_to(2, T_BEGIN + 50 * T_MS);
+        answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
+        ck_assert(raft.snapshot_spoilt);
+        /* Only heartbeats go meanwhile. */
+        nothing_to(2, T_BEGIN + 99 * T_MS);
+        message = install_to(2, T_BEGIN + 100 * T_MS);
+        ck_assert_uint_eq(message.span_count, 0);
+        answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 100 * T_MS);
+        nothing_to(2, T_BEGIN + 100 * T_MS);
+
+        struct snapshot_point point = taken_now(4, checksums[i]);
+        snapshot_taken(&raft, &point);
+        ck_assert(!raft.snapshot_spoilt);
+        if (checksums[i] != 77)
+            answers_first_question(T_BEGIN + 100 * T_MS);
+        ck_assert_uint_eq(raft.snapshot.checksum, checksums[i]);
+        wants_piece(2, 0, T_BEGIN + 100 * T_MS);
+        release();
+    }
+}
+END_TEST
+
+START_TEST(install_reply__an_older_file_refused_whole_makes_room_for_the_newest)
+{
+    begin_to_send();
+    (void)send_whole_file(T_BEGIN);
+    struct snapshot_point point = taken_now(4, 78);
+    snapshot_taken(&raft, &point);
+    struct message message;
+    ck_assert_int_eq(replicate(&raft, &leadership, peer(2), T_BEGIN + 50 * T_MS, &message),
+                     REPLICATE_SEND);
+    ck_assert_uint_eq(message.as.install_request.checksum, 77);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
+    ck_assert(!raft.snapshot_spoilt);
+    message = install_to(2, T_BEGIN + 50 * T_MS);
+    ck_assert_uint_eq(message.as.install_request.checksum, 78);
+    release();
+}
+END_TEST
+
+START_TEST(install_read_done__a_file_that_cannot_be_read_is_to_be_taken_anew)
+{
+    begin_to_send();
+    struct message message = install_to(2, T_BEGIN);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN);
+    wants_piece(2, 0, T_BEGIN);
+    ck_assert(!read_piece(2, 0, 0, T_BEGIN, &message));
+    ck_assert(raft.snapshot_spoilt);
+    nothing_to(2, T_BEGIN + 49 * T_MS);
+    message = install_to(2, T_BEGIN + 50 * T_MS);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
+    nothing_to(2, T_BEGIN + 50 * T_MS);
+    /* An older one that comes from elsewhere is no help. */
+    struct snapshot_point point = taken_now(3, 79);
+    snapshot_taken(&raft, &point);
+    ck_assert(raft.snapshot_spoilt);
+    point = taken_now(4, 77);
+    snapshot_taken(&raft, &point);
+    wants_piece(2, 0, T_BEGIN + 50 * T_MS);
+    release();
+}
+END_TEST
+
 START_TEST(replicate__rounds_travel_with_snapshots)
 {
     begin_to_send();
@@ -579,6 +678,9 @@ UNIT_MAIN("install", raft_refuse__a_stale_snapshot, install_snapshot__takes_piec
           replicate__goes_on_where_the_peer_says,
           replicate__a_busy_peer_is_left_alone_until_the_next_heartbeat,
           install_read_done__begins_with_the_newest_when_the_file_is_gone,
+          install_reply__a_file_refused_whole_is_not_sent_again,
+          install_reply__an_older_file_refused_whole_makes_room_for_the_newest,
+          install_read_done__a_file_that_cannot_be_read_is_to_be_taken_anew,
           replicate__rounds_travel_with_snapshots,
           replicate_read_done__entries_that_the_log_has_forgotten_are_not_sent,
           compaction_index__keeps_what_is_trailing_and_what_peers_are_fed,
