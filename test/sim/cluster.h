@@ -184,7 +184,7 @@ typedef u32 cluster_kinds;
 enum { CLUSTER_KINDS_ANY = (1u << MESSAGE_KIND_END) - 1 };
 
 /* The kinds that a word of the language means: "append", "append-reply", "vote", "any"; "append"
- * is the request alone. 0: no such word. ("snapshot" is not known yet.) */
+ * is the request alone. 0: no such word. */
 cluster_kinds cluster_kinds_parse(const char *word);
 
 /* Keeps back messages of these kinds from now on, in order. A second hold adds kinds. */
@@ -241,18 +241,30 @@ enum cluster_disk_fault {
 void cluster_disk(struct cluster *cluster, server_id server, enum cluster_disk_fault fault,
                   u64 value_ns);
 
-enum cluster_flip { CLUSTER_FLIP_LOG, CLUSTER_FLIP_METADATA, CLUSTER_FLIP_SNAPSHOT };
-/* Damages what the disk holds: the record of entry `index`, or every copy of the metadata. Returns
- * false when there is no such thing. */
+enum cluster_flip {
+    CLUSTER_FLIP_LOG,
+    CLUSTER_FLIP_METADATA,
+    CLUSTER_FLIP_SNAPSHOT,
+    CLUSTER_TEAR_SNAPSHOT,  /* the second half is gone */
+    CLUSTER_REMOVE_SNAPSHOT /* the file is */
+};
+/* Damages what the disk holds: the record of entry `index`, every copy of the metadata, or all
+ * snapshots. Returns false when there is no such thing. */
+WARN_UNUSED bool cluster_disk_flip(struct cluster *cluster, server_id server,
+                                   enum cluster_flip what, u64 index);
+
+/* Crashes the server at its `count`th write, sync or change of a directory (a file made, renamed or
+ * removed, and its sync) from now (1: the next). 0 takes it back. */
+void cluster_crash_at_write(struct cluster *cluster, server_id server, u32 count);
+
+/* ---- snapshots ---- */
+
 /* Asks the server for a snapshot, now. */
 void cluster_take_snapshot(struct cluster *cluster, server_id server);
 /* The last index of the newest snapshot that the server has; 0: none, or it is down. */
 u64 cluster_snapshot_index(const struct cluster *cluster, server_id server);
-WARN_UNUSED bool cluster_disk_flip(struct cluster *cluster, server_id server,
-                                   enum cluster_flip what, u64 index);
-
-/* Crashes the server at its `count`th write or sync from now (1: the next). 0 takes it back. */
-void cluster_crash_at_write(struct cluster *cluster, server_id server, u32 count);
+/* Bytes of the files that the log lies in. */
+u64 cluster_log_bytes(const struct cluster *cluster, server_id server);
 
 /* ---- everything at once ---- */
 

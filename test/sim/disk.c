@@ -539,3 +539,21 @@ void disk_flip(struct disk *disk, const char *path, u64 offset, u32 bit)
     flip_in(&inode->seen, offset, bit);
     flip_in(&inode->platter, offset, bit);
 }
+
+void disk_tear(struct disk *disk, const char *path, u64 size)
+{
+    struct inode *inode = disk_find(disk->seen, path);
+    if (inode == NULL || size >= inode->seen.size)
+        return;
+    image_resize(&inode->seen, size);
+    image_resize(&inode->platter, u64_min(size, inode->platter.size));
+    inode->allocated = u64_min(inode->allocated, size);
+}
+
+void disk_take_away(struct disk *disk, const char *path)
+{
+    char *copy = disk_copy_path(path); /* it may be the very name that goes */
+    disk_name_remove(&disk->seen, copy);
+    disk_name_remove(&disk->platter, copy);
+    sim_free(copy);
+}

@@ -141,5 +141,9 @@ void disk_each_file(const struct disk *disk,
 size_t disk_peek(const struct disk *disk, const char *path, u64 offset, void *data, size_t size);
 /* Turns one bit over, on the platter and in the cache. */
 void disk_flip(struct disk *disk, const char *path, u64 offset, u32 bit);
+/* The file ends there, or there is no such file, on the platter and in the cache. Nothing of it may
+ * be unsynced, and no process may have it open. */
+void disk_tear(struct disk *disk, const char *path, u64 size);
+void disk_take_away(struct disk *disk, const char *path);
 
 #endif

@@ -58,6 +58,7 @@ static void disk_told(void *context, enum disk_step step, const char *path, u64 
 
 struct flipping {
     struct sim_server *server;
+    enum cluster_flip what;
     u64 index;
     u64 term;
     bool any;
@@ -104,20 +105,26 @@ static void flip_metadata(void *context, const char *path, u64 size)
 }
 
 /* All that are there. */
-static void flip_snapshot(void *context, const char *path, u64 size)
+static void damage_snapshot(void *context, const char *path, u64 size)
 {
     struct flipping *flipping = context;
+    struct disk *disk = &flipping->server->disk;
     size_t length = strlen(path);
     if (length < 5 || strcmp(path + length - 5, ".snap") != 0 || size == 0)
         return;
-    disk_flip(&flipping->server->disk, path, size / 2, 3);
+    if (flipping->what == CLUSTER_REMOVE_SNAPSHOT)
+        disk_take_away(disk, path);
+    else if (flipping->what == CLUSTER_TEAR_SNAPSHOT)
+        disk_tear(disk, path, size / 2);
+    else
+        disk_flip(disk, path, size / 2, 3);
     flipping->any = true;
 }
 
 bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip what, u64 index)
 {
     struct sim_server *server = &cluster->servers[id];
-    struct flipping flipping = {.server = server, .index = index};
+    struct flipping flipping = {.server = server, .what = what, .index = index};
     flipping.term = cluster_log_term(cluster, id, index);
     switch (what) {
     case CLUSTER_FLIP_LOG:
@@ -127,11 +134,13 @@ bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip 
         disk_each_file(&server->disk, flip_metadata, &flipping);
         break;
     case CLUSTER_FLIP_SNAPSHOT:
-        disk_each_file(&server->disk, flip_snapshot, &flipping);
+    case CLUSTER_TEAR_SNAPSHOT:
+    case CLUSTER_REMOVE_SNAPSHOT:
+        disk_each_file(&server->disk, damage_snapshot, &flipping);
         break;
     }
     if (flipping.any) {
-        story_note(cluster, id, "DiskFlipped");
+        story_note(cluster, id, "DiskDamaged");
         if (what == CLUSTER_FLIP_METADATA)
             checks_forgive(cluster, server);
         else

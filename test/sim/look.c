@@ -122,6 +122,20 @@ u64 cluster_snapshot_index(const struct cluster *cluster, server_id server)
     return s->server != NULL ? s->server->raft.snapshot.last.index : 0;
 }
 
+static void add_log_bytes(void *context, const char *path, u64 size)
+{
+    u64 *bytes = context;
+    if (strncmp(path, "log/", 4) == 0)
+        *bytes += size;
+}
+
+u64 cluster_log_bytes(const struct cluster *cluster, server_id server)
+{
+    u64 bytes = 0;
+    disk_each_file(&cluster->servers[server].disk, add_log_bytes, &bytes);
+    return bytes;
+}
+
 /* ---- who is recognised ---- */
 
 bool cluster_distrusts(const struct cluster *cluster, server_id by, server_id server)

@@ -124,6 +124,8 @@ enum disk_action {
     DISK_FLIP_LOG, /* count: the entry's index */
     DISK_FLIP_METADATA,
     DISK_FLIP_SNAPSHOT,
+    DISK_TEAR_SNAPSHOT,
+    DISK_REMOVE_SNAPSHOT,
     DISK_COPY,
     DISK_SET_BACK
 };
@@ -157,6 +159,7 @@ struct scenario_command {
     X(COMMITTED, "committed")       \
     X(COMMIT, "commit")             \
     X(LOG, "log")                   \
+    X(LOG_BYTES, "log-bytes")       \
     X(MEMBERS, "members")           \
     X(SNAPSHOT, "snapshot")         \
     X(STOPPED, "stopped")           \
@@ -193,13 +196,13 @@ struct expectation {
     enum expect_leader leader; /* LEADER */
     enum expect_answer answer; /* ANSWER */
     enum raft_state state;     /* STATE */
-    struct server_list who;    /* LEADER is/not, STATE, VALUE and COMMIT on, LOG, MEMBERS, STOPPED,
-                                  UNRECOGNISED */
-    struct server_list on;     /* UNRECOGNISED: to whom; empty: they know it themselves */
-    struct link_list links;    /* MESSAGES, BYTES */
+    struct server_list who; /* LEADER is/not, STATE, VALUE, COMMIT and LOG_BYTES on, LOG, MEMBERS,
+                               SNAPSHOT, STOPPED, UNRECOGNISED */
+    struct server_list on;  /* UNRECOGNISED: to whom; empty: they know it themselves */
+    struct link_list links; /* MESSAGES, BYTES */
     message_set messages;
-    enum comparison comparison; /* COMMIT, MESSAGES, BYTES */
-    u64 number;                 /* TERM, COMMITTED, COMMIT, MESSAGES, BYTES */
+    enum comparison comparison; /* COMMIT, LOG_BYTES, SNAPSHOT, MESSAGES, BYTES */
+    u64 number;                 /* TERM, COMMITTED, and of those with a comparison */
     bool same;                  /* TERM same */
     const char *client;         /* ANSWER: whose; NULL: the last waited-for one */
     const char *key;            /* VALUE */

@@ -120,6 +120,12 @@ static void act_on_disk(struct player *player, const struct statement *statement
     case DISK_FLIP_SNAPSHOT:
         done = cluster_disk_flip(cluster, id, CLUSTER_FLIP_SNAPSHOT, 0);
         break;
+    case DISK_TEAR_SNAPSHOT:
+        done = cluster_disk_flip(cluster, id, CLUSTER_TEAR_SNAPSHOT, 0);
+        break;
+    case DISK_REMOVE_SNAPSHOT:
+        done = cluster_disk_flip(cluster, id, CLUSTER_REMOVE_SNAPSHOT, 0);
+        break;
     case DISK_COPY:
         cluster_disk_copy(cluster, id);
         break;

@@ -94,8 +94,9 @@ static bool parse_committed(struct line_reader *reader, struct expectation *expe
     return take_number(reader, "an index", 0, UINT64_MAX, &expectation->number);
 }
 
-/* A comparison and its number. */
-static bool parse_comparison(struct line_reader *reader, struct expectation *expectation)
+/* A comparison and its number; nothing is taken when there is none. */
+static bool accept_comparison(struct line_reader *reader, struct expectation *expectation,
+                              bool *taken)
 {
     static const struct {
         const char *sign;
@@ -107,13 +108,23 @@ static bool parse_comparison(struct line_reader *reader, struct expectation *exp
     for (size_t i = 0; i < ARRAY_LENGTH(signs); i++) {
         if (line_accept(reader, signs[i].sign)) {
             expectation->comparison = signs[i].comparison;
-            return take_number(reader, "a number", 0, UINT64_MAX, &expectation->number);
+            *taken = take_number(reader, "a number", 0, UINT64_MAX, &expectation->number);
+            return true;
         }
     }
+    return false;
+}
+
+static bool parse_comparison(struct line_reader *reader, struct expectation *expectation)
+{
+    bool taken;
+    if (accept_comparison(reader, expectation, &taken))
+        return taken;
     return line_fail(reader, "\"%s\" is no comparison, expected >=, <=, =, < or >",
                      line_peek(reader));
 }
 
+/* `on` servers, and a comparison. */
 static bool parse_commit(struct line_reader *reader, struct expectation *expectation)
 {
     return take_this(reader, "on") && take_servers(reader, &expectation->who) &&
@@ -129,6 +140,17 @@ static bool parse_log(struct line_reader *reader, struct expectation *expectatio
 static bool parse_who(struct line_reader *reader, struct expectation *expectation)
 {
     return take_servers(reader, &expectation->who);
+}
+
+/* Without a comparison: any. */
+static bool parse_snapshot(struct line_reader *reader, struct expectation *expectation)
+{
+    expectation->comparison = COMPARE_MORE;
+    expectation->number = 0;
+    bool taken;
+    if (!take_servers(reader, &expectation->who))
+        return false;
+    return !accept_comparison(reader, expectation, &taken) || taken;
 }
 
 static bool parse_stopped(struct line_reader *reader, struct expectation *expectation)
@@ -174,8 +196,9 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
         [EXPECT_COMMITTED] = {"committed", parse_committed},
         [EXPECT_COMMIT] = {"commit", parse_commit},
         [EXPECT_LOG] = {"log", parse_log},
+        [EXPECT_LOG_BYTES] = {"log-bytes", parse_commit},
         [EXPECT_MEMBERS] = {"members", parse_who},
-        [EXPECT_SNAPSHOT] = {"snapshot", parse_who},
+        [EXPECT_SNAPSHOT] = {"snapshot", parse_snapshot},
         [EXPECT_STOPPED] = {"stopped", parse_stopped},
         [EXPECT_UNRECOGNISED] = {"unrecognised", parse_unrecognised},
         [EXPECT_AGREE] = {"agree", parse_nothing},
@@ -191,7 +214,7 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
     }
     return line_fail(reader,
                      "\"%s\" cannot be expected, expected leader, state, term, answer, "
-                     "value, committed, commit, log, members, snapshot, stopped, "
+                     "value, committed, commit, log, log-bytes, members, snapshot, stopped, "
                      "unrecognised, agree, linearizable, messages or bytes",
                      line_peek(reader));
 }

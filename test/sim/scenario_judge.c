@@ -149,12 +149,13 @@ static bool judge_unrecognised(struct player *player, const struct expectation *
 static bool judge_snapshot(struct player *player, const struct expectation *expectation,
                            server_id id, struct buffer *why)
 {
-    (void)expectation;
     u64 index = cluster_snapshot_index(player->cluster, id);
     buffer_clear(why);
-    buffer_append_format(why, "server %u has %s", id,
-                         index > 0 ? "a snapshot" : "no snapshot, or is down");
-    return index > 0;
+    if (index > 0)
+        buffer_append_format(why, "server %u has the snapshot of entry %" PRIu64, id, index);
+    else
+        buffer_append_format(why, "server %u has no snapshot, or is down", id);
+    return compares(expectation->comparison, index, expectation->number);
 }
 
 /* ---- answers and values ---- */
@@ -270,6 +271,16 @@ static bool judge_commit_on(struct player *player, const struct expectation *exp
     return compares(expectation->comparison, commit_index, expectation->number);
 }
 
+static bool judge_log_bytes(struct player *player, const struct expectation *expectation,
+                            server_id id, struct buffer *why)
+{
+    u64 bytes = cluster_log_bytes(player->cluster, id);
+    buffer_clear(why);
+    buffer_append_format(why, "the log of server %u takes %" PRIu64 " bytes of its disk", id,
+                         bytes);
+    return compares(expectation->comparison, bytes, expectation->number);
+}
+
 static bool judge_log(struct player *player, const struct expectation *expectation, server_id id,
                       struct buffer *why)
 {
@@ -374,6 +385,8 @@ static bool judge(struct player *player, const struct expectation *expectation, 
         return judge_each(player, expectation, judge_commit_on, why);
     case EXPECT_LOG:
         return judge_each(player, expectation, judge_log, why);
+    case EXPECT_LOG_BYTES:
+        return judge_each(player, expectation, judge_log_bytes, why);
     case EXPECT_STOPPED:
         return judge_each(player, expectation, judge_stopped, why);
     case EXPECT_UNRECOGNISED:

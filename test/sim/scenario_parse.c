@@ -34,7 +34,8 @@
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
  *                                    | "stall" | "heal"
  *                                    | "copy" | "set-back"
- *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" ) )
+ *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" )
+ *                                    | ( "tear" | "remove" ) , "snapshot" )
  *               | "crash-at-write" , servers , ( number | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
  *               | "chaos" , time ;
@@ -55,9 +56,9 @@
  *               | "answer" , [ name ] , ( "OK" | "error" | "moved" | "timeout" | quoted )
  *               | "value" , text , ( text | "nil" ) , [ "on" , servers ]
  *               | "committed" , number
- *               | "commit" , "on" , servers , comparison
+ *               | ( "commit" | "log-bytes" ) , "on" , servers , comparison
  *               | "log" , servers , terms
- *               | "members" , servers | "snapshot" , servers
+ *               | "members" , servers | "snapshot" , servers , [ comparison ]
  *               | "stopped" , servers , [ quoted ]
  *               | "unrecognised" , servers , [ "on" , servers ]
  *               | "agree" | "linearizable"

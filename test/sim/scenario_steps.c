@@ -109,6 +109,10 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
         {"copy", DISK_COPY},
         {"set-back", DISK_SET_BACK},
     };
+    static const struct {
+        const char *word;
+        enum disk_action action;
+    } losses[] = {{"tear", DISK_TEAR_SNAPSHOT}, {"remove", DISK_REMOVE_SNAPSHOT}};
     if (!take_servers(reader, &statement->who))
         return false;
     for (size_t i = 0; i < ARRAY_LENGTH(actions); i++) {
@@ -119,6 +123,12 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     }
     if (line_accept(reader, "flip"))
         return parse_flip(reader, statement);
+    for (size_t i = 0; i < ARRAY_LENGTH(losses); i++) {
+        if (line_accept(reader, losses[i].word)) {
+            statement->disk = losses[i].action;
+            return take_this(reader, "snapshot");
+        }
+    }
     if (strncmp(line_peek(reader), "slow=", 5) == 0) {
         statement->disk = DISK_SLOW;
         reader->words[reader->at].text += 5;
@@ -126,7 +136,8 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     }
     return line_fail(reader,
                      "a disk does not do \"%s\", expected sync=EIO, write=EIO, "
-                     "write=ENOSPC, slow=TIME, stall, heal, flip, copy or set-back",
+                     "write=ENOSPC, slow=TIME, stall, heal, flip, tear, remove, copy or "
+                     "set-back",
                      line_peek(reader));
 }
 

@@ -121,6 +121,8 @@ START_TEST(faults__of_disks_and_clocks)
         {"disk 2 flip log 17", DISK_FLIP_LOG},
         {"disk 2 flip metadata", DISK_FLIP_METADATA},
         {"disk 2 flip snapshot", DISK_FLIP_SNAPSHOT},
+        {"disk 2 tear snapshot", DISK_TEAR_SNAPSHOT},
+        {"disk 2 remove snapshot", DISK_REMOVE_SNAPSHOT},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(disks); i++) {
         struct scenario *scenario;
@@ -166,11 +168,13 @@ START_TEST(faults__mistakes)
             "t.scn:1: \"backwards\" is too much, expected the end of the line");
     refuses("reset 1-3", "t.scn:1: the line ends too early, expected \"-\"");
     refuses("timers maybe", "t.scn:1: timers are \"maybe\", expected on or off");
-    refuses("disk 2 sync=EPERM",
-            "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
-            "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, copy or set-back");
+    refuses(
+        "disk 2 sync=EPERM",
+        "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
+        "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, tear, remove, copy or set-back");
     refuses("disk 2 flip lid",
             "t.scn:1: \"lid\" cannot be flipped, expected log N, metadata or snapshot");
+    refuses("disk 2 tear log", "t.scn:1: \"log\" is out of place, expected \"snapshot\"");
     refuses("disk 2 flip log", "t.scn:1: the line ends too early, expected the index of an entry, "
                                "1 or more");
     refuses("disk 2 slow=x", "t.scn:1: \"x\" is no time, expected one like 250ms, 2s or 1.5s");
@@ -306,7 +310,25 @@ START_TEST(expectations__of_servers)
     WITH("expect members 1,2,4", statement)
     ck_assert_uint_eq(statement->expectation.who.numbers, 0xb);
     WITH("expect snapshot 2", statement)
-    ck_assert_int_eq(statement->expectation.kind, EXPECT_SNAPSHOT);
+    {
+        ck_assert_int_eq(statement->expectation.kind, EXPECT_SNAPSHOT);
+        ck_assert_int_eq(statement->expectation.comparison, COMPARE_MORE);
+        ck_assert_uint_eq(statement->expectation.number, 0);
+    }
+    WITH("until expect snapshot 2 within 1s", statement)
+    ck_assert_uint_eq(statement->time_ns, NS_PER_S);
+    WITH("expect snapshot 2 = 14", statement)
+    {
+        ck_assert_int_eq(statement->expectation.comparison, COMPARE_EQUAL);
+        ck_assert_uint_eq(statement->expectation.number, 14);
+    }
+    WITH("expect log-bytes on 1-3 <= 4096", statement)
+    {
+        ck_assert_int_eq(statement->expectation.kind, EXPECT_LOG_BYTES);
+        ck_assert_uint_eq(statement->expectation.who.numbers, 7);
+        ck_assert_int_eq(statement->expectation.comparison, COMPARE_AT_MOST);
+        ck_assert_uint_eq(statement->expectation.number, 4096);
+    }
     WITH("expect stopped 2", statement)
     ck_assert_ptr_null(statement->expectation.text);
     WITH("expect stopped 2 \"checksum\"", statement)
@@ -394,9 +416,10 @@ END_TEST
 
 START_TEST(expectations__mistakes)
 {
-    refuses("expect rain", "t.scn:1: \"rain\" cannot be expected, expected leader, state, term, "
-                           "answer, value, committed, commit, log, members, snapshot, stopped, "
-                           "unrecognised, agree, linearizable, messages or bytes");
+    refuses("expect rain",
+            "t.scn:1: \"rain\" cannot be expected, expected leader, state, term, "
+            "answer, value, committed, commit, log, log-bytes, members, snapshot, stopped, "
+            "unrecognised, agree, linearizable, messages or bytes");
     refuses("not crash 1", "t.scn:1: \"crash\" is out of place, expected \"expect\"");
     refuses("expect leader", "t.scn:1: the line ends too early, expected servers");
     refuses("expect state 1 king",
