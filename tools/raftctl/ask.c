@@ -254,14 +254,16 @@ enum error_code ask_connect(const struct target *target, u64 timeout_ns, redisCo
     struct timeval timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
                               .tv_usec = (suseconds_t)(timeout_ns % NS_PER_S / NS_PER_US)};
     *connection = redisConnectWithTimeout(name, port, timeout);
-    if (*connection == NULL)
-        return error_set(error, ERROR_SYSTEM, "no memory");
+    if (*connection == NULL) {
+        (void)error_set(error, ERROR_SYSTEM, "no memory");
+        return ERROR_SYSTEM;
+    }
     if ((*connection)->err == 0 && redisSetTimeout(*connection, timeout) == REDIS_OK)
         return ERROR_NONE;
     (void)error_set(error, ERROR_UNAVAILABLE, "%s: %s", target->address, (*connection)->errstr);
     redisFree(*connection);
     *connection = NULL;
-    return error->code;
+    return ERROR_UNAVAILABLE;
 }
 
 static enum error_code check_reply(redisContext *connection, const struct target *target,
