@@ -41,8 +41,9 @@ WARN_UNUSED enum error_code storage_read_entries(struct storage *storage, u64 fi
                                                  struct buffer *to, u32 *count,
                                                  struct error *error);
 
-/* The log ends with `last`, which it holds: what is behind it is not live any more. Blocks. */
+/* The log ends with `last`, which it holds: what is behind it is not live any more. What it keeps
+ * need not be committed; `commit_hint` says how far that is known. Blocks. */
 WARN_UNUSED enum error_code storage_cut(struct storage *storage, struct entry_id last,
-                                        struct error *error);
+                                        u64 commit_hint, struct error *error);
 
 #endif

@@ -279,7 +279,8 @@ static enum error_code repair_log(struct storage *storage, struct recovered *rec
         code = judge_log(storage, recovered, snapshot, error);
     /* A log that was begun anew is whole. */
     if (code == ERROR_NONE && storage->sequence == sequence)
-        code = storage_cut(storage, recovered->last, error);
+        code = storage_cut(storage, recovered->last,
+                           u64_min(recovered->commit_hint, recovered->last.index), error);
     return code;
 }
 

@@ -335,7 +335,7 @@ enum error_code storage_append(struct storage *storage, const struct span *spans
 
 /* Writes and syncs a batch without records: the entry before the next one is `last`. */
 static enum error_code write_mark(struct storage *storage, enum batch_mark mark,
-                                  struct entry_id last, struct error *error)
+                                  struct entry_id last, u64 commit_hint, struct error *error)
 {
     struct portion nothing = {.last = last};
     enum error_code code = failed(storage, error);
@@ -346,12 +346,12 @@ static enum error_code write_mark(struct storage *storage, enum batch_mark mark,
         return code == ERROR_NO_SPACE ? fail_for_good(storage, error) : code;
     if (!fits)
         use_next_segment(storage);
-    return write_batch(storage, &nothing, mark, last.index + 1, last.index, error);
+    return write_batch(storage, &nothing, mark, last.index + 1, commit_hint, error);
 }
 
 enum error_code storage_reset(struct storage *storage, struct entry_id base, struct error *error)
 {
-    enum error_code code = write_mark(storage, BATCH_BEGINNING, base, error);
+    enum error_code code = write_mark(storage, BATCH_BEGINNING, base, base.index, error);
     if (code != ERROR_NONE)
         return error_add(error, "begin the log anew behind entry %" PRIu64, base.index);
     mutex_lock(&storage->lock);
@@ -361,9 +361,10 @@ enum error_code storage_reset(struct storage *storage, struct entry_id base, str
     return ERROR_NONE;
 }
 
-enum error_code storage_cut(struct storage *storage, struct entry_id last, struct error *error)
+enum error_code storage_cut(struct storage *storage, struct entry_id last, u64 commit_hint,
+                            struct error *error)
 {
-    enum error_code code = write_mark(storage, BATCH_END, last, error);
+    enum error_code code = write_mark(storage, BATCH_END, last, commit_hint, error);
     if (code != ERROR_NONE)
         return error_add(error, "cut the log behind entry %" PRIu64, last.index);
     mutex_lock(&storage->lock);

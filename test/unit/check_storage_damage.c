@@ -64,6 +64,9 @@ static u64 must_be_safe(struct memory_vfs *image, const char *what, u64 where)
     u64 left = found.count;
     struct storage_recovery again = look(image, what, where);
     ck_assert_uint_eq(found.count, left);
+    /* To keep an entry when the log is cut is not to say that it is committed. */
+    ck_assert_uint_le(first.commit_hint, story_committed);
+    ck_assert_uint_le(again.commit_hint, story_committed);
     ck_assert_uint_eq(again.metadata.promised.index, first.metadata.promised.index);
     if (left == before.count || left == 0)
         return left;

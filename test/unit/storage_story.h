@@ -97,6 +97,9 @@ static inline struct span story_write(struct story *story, u64 first, u32 count,
     return span;
 }
 
+/* What the batches' hints say is committed: entry 1. */
+static const u64 story_committed = 1;
+
 /* Writes entries to story and storage. */
 static inline enum error_code story_append(struct storage *storage, struct story *story, u64 first,
                                            u32 count, u64 term, u32 size, struct error *error)
@@ -104,7 +107,8 @@ static inline enum error_code story_append(struct storage *storage, struct story
     struct span span = story_write(story, first, count, term, size);
     enum error_code code =
         storage_append(storage, &span, 1, first, count,
-                       (struct entry_id){.term = term, .index = first + count - 1}, 1, error);
+                       (struct entry_id){.term = term, .index = first + count - 1}, story_committed,
+                       error);
     span_release(&span);
     return code;
 }
