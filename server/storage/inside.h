@@ -24,6 +24,7 @@ struct storage {
     u64 offset;
     u64 told_offset;      /* what the job was last told of it; 0: nothing in this segment */
     u64 sequence;         /* of the last batch */
+    u64 newest_segment;   /* where it is; `segment` may be one that is only to be left */
     struct iovec *pieces; /* scratch of storage_append */
     u32 piece_capacity;
     struct storage_status figures;

@@ -65,18 +65,14 @@ void log_index_reset(struct log_index *index, u64 last)
     index->last = last;
 }
 
-u64 log_index_forget(struct log_index *index, u64 wanted)
+void log_index_forget(struct log_index *index, u64 segment)
 {
-    struct log_row row;
-    u64 end;
-    if (!log_index_find(index, wanted, &row, &end))
-        return 0;
     size_t gone = 0;
-    while (index->rows[gone].segment < row.segment)
+    while (gone < index->count && index->rows[gone].segment < segment)
         gone++;
     index->count -= gone;
-    memmove(index->rows, index->rows + gone, index->count * sizeof(index->rows[0]));
-    return row.segment;
+    if (gone > 0 && index->count > 0)
+        memmove(index->rows, index->rows + gone, index->count * sizeof(index->rows[0]));
 }
 
 bool log_index_find(const struct log_index *index, u64 wanted, struct log_row *row, u64 *end)

@@ -40,9 +40,8 @@ void log_index_truncate(struct log_index *index, u64 last);
 /* Nothing is live; the next entry will be the one behind `last`. */
 void log_index_reset(struct log_index *index, u64 last);
 
-/* The segments before the one in which `wanted` is hold nothing that matters any more: forgets
- * them, and returns the id of that one; 0 when there is no such entry. */
-u64 log_index_forget(struct log_index *index, u64 wanted);
+/* The segments before this one are to go: forgets what is in them. */
+void log_index_forget(struct log_index *index, u64 segment);
 
 /* Where to begin looking for the live entry `wanted`; `*end` is the first index behind it that is
  * somewhere else. False when there is no such entry. */

@@ -120,6 +120,7 @@ static enum error_code open_segments(struct storage *storage, const struct stora
                   recovered->last_segment + 1, recovered->disk_bytes);
     enum error_code code = ERROR_NONE;
     storage->sequence = recovered->sequence;
+    storage->newest_segment = recovered->tail.id;
     if (recovered->leave)
         leave_segments(storage, recovered);
     else

@@ -277,6 +277,7 @@ static enum error_code write_batch(struct storage *storage, const struct portion
     if (code != ERROR_NONE)
         return fail_for_good(storage, error);
     storage->offset += batch_total_size(portion->size);
+    storage->newest_segment = storage->segment.id;
     storage->sequence++;
     tell_progress(storage);
     if (portion->count == 0)
@@ -375,13 +376,17 @@ enum error_code storage_cut(struct storage *storage, struct entry_id last, u64 c
 
 void storage_compact(struct storage *storage, u64 first_needed)
 {
+    struct log_row row = {0};
+    u64 end;
     mutex_lock(&storage->lock);
-    /* A log whose every entry may go keeps the segment in use. */
-    u64 segment = first_needed > storage->index.last
-                      ? storage->segment.id
-                      : log_index_forget(&storage->index, first_needed);
+    /* A log whose every entry may go keeps its last batch: that tells where it goes on. */
+    if (first_needed > storage->index.last)
+        row.segment = storage->newest_segment;
+    else if (!log_index_find(&storage->index, first_needed, &row, &end))
+        row.segment = 0;
+    log_index_forget(&storage->index, row.segment);
     mutex_unlock(&storage->lock);
-    preparer_remove_before(&storage->preparer, segment);
+    preparer_remove_before(&storage->preparer, row.segment);
 }
 
 struct vfs *storage_vfs(struct storage *storage)

@@ -105,10 +105,9 @@ static inline enum error_code story_append(struct storage *storage, struct story
                                            u32 count, u64 term, u32 size, struct error *error)
 {
     struct span span = story_write(story, first, count, term, size);
-    enum error_code code =
-        storage_append(storage, &span, 1, first, count,
-                       (struct entry_id){.term = term, .index = first + count - 1}, story_committed,
-                       error);
+    enum error_code code = storage_append(
+        storage, &span, 1, first, count,
+        (struct entry_id){.term = term, .index = first + count - 1}, story_committed, error);
     span_release(&span);
     return code;
 }
