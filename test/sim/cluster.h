@@ -204,6 +204,18 @@ void cluster_kill(struct cluster *cluster, server_id server);  /* the process di
 /* Asks it to end, after it has handed leadership over if it leads; takes time. */
 void cluster_stop(struct cluster *cluster, server_id server);
 void cluster_restart(struct cluster *cluster, server_id server); /* kills it first if it is alive */
+enum cluster_resource {
+    CLUSTER_MEMORY,     /* a process that lacks it stops at once: "out of memory" */
+    CLUSTER_THREADS,    /* cannot be made */
+    CLUSTER_DESCRIPTORS /* files and directories cannot be opened */
+};
+/* The server's `nth` use from now on (1: the next), in this life or the next ones, finds nothing
+ * left, nor does any after it if it `lasts`. 0: there is enough again. */
+void cluster_exhaust(struct cluster *cluster, server_id server, enum cluster_resource resource,
+                     u64 nth, bool lasts);
+/* Whether that came about. */
+bool cluster_is_exhausted(const struct cluster *cluster, server_id server,
+                          enum cluster_resource resource);
 void cluster_pause(struct cluster *cluster, server_id server);
 void cluster_resume(struct cluster *cluster, server_id server);
 /* Its disk is empty; the server is killed first if it is alive. Started again, it is initialised

@@ -226,11 +226,22 @@ struct inode *disk_inode_create(struct disk *disk, bool is_directory)
     return inode;
 }
 
+/* Whether the process has a descriptor for what it wants to open. */
+static bool has_descriptor(const char *path, struct error *error)
+{
+    if (!process_lacks(RESOURCE_DESCRIPTORS))
+        return true;
+    (void)error_set(error, ERROR_SYSTEM, "open %s: too many open files", path);
+    return false;
+}
+
 static enum error_code sim_open(struct vfs *vfs, const char *path, enum vfs_open_mode mode,
                                 struct vfs_file **file, struct error *error)
 {
     struct disk *disk = disk_of(vfs);
     struct inode *inode = disk_find(disk->seen, path);
+    if (!has_descriptor(path, error))
+        return ERROR_SYSTEM;
     if (mode == VFS_CREATE) {
         if (inode != NULL)
             return error_set(error, ERROR_EXISTS, "create %s: it exists", path);
@@ -396,6 +407,8 @@ static enum error_code sim_sync_directory(struct vfs *vfs, const char *path, str
     struct disk *disk = disk_of(vfs);
     if (!is_root(path) && disk_find(disk->seen, path) == NULL)
         return error_set(error, ERROR_MISSING, "sync directory %s: no such directory", path);
+    if (!has_descriptor(path, error))
+        return ERROR_SYSTEM;
     struct directory_change *covered = disk->last;
     step(disk, DISK_SYNC, path, 0);
     pass_time(disk);
@@ -412,6 +425,8 @@ static enum error_code sim_list(struct vfs *vfs, const char *path,
     struct disk *disk = disk_of(vfs);
     if (!is_root(path) && disk_find(disk->seen, path) == NULL)
         return error_set(error, ERROR_MISSING, "list %s: no such directory", path);
+    if (!has_descriptor(path, error))
+        return ERROR_SYSTEM;
     for (const struct entry_name *name = disk->seen; name != NULL; name = name->next) {
         const char *slash = strrchr(name->path, '/');
         if (disk_is_in(name->path, path))
@@ -425,6 +440,8 @@ static enum error_code sim_lock(struct vfs *vfs, const char *path, struct error 
     struct disk *disk = disk_of(vfs);
     if (disk_find(disk->seen, path) == NULL)
         return error_set(error, ERROR_MISSING, "lock %s: no such file", path);
+    if (!has_descriptor(path, error))
+        return ERROR_SYSTEM;
     if (disk->locked != NULL)
         return error_set(error, ERROR_LOCKED, "lock %s: another process holds it", path);
     disk->locked = disk_copy_path(path);

@@ -4,6 +4,7 @@
  *   servers.c    processes: boot, crash, kill, pause; clocks
  *   readers.c    mail's way into a server
  *   faulty_disks.c  the disks' faults
+ *   shortages.c  no more memory, threads, descriptors
  *   network.c    links, connections, frames on their way
  *   clients.c    clients, load, history
  *   checks.c     the judge
@@ -92,7 +93,9 @@ struct sim_server {
     struct process *process; /* NULL: there is none */
     struct server *server;   /* NULL: not opened yet, or no process */
     enum cluster_process state;
-    u64 incarnation; /* of the process; rises */
+    u64 incarnation;                           /* of the process; rises */
+    struct shortage shortages[RESOURCE_COUNT]; /* of this life, or of the next */
+    bool starved;                              /* it died because it had no more memory */
     bool asked_to_stop;
     bool told_to_stop;      /* it has handed leadership over, or could not in time */
     u64 disks;              /* wiped that often */
@@ -254,7 +257,7 @@ struct mail *sim_mail_begin(struct sim_server *server, enum mail_kind kind,
  * current what was. Returns false when it did not go in. */
 bool sim_mail_post(struct sim_server *server, struct mail *mail, server_id source,
                    struct process *before);
-/* Whether its disk and clock are as they should be. */
+/* Whether its disk and clock are as they should be, and it lacks nothing. */
 bool sim_server_is_healthy(const struct sim_server *server);
 bool sim_server_is_live(const struct sim_server *server);
 /* Notes what is known of it, for when it is dead. */
@@ -272,6 +275,13 @@ void readers_forget(struct sim_server *server);
 /* ---- faulty_disks.c ---- */
 
 void faulty_disk_init(struct sim_server *server);
+
+/* ---- shortages.c ---- */
+
+/* Whether it lacks something until further notice. */
+bool shortages_last(const struct sim_server *server);
+/* world.starved */
+void shortages_starved(void *context, struct process *process);
 
 /* ---- clients.c ---- */
 

@@ -16,6 +16,16 @@ struct header {
     u64 padding;
 };
 
+/* What malloc's failure leads to in production: the process ends there and then. */
+static void count_allocation(void)
+{
+    if (!process_lacks(RESOURCE_MEMORY))
+        return;
+    struct world *world = world_current();
+    world->starved(world->context, world->process);
+    UNREACHABLE();
+}
+
 static void *charge(struct header *header)
 {
     struct world *world = world_current();
@@ -46,6 +56,7 @@ static void discharge(struct header *header)
 void *memory_alloc(size_t size)
 {
     ASSERT(size < SIZE_MAX - sizeof(struct header));
+    count_allocation();
     return charge(sim_alloc(sizeof(struct header) + size));
 }
 
@@ -54,6 +65,7 @@ void *memory_alloc_zero(size_t count, size_t size)
     size_t all = 0;
     ASSERT(!__builtin_mul_overflow(count, size, &all));
     ASSERT(all < SIZE_MAX - sizeof(struct header));
+    count_allocation();
     struct header *header = sim_alloc_zero(1, sizeof(struct header) + all);
     return charge(header);
 }
@@ -63,6 +75,7 @@ void *memory_resize(void *pointer, size_t size)
     if (pointer == NULL)
         return memory_alloc(size);
     ASSERT(size < SIZE_MAX - sizeof(struct header));
+    count_allocation();
     struct header *header = (struct header *)pointer - 1;
     discharge(header);
     return charge(sim_resize(header, sizeof(struct header) + size));

@@ -95,6 +95,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(WIPE, "wipe")                     \
     X(DISK, "disk")                     \
     X(CRASH_AT_WRITE, "crash-at-write") \
+    X(EXHAUST, "exhaust")               \
     X(CLOCK, "clock")                   \
     X(CHAOS, "chaos")                   \
     /* work */                          \
@@ -129,6 +130,11 @@ enum disk_action {
     DISK_COPY,
     DISK_SET_BACK
 };
+
+/* `exhaust 2 descriptors at 3`: the third use from now on finds nothing left, nor does any after it
+ * until `exhaust 2 descriptors off`; with `once` only the third. Restarts do not change it. A
+ * server without memory stops where it stands. */
+enum scenario_resource { EXHAUST_MEMORY, EXHAUST_THREADS, EXHAUST_DESCRIPTORS };
 
 enum member_action { MEMBER_ADD, MEMBER_REMOVE, MEMBER_PROMOTE, MEMBER_SET };
 
@@ -216,13 +222,13 @@ struct statement {
     u32 line;         /* in the file */
     const char *text; /* as it was written, without comment and outer blanks */
     enum statement_kind kind;
-    struct statement *inner;     /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
-    u64 time_ns;                 /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
-    u64 count;                   /* REPEAT, DISK flip log, CRASH_AT_WRITE (0: off), ONCE serial */
-    u64 per_second;              /* LOAD */
-    u32 ppm;                     /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
-    i64 jump_ns;                 /* CLOCK jump; 0: the statement sets the rate */
-    bool on;                     /* TIMERS on; RELEASE reverse */
+    struct statement *inner; /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
+    u64 time_ns;             /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
+    u64 count;      /* REPEAT, DISK flip log, CRASH_AT_WRITE and EXHAUST (0: off), ONCE serial */
+    u64 per_second; /* LOAD */
+    u32 ppm;        /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
+    i64 jump_ns;    /* CLOCK jump; 0: the statement sets the rate */
+    bool on;        /* TIMERS on; RELEASE reverse; EXHAUST once */
     struct duration_range delay; /* DELAY */
     struct server_list who;
     struct link_list links;     /* CUT, JOIN, DELAY ... RELEASE; RESET: both sides */
@@ -230,6 +236,7 @@ struct statement {
     u32 group_count;
     message_set messages; /* HOLD */
     enum disk_action disk;
+    enum scenario_resource resource;
     enum member_action member;
     const char *client;              /* ASYNC: which; ONCE: session */
     struct scenario_command command; /* COMMAND, ASYNC, ONCE */

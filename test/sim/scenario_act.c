@@ -138,6 +138,16 @@ static void act_on_disk(struct player *player, const struct statement *statement
                     "server %u's disk holds no such thing, or was never copied", id);
 }
 
+static void act_exhaust(struct cluster *cluster, const struct statement *statement, server_id id)
+{
+    static const enum cluster_resource resources[] = {
+        [EXHAUST_MEMORY] = CLUSTER_MEMORY,
+        [EXHAUST_THREADS] = CLUSTER_THREADS,
+        [EXHAUST_DESCRIPTORS] = CLUSTER_DESCRIPTORS,
+    };
+    cluster_exhaust(cluster, id, resources[statement->resource], statement->count, !statement->on);
+}
+
 static void act_on_server(struct player *player, const struct statement *statement, server_id id)
 {
     struct cluster *cluster = player->cluster;
@@ -171,6 +181,9 @@ static void act_on_server(struct player *player, const struct statement *stateme
         break;
     case STATEMENT_CRASH_AT_WRITE:
         cluster_crash_at_write(cluster, id, (u32)statement->count);
+        break;
+    case STATEMENT_EXHAUST:
+        act_exhaust(cluster, statement, id);
         break;
     case STATEMENT_CLOCK:
         if (statement->jump_ns != 0)
@@ -291,6 +304,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_DISK:
     case STATEMENT_SNAPSHOT:
     case STATEMENT_CRASH_AT_WRITE:
+    case STATEMENT_EXHAUST:
     case STATEMENT_CLOCK:
     case STATEMENT_TIMEOUT:
     case STATEMENT_ELECT:

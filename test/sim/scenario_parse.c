@@ -37,6 +37,8 @@
  *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" )
  *                                    | ( "tear" | "remove" ) , "snapshot" )
  *               | "crash-at-write" , servers , ( number | "off" )
+ *               | "exhaust" , servers , ( "memory" | "threads" | "descriptors" )
+ *                           , ( "at" , number , [ "once" ] | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
  *               | "chaos" , time ;
  *

@@ -150,6 +150,31 @@ static bool parse_crash_at_write(struct line_reader *reader, struct statement *s
                        &statement->count);
 }
 
+static bool parse_exhaust(struct line_reader *reader, struct statement *statement)
+{
+    static const char *const words[] = {[EXHAUST_MEMORY] = "memory",
+                                        [EXHAUST_THREADS] = "threads",
+                                        [EXHAUST_DESCRIPTORS] = "descriptors"};
+    if (!take_servers(reader, &statement->who))
+        return false;
+    size_t resource = 0;
+    while (resource < ARRAY_LENGTH(words) && !line_accept(reader, words[resource]))
+        resource++;
+    if (resource == ARRAY_LENGTH(words))
+        return line_fail(reader,
+                         "a server does not run out of \"%s\", expected memory, threads or "
+                         "descriptors",
+                         line_peek(reader));
+    statement->resource = (enum scenario_resource)resource;
+    if (line_accept(reader, "off"))
+        return true;
+    if (!take_this(reader, "at") ||
+        !take_number(reader, "which use from now, 1 or more", 1, UINT32_MAX, &statement->count))
+        return false;
+    statement->on = line_accept(reader, "once");
+    return true;
+}
+
 static bool parse_clock(struct line_reader *reader, struct statement *statement)
 {
     if (!take_servers(reader, &statement->who))
@@ -288,6 +313,7 @@ static const struct step_rule step_rules[] = {
     {"wipe", STATEMENT_WIPE, parse_servers},
     {"disk", STATEMENT_DISK, parse_disk},
     {"crash-at-write", STATEMENT_CRASH_AT_WRITE, parse_crash_at_write},
+    {"exhaust", STATEMENT_EXHAUST, parse_exhaust},
     {"clock", STATEMENT_CLOCK, parse_clock},
     {"chaos", STATEMENT_CHAOS, parse_chaos},
     {"elect", STATEMENT_ELECT, parse_server},

@@ -196,6 +196,8 @@ void server_boot(struct sim_server *server)
     server->told_to_stop = false;
     error_clear(&server->stop_reason);
     server->process = process_create(&cluster->world, server->id, &server->clock);
+    server->process->shortages = server->shortages;
+    server->starved = false;
     server->state = PROCESS_RUNNING;
     story_note(cluster, server->id, "ProcessStarted");
     checks_started(cluster, server);
@@ -213,7 +215,7 @@ static void process_ended(void *context, struct process *process)
     readers_forget(server);
     server->process = NULL;
     server->server = NULL;
-    server->state = PROCESS_DEAD;
+    server->state = server->starved ? PROCESS_STOPPED : PROCESS_DEAD;
     checks_faults_changed(cluster);
 }
 
@@ -482,7 +484,8 @@ bool sim_server_is_healthy(const struct sim_server *server)
     const struct disk *disk = &server->disk;
     u32 rate = server->clock.rate_ppm;
     return sim_server_is_live(server) && !disk->sync_fails && !disk->write_fails && !disk->full &&
-           !disk->stalled && disk->slow_ns == 0 && rate >= 900000 && rate <= 1100000;
+           !disk->stalled && disk->slow_ns == 0 && rate >= 900000 && rate <= 1100000 &&
+           !shortages_last(server);
 }
 
 /* In a mixed cluster the servers take the designs in turn. */
@@ -499,6 +502,7 @@ static const struct transport_ops transport_ops = {.send = network_send};
 void servers_init(struct cluster *cluster)
 {
     cluster->world.ended = process_ended;
+    cluster->world.starved = shortages_starved;
     cluster->world.context = cluster;
     for (server_id id = 1; id <= cluster->count; id++) {
         struct sim_server *server = &cluster->servers[id];

@@ -142,8 +142,8 @@ void condition_broadcast(struct condition *condition)
 enum error_code thread_start(struct thread *thread, const char *name, void (*run)(void *argument),
                              void *argument, struct error *error)
 {
-    (void)name;
-    (void)error;
+    if (process_lacks(RESOURCE_THREADS))
+        return error_set(error, ERROR_SYSTEM, "start thread \"%s\": no more threads", name);
     struct world *world = world_current();
     ASSERT(world != NULL);
     struct process *process = world->process != NULL ? world->process : world->nobody;

@@ -391,6 +391,24 @@ static void process_free(struct process *process)
     sim_free(process);
 }
 
+bool process_lacks(enum resource resource)
+{
+    struct world *world = current_world;
+    if (world == NULL || world->running == NULL)
+        return false;
+    const struct process *process = world->running->process;
+    if (process->shortages == NULL || process != world->process)
+        return false;
+    struct shortage *shortage = &process->shortages[resource];
+    if (shortage->nth != 1) {
+        shortage->nth -= shortage->nth > 0;
+        return false;
+    }
+    shortage->nth = shortage->lasts;
+    shortage->came = true;
+    return true;
+}
+
 void process_end(struct process *process)
 {
     struct world *world = process->world;

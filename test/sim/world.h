@@ -56,9 +56,24 @@ struct memory_link {
     struct memory_link *previous;
 };
 
+/* What a process may run out of. */
+enum resource {
+    RESOURCE_MEMORY,      /* it ends when there is no more */
+    RESOURCE_THREADS,     /* one cannot be made */
+    RESOURCE_DESCRIPTORS, /* nothing can be opened */
+    RESOURCE_COUNT
+};
+
+struct shortage {
+    u64 nth;    /* use from now on that finds nothing left, 1: the next; 0: there is enough */
+    bool lasts; /* nor does any use after it */
+    bool came;  /* some use found nothing */
+};
+
 struct process {
     struct world *world;
-    server_id server; /* 0: the world itself */
+    struct shortage *shortages; /* by enum resource; borrowed; NULL: it never runs out */
+    server_id server;           /* 0: the world itself */
     struct sim_clock *clock;
     struct memory_link memory;    /* head of a ring: everything it has allocated */
     u64 memory_count;             /* allocations alive */
@@ -79,6 +94,10 @@ void process_end(struct process *process);
 u64 process_destroy(struct process *process);
 /* While paused its coroutines do not run, and its clock goes on. */
 void process_pause(struct process *process, bool paused);
+
+/* Counts one use by the coroutine that runs; returns whether there was nothing left for it. What
+ * the world itself does in a process's name does not count. */
+bool process_lacks(enum resource resource);
 
 /* What follows is done in the name of `process` (memory, clock); NULL: of the world itself. Returns
  * what was current, to be given back. */
@@ -154,6 +173,8 @@ struct world {
     struct sim_clock clock; /* the true one */
     /* Called when a process that had to end has ended, before it is freed. */
     void (*ended)(void *context, struct process *process);
+    /* Called when a process, which runs, has no more memory: ends it, and does not return. */
+    void (*starved)(void *context, struct process *process);
     void *context;
 };
 

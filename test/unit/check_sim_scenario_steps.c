@@ -84,7 +84,7 @@ START_TEST(faults__of_servers)
         {"stop 2", STATEMENT_STOP},       {"restart 2", STATEMENT_RESTART},
         {"pause 2", STATEMENT_PAUSE},     {"resume 2", STATEMENT_RESUME},
         {"wipe 2", STATEMENT_WIPE},       {"crash-at-write 2 5", STATEMENT_CRASH_AT_WRITE},
-        {"timeout 2", STATEMENT_TIMEOUT},
+        {"timeout 2", STATEMENT_TIMEOUT}, {"exhaust 2 threads off", STATEMENT_EXHAUST},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(faults); i++) {
         struct scenario *scenario;
@@ -97,6 +97,13 @@ START_TEST(faults__of_servers)
     ck_assert_uint_eq(statement->count, 5);
     WITH("crash-at-write 2 off", statement)
     ck_assert_uint_eq(statement->count, 0);
+    WITH("exhaust 2 memory at 5 once", statement)
+    ck_assert(statement->resource == EXHAUST_MEMORY && statement->count == 5 && statement->on);
+    WITH("exhaust 2 descriptors at 7", statement)
+    ck_assert(statement->resource == EXHAUST_DESCRIPTORS && statement->count == 7 &&
+              !statement->on);
+    WITH("exhaust 2 threads off", statement)
+    ck_assert(statement->resource == EXHAUST_THREADS && statement->count == 0);
     WITH("timers off", statement)
     ck_assert(!statement->on);
     WITH("timers on", statement)
@@ -180,6 +187,12 @@ START_TEST(faults__mistakes)
     refuses("disk 2 slow=x", "t.scn:1: \"x\" is no time, expected one like 250ms, 2s or 1.5s");
     refuses("crash-at-write 2 0",
             "t.scn:1: 0 is out of range, expected which write from now, 1 or more, or off");
+    refuses("exhaust 2 patience at 1",
+            "t.scn:1: a server does not run out of \"patience\", expected "
+            "memory, threads or descriptors");
+    refuses("exhaust 2 memory 1", "t.scn:1: \"1\" is out of place, expected \"at\"");
+    refuses("exhaust 2 memory at 0",
+            "t.scn:1: 0 is out of range, expected which use from now, 1 or more");
     refuses("clock 2 stop", "t.scn:1: a clock does not do \"stop\", expected rate or jump");
     refuses("clock 2 rate 0",
             "t.scn:1: \"0\" is no rate, expected one from 0.01 to 100, such as 1.2");
