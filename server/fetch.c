@@ -47,6 +47,21 @@ static enum error_code read_named(struct fetcher *fetcher, const struct snapshot
     return code;
 }
 
+/* Says why something cannot be read for a peer. Returns whether that may pass; then it is tried
+ * again and again, and said once. */
+static bool say_failure(struct fetcher *fetcher, const struct fetch_order *order, const char *what,
+                        u64 index, const struct error *error)
+{
+    bool put_off = error->code == ERROR_SYSTEM;
+    if (!put_off || !fetcher->said_read)
+        REPORT(fetcher->report, REPORT_WARN, "server",
+               "cannot read %s %llu for server %u from the disk%s: %s", what,
+               (unsigned long long)index, order->peer, put_off ? ", and will try again" : "",
+               error->text);
+    fetcher->said_read = put_off;
+    return put_off;
+}
+
 static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
 {
     struct mail *mail = mail_create(MAIL_PIECE_READ);
@@ -57,10 +72,10 @@ static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
     struct error error = {0};
     if (read_named(fetcher, &order->snapshot, order->first, order->bytes_max, &read->piece,
                    &error) != ERROR_NONE) {
-        REPORT(fetcher->report, REPORT_WARN, "server",
-               "cannot read snapshot %llu for server %u from the disk: %s",
-               (unsigned long long)order->snapshot.last.index, order->peer, error.text);
+        read->put_off = say_failure(fetcher, order, "snapshot", order->snapshot.last.index, &error);
         read->piece = (struct span){0};
+    } else {
+        fetcher->said_read = false;
     }
     (void)mail_post(fetcher->slot, mail);
 }
@@ -74,11 +89,11 @@ static void read_entries(struct fetcher *fetcher, const struct fetch_order *orde
     struct error error = {0};
     if (storage_read(fetcher->storage, order->first, order->bytes_max, &read->count, &read->records,
                      &error) != ERROR_NONE) {
-        REPORT(fetcher->report, REPORT_WARN, "server",
-               "cannot read entry %llu for server %u from the disk: %s",
-               (unsigned long long)order->first, order->peer, error.text);
+        read->put_off = say_failure(fetcher, order, "entry", order->first, &error);
         read->count = 0;
         read->records = (struct span){0};
+    } else {
+        fetcher->said_read = false;
     }
     (void)mail_post(fetcher->slot, mail);
 }
@@ -161,10 +176,13 @@ static bool start_thread(struct fetcher *fetcher)
 {
     struct error error = {0};
     if (fetcher->thread.started ||
-        thread_start(&fetcher->thread, "fetch", fetcher_main, fetcher, &error) == ERROR_NONE)
+        thread_start(&fetcher->thread, "fetch", fetcher_main, fetcher, &error) == ERROR_NONE) {
+        fetcher->said_thread = false;
         return true;
-    REPORT(fetcher->report, REPORT_WARN, "server",
-           "nobody can be caught up now, and no backup made: %s", error.text);
+    }
+    if (!fetcher->said_thread)
+        REPORT(fetcher->report, REPORT_WARN, "server",
+               "nobody can be caught up now, and no backup made: %s", error.text);
     return false;
 }
 

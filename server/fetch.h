@@ -33,6 +33,8 @@ struct fetcher {
     u32 order_count;
     struct command_list backups; /* COMMAND_BACKUP, oldest first */
     bool stopping;
+    bool said_thread; /* that there can be no thread. Thread: the server's. */
+    bool said_read;   /* that reads are put off. Thread: the fetcher's. */
 };
 
 void fetcher_init(struct fetcher *fetcher, struct storage *storage, struct mail_slot *slot,

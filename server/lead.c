@@ -140,6 +140,10 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
     struct progress *progress = leadership_peer(&lead->leadership, read->peer);
     if (progress == NULL)
         return;
+    if (read->put_off) {
+        replicate_read_put_off(&server->raft, progress);
+        return;
+    }
     snapshotting_note_read(server, read);
     struct message message;
     if (replicate_read_done(&server->raft, &lead->leadership, progress, read->first, read->count,
@@ -153,6 +157,10 @@ void lead_take_piece(struct server *server, struct lead *lead, const struct piec
     struct progress *progress = leadership_peer(&lead->leadership, read->peer);
     if (progress == NULL)
         return;
+    if (read->put_off) {
+        replicate_read_put_off(&server->raft, progress);
+        return;
+    }
     struct message message;
     if (install_read_done(&server->raft, &lead->leadership, progress, &read->name, read->offset,
                           &read->piece, now_ns, &message))
@@ -172,7 +180,7 @@ static void order_read(struct server *server, struct progress *progress,
                                       progress->snapshot_offset,
                                       u64_min(bytes_max, SNAPSHOT_PIECE_BYTES_MAX));
     if (!ordered)
-        progress->reading = false;
+        replicate_read_put_off(&server->raft, progress);
 }
 
 /* The transfer came to nothing: what was held is taken as if it came now. */

@@ -41,7 +41,7 @@ void snapshotting_note(struct server *server, u64 bytes)
 
 void snapshotting_note_read(struct server *server, const struct entries_read *read)
 {
-    if (read->count == 0 && server->raft.snapshot.last.index < read->first)
+    if (read->count == 0 && !read->put_off && server->raft.snapshot.last.index < read->first)
         server->snapshotting.wanted = true;
 }
 

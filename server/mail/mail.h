@@ -53,6 +53,7 @@ struct entries_read {
     server_id peer; /* whom they are for */
     u64 first;      /* index of the first record */
     u32 count;      /* 0: they could not be read */
+    bool put_off;   /* for want of a thread or descriptor alone: perhaps they can be later */
     struct span records;
 };
 
@@ -62,6 +63,7 @@ struct piece_read {
     struct snapshot_name name;
     u64 offset;
     struct span piece; /* empty: it could not be read */
+    bool put_off;      /* the same */
 };
 
 /* What has become of a snapshot. */

@@ -214,6 +214,15 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
     return true;
 }
 
+void replicate_read_put_off(struct raft *raft, struct progress *progress)
+{
+    progress->reading = false;
+    if (progress->mode == PROGRESS_PIPELINE)
+        wait_for_heartbeat(raft, progress);
+    else if (progress->mode == PROGRESS_SNAPSHOT)
+        progress->probe_sent = true;
+}
+
 /* ---- replies ---- */
 
 /* [Leaders 3, §5.3] "If successful: update nextIndex and matchIndex". */

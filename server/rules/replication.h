@@ -116,6 +116,11 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
                          struct progress *progress, u64 first, u32 count,
                          const struct span *records, u64 now_ns, struct message *message);
 
+/* What was asked for by REPLICATE_READ or REPLICATE_READ_SNAPSHOT cannot be read now, but nothing
+ * is known to be wrong with it: the peer gets no more than heartbeats until the next one is
+ * answered, and then it is asked for again. */
+void replicate_read_put_off(struct raft *raft, struct progress *progress);
+
 /* [Leaders 3, §5.3] Takes an APPEND_ENTRIES_REPLY of the current term. An acceptance never covers
  * more than its request did; a refusal never moves match_index. */
 void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,

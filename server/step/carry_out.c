@@ -69,8 +69,8 @@ static void read_piece(struct step_node *node, const struct step_read_piece *ord
                             u64_min(server->raft.message_bytes_max, SNAPSHOT_PIECE_BYTES_MAX)))
         return;
     ASSERT(node->failed_piece_count < ARRAY_LENGTH(node->failed_pieces));
-    node->failed_pieces[node->failed_piece_count++] =
-        (struct piece_read){.peer = order->peer, .name = order->name, .offset = order->offset};
+    node->failed_pieces[node->failed_piece_count++] = (struct piece_read){
+        .peer = order->peer, .name = order->name, .offset = order->offset, .put_off = true};
 }
 
 static void install(struct step_node *node, const struct step_install *order)

@@ -100,9 +100,12 @@ static void entries_read(struct step *step, const struct entries_read *read)
 {
     struct progress *progress = leadership_peer(&step->lead.leadership, read->peer);
     struct message message;
-    if (progress != NULL &&
-        replicate_read_done(step->raft, &step->lead.leadership, progress, read->first, read->count,
-                            &read->records, step->now_ns, &message))
+    if (progress == NULL)
+        return;
+    if (read->put_off)
+        replicate_read_put_off(step->raft, progress);
+    else if (replicate_read_done(step->raft, &step->lead.leadership, progress, read->first,
+                                 read->count, &read->records, step->now_ns, &message))
         step_say_now(step, &message);
 }
 
@@ -120,9 +123,12 @@ static void piece_read(struct step *step, const struct piece_read *read)
 {
     struct progress *progress = leadership_peer(&step->lead.leadership, read->peer);
     struct message message;
-    if (progress != NULL &&
-        install_read_done(step->raft, &step->lead.leadership, progress, &read->name, read->offset,
-                          &read->piece, step->now_ns, &message))
+    if (progress == NULL)
+        return;
+    if (read->put_off)
+        replicate_read_put_off(step->raft, progress);
+    else if (install_read_done(step->raft, &step->lead.leadership, progress, &read->name,
+                               read->offset, &read->piece, step->now_ns, &message))
         step_say_now(step, &message);
 }
 

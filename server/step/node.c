@@ -106,7 +106,7 @@ static bool tell_consequence(struct step_node *node)
     }
     if (node->failed_read_count > 0) {
         const struct node_failed_read *failed = &node->failed_reads[--node->failed_read_count];
-        struct entries_read read = {.peer = failed->peer, .first = failed->first};
+        struct entries_read read = {.peer = failed->peer, .first = failed->first, .put_off = true};
         struct step_event event = event_of(node, ON_ENTRIES_READ);
         event.as.read = &read;
         tell_one(node, &event);

@@ -528,6 +528,12 @@ START_TEST(install_read_done__a_file_that_cannot_be_read_is_to_be_taken_anew)
     point = taken_now(4, 77);
     snapshot_taken(&raft, &point);
     wants_piece(2, 0, T_BEGIN + 50 * T_MS);
+    /* Where there is but no descriptor to open it with, it is asked for again. */
+    replicate_read_put_off(&raft, peer(2));
+    nothing_to(2, T_BEGIN + 99 * T_MS);
+    message = install_to(2, T_BEGIN + 100 * T_MS);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 100 * T_MS);
+    wants_piece(2, 0, T_BEGIN + 100 * T_MS);
     release();
 }
 END_TEST

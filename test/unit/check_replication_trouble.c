@@ -239,6 +239,22 @@ START_TEST(replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_s
 }
 END_TEST
 
+START_TEST(replicate_read_put_off__asks_again_behind_the_next_heartbeat)
+{
+    lead_with_old_entries(4);
+    raft.snapshot = (struct snapshot_name){{1, 2}, 100, 1}; /* is no reason to send it */
+    ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
+    replicate_read_put_off(&raft, peer(2));
+    ck_assert_int_eq(peer(2)->mode, PROGRESS_PROBE);
+    nothing_to(2, T_BEGIN + 49 * T_MS);
+    struct message message = sent_to(2, T_BEGIN + 50 * T_MS);
+    ck_assert_uint_eq(message.as.append_request.count, 0);
+    accepts(&message, T_BEGIN + 50 * T_MS);
+    ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_READ);
+    release();
+}
+END_TEST
+
 START_TEST(replicate_read_done__no_longer_wanted)
 {
     struct span records = some_records(3);
@@ -428,6 +444,7 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           replicate__asks_the_disk_once_and_beats_on,
           replicate_read_done__sends_what_was_read_and_goes_on,
           replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_snapshot,
+          replicate_read_put_off__asks_again_behind_the_next_heartbeat,
           replicate_read_done__no_longer_wanted, replicate_connected__goes_back_to_what_is_known,
           replicate_connected__keeps_its_guess_when_nothing_is_known,
           leadership_next_heartbeat_ns__the_earliest_of_the_peers,
