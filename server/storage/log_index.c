@@ -49,10 +49,11 @@ void log_index_add(struct log_index *index, u64 first, u32 count, u64 segment, u
 
 void log_index_truncate(struct log_index *index, u64 last)
 {
+    /* Even when nothing goes: what is between this batch and the next one may be damaged. */
+    index->row_ended = true;
     if (last >= index->last)
         return;
     index->truncations++;
-    index->row_ended = true;
     while (index->count > 0 && index->rows[index->count - 1].first > last)
         index->count--;
     index->last = last;

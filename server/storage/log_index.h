@@ -34,7 +34,8 @@ void log_index_deinit(struct log_index *index);
  * is empty. It replaces everything from `first` on. */
 void log_index_add(struct log_index *index, u64 first, u32 count, u64 segment, u64 offset);
 
-/* Nothing behind `last` is live any more; at or before `last` nothing changes. */
+/* Nothing behind `last` is live any more; at or before `last` nothing changes. What is added next
+ * begins a new row: a batch that is lost may stand in between. */
 void log_index_truncate(struct log_index *index, u64 last);
 
 /* Nothing is live; the next entry will be the one behind `last`. */

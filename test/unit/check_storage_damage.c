@@ -151,6 +151,29 @@ START_TEST(damage__of_header_and_trailer_leaves_what_was_committed)
 }
 END_TEST
 
+/* Batch 3 replaces batch 2 wholly, with fewer entries, and batch 4 goes on behind it. Whatever
+ * befalls batch 2, the log is whole, and is what it was. */
+START_TEST(damage__of_a_batch_that_was_replaced)
+{
+    u64 offsets[4];
+    struct error error;
+    struct memory_vfs *memory = three_batches(offsets);
+    struct report report = story_report(NULL);
+    struct storage *storage = story_reopen(memory, SMALL_SEGMENT, &report, &before);
+    u64 first = before.count - 1;
+    ck_assert_int_eq(story_append(storage, &before, first, 1, 2, 60, &error), ERROR_NONE);
+    ck_assert_int_eq(story_append(storage, &before, first + 1, 2, 2, 60, &error), ERROR_NONE);
+    storage_close(storage);
+    for (u64 at = offsets[2]; at < offsets[3]; at++) {
+        struct memory_vfs *image = memory_copy(memory);
+        bytes_of(image, first_path)[at] ^= (u8)(1u << at % 8);
+        ck_assert_uint_eq(must_be_safe(image, "replaced byte", at), before.count);
+        memory_destroy(image);
+    }
+    memory_destroy(memory);
+}
+END_TEST
+
 START_TEST(damage__of_two_batches)
 {
     u64 offsets[4];
@@ -368,7 +391,8 @@ START_TEST(damage__power_cut_while_it_is_cut)
 END_TEST
 
 UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before,
-          damage__of_header_and_trailer_leaves_what_was_committed, damage__of_two_batches,
+          damage__of_header_and_trailer_leaves_what_was_committed,
+          damage__of_a_batch_that_was_replaced, damage__of_two_batches,
           damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn,
           damage__before_a_torn_tail_survives_power_cuts, damage__that_grows,
           damage__of_any_byte_of_a_segment_header, damage__bits_in_unused_space_are_wiped_and_said,
