@@ -184,8 +184,8 @@ static void damage(struct cluster *cluster, enum chaos_kind kind, server_id id, 
     cluster_crash(cluster, id);
     if ((checks_damaged_count(cluster, id) + 1) * 2 >= cluster->config.servers)
         return;
-    enum cluster_flip what = kind == CHAOS_DAMAGE_LOG ? CLUSTER_FLIP_LOG : CLUSTER_FLIP_SNAPSHOT;
-    bool any = cluster_disk_flip(cluster, id, what, index);
+    enum cluster_place place = kind == CHAOS_DAMAGE_LOG ? CLUSTER_LOG : CLUSTER_SNAPSHOT;
+    bool any = cluster_disk_damage(cluster, id, CLUSTER_FLIP, place, index);
     (void)any; /* it may be gone from the disk by now */
 }
 

@@ -253,17 +253,30 @@ enum cluster_disk_fault {
 void cluster_disk(struct cluster *cluster, server_id server, enum cluster_disk_fault fault,
                   u64 value_ns);
 
-enum cluster_flip {
-    CLUSTER_FLIP_LOG,
-    CLUSTER_FLIP_METADATA,
-    CLUSTER_FLIP_SNAPSHOT,
-    CLUSTER_TEAR_SNAPSHOT,  /* the second half is gone */
-    CLUSTER_REMOVE_SNAPSHOT /* the file is */
+/* What befalls bytes that were written. */
+enum cluster_damage {
+    CLUSTER_FLIP,       /* a bit is turned over */
+    CLUSTER_UNREADABLE, /* reading the page fails with EIO, until it is written over as a whole */
+    CLUSTER_TEAR,       /* snapshots: the second half is gone */
+    CLUSTER_REMOVE      /* snapshots: the file is */
 };
-/* Damages what the disk holds: the record of entry `index`, every copy of the metadata, or all
- * snapshots. Returns false when there is no such thing. */
-WARN_UNUSED bool cluster_disk_flip(struct cluster *cluster, server_id server,
-                                   enum cluster_flip what, u64 index);
+
+/* And which bytes. */
+enum cluster_place {
+    CLUSTER_LOG,      /* in the record of entry `index`, wherever it is */
+    CLUSTER_LOG_BYTE, /* number `index` of the bytes that were ever written to segments */
+    CLUSTER_SPARE,    /* in the header of the segment that the log will go on in */
+    CLUSTER_METADATA, /* in both slots */
+    CLUSTER_SLOT,     /* in one of them */
+    CLUSTER_SNAPSHOT  /* in the middle of each snapshot */
+};
+
+/* Damages what the disk holds. Returns false when there is no such thing. */
+WARN_UNUSED bool cluster_disk_damage(struct cluster *cluster, server_id server,
+                                     enum cluster_damage damage, enum cluster_place place,
+                                     u64 index);
+/* How many bytes CLUSTER_LOG_BYTE can choose from. */
+u64 cluster_log_used_bytes(const struct cluster *cluster, server_id server);
 
 /* Crashes the server at its `count`th write, sync or change of a directory (a file made, renamed or
  * removed, and its sync) from now (1: the next). 0 takes it back. */

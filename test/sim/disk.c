@@ -287,8 +287,10 @@ static void sim_close(struct vfs_file *file)
 static enum error_code sim_read_at(struct vfs_file *file, void *data, size_t size, u64 offset,
                                    size_t *got, struct error *error)
 {
-    (void)error;
-    *got = image_read(&handle_of(file)->inode->seen, offset, data, size);
+    const struct disk_handle *handle = handle_of(file);
+    *got = image_read(&handle->inode->seen, offset, data, size);
+    if (disk_has_unreadable(handle->inode, offset, *got))
+        return error_set(error, ERROR_IO, "read %s: input/output error", handle->path);
     return ERROR_NONE;
 }
 
@@ -304,6 +306,8 @@ static enum error_code sim_write_at(struct vfs_file *file, const struct iovec *p
         return ERROR_NONE;
     if (disk->full && offset + size > handle->inode->allocated)
         return error_set(error, ERROR_NO_SPACE, "write %s: no space left on device", handle->path);
+    if (!disk_write_over(handle->inode, offset, size))
+        return error_set(error, ERROR_IO, "write %s: input/output error", handle->path);
     u8 *bytes = sim_alloc(size);
     u64 at = 0;
     for (int i = 0; i < count; i++) {
@@ -537,40 +541,4 @@ size_t disk_peek(const struct disk *disk, const char *path, u64 offset, void *da
 {
     const struct inode *inode = disk_find(disk->seen, path);
     return inode == NULL ? 0 : image_read(&inode->seen, offset, data, size);
-}
-
-static void flip_in(struct image *image, u64 offset, u32 bit)
-{
-    u8 byte = 0;
-    if (image_read(image, offset, &byte, 1) != 1)
-        return;
-    byte = (u8)(byte ^ (1u << bit % 8));
-    image_write(image, offset, &byte, 1);
-}
-
-void disk_flip(struct disk *disk, const char *path, u64 offset, u32 bit)
-{
-    struct inode *inode = disk_find(disk->seen, path);
-    if (inode == NULL)
-        return;
-    flip_in(&inode->seen, offset, bit);
-    flip_in(&inode->platter, offset, bit);
-}
-
-void disk_tear(struct disk *disk, const char *path, u64 size)
-{
-    struct inode *inode = disk_find(disk->seen, path);
-    if (inode == NULL || size >= inode->seen.size)
-        return;
-    image_resize(&inode->seen, size);
-    image_resize(&inode->platter, u64_min(size, inode->platter.size));
-    inode->allocated = u64_min(inode->allocated, size);
-}
-
-void disk_take_away(struct disk *disk, const char *path)
-{
-    char *copy = disk_copy_path(path); /* it may be the very name that goes */
-    disk_name_remove(&disk->seen, copy);
-    disk_name_remove(&disk->platter, copy);
-    sim_free(copy);
 }

@@ -21,7 +21,7 @@
 #include "common/vfs.h"
 #include "test/sim/world.h"
 
-enum { SECTOR_SIZE = 512, DISK_PAGE_SIZE = 4096 };
+enum { SECTOR_SIZE = 512, DISK_PAGE_SIZE = 4096, DISK_UNREADABLE_MAX = 16 };
 
 /* One unsynced change of a file: bytes written, or (bytes NULL and `zeros` false) a new size. */
 struct change {
@@ -50,6 +50,8 @@ struct inode {
     struct change *first; /* unsynced, oldest first */
     struct change *last;
     u32 change_count;
+    u64 unreadable[DISK_UNREADABLE_MAX]; /* pages of the file */
+    u32 unreadable_count;
     bool marked; /* reachable, while collecting */
 };
 
@@ -145,5 +147,10 @@ void disk_flip(struct disk *disk, const char *path, u64 offset, u32 bit);
  * be unsynced, and no process may have it open. */
 void disk_tear(struct disk *disk, const char *path, u64 size);
 void disk_take_away(struct disk *disk, const char *path);
+/* The page at `offset` of the file cannot be read any more, whichever part of it is asked for. As
+ * with a real disk below a page cache, a write that covers only a part of it fails, since the rest
+ * would have to be read; one that covers all of it heals the place. Returns false when the file has
+ * no such page, or too many that are so. */
+WARN_UNUSED bool disk_make_unreadable(struct disk *disk, const char *path, u64 offset);
 
 #endif

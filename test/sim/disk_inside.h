@@ -35,4 +35,9 @@ void disk_settle_directory(struct disk *disk, const char *directory,
  * what they saw, if `cached`, and else what is on the platter. */
 void disk_lose(struct disk *disk, struct inode *inode, bool cached);
 
+/* disk_damage.c: whether any of these bytes cannot be read. */
+bool disk_has_unreadable(const struct inode *inode, u64 offset, u64 size);
+/* They are written: what is covered wholly can be read again. False when something is not. */
+bool disk_write_over(struct inode *inode, u64 offset, u64 size);
+
 #endif

@@ -1,7 +1,9 @@
 /* faulty_disks.c - the servers' disks, and what befalls them. */
+#include <stdio.h>
 #include <string.h>
 
 #include "server/rules/entry.h"
+#include "server/storage/metadata.h"
 #include "test/sim/inside.h"
 
 /* ---- faults ---- */
@@ -54,99 +56,182 @@ static void disk_told(void *context, enum disk_step step, const char *path, u64 
         story_add(server->cluster, server->id, &event);
 }
 
-/* ---- flipping bits ---- */
+/* ---- damage ---- */
 
-struct flipping {
+enum { HEADER_SIZE = 4096 }; /* of a segment: segment.c */
+
+struct damaging {
     struct sim_server *server;
-    enum cluster_flip what;
+    enum cluster_damage damage;
+    enum cluster_place place;
     u64 index;
     u64 term;
     bool any;
+    char spare[64]; /* the newest segment's path */
 };
 
-/* Records stand at any offset. */
-static void flip_records(void *context, const char *path, u64 size)
+static void damage_byte(struct damaging *damaging, const char *path, u64 offset, u32 bit)
 {
-    struct flipping *flipping = context;
+    struct disk *disk = &damaging->server->disk;
+    if (damaging->damage == CLUSTER_UNREADABLE) {
+        damaging->any |= disk_make_unreadable(disk, path, offset);
+        return;
+    }
+    disk_flip(disk, path, offset, bit);
+    damaging->any = true;
+}
+
+static bool is_segment(const char *path)
+{
+    size_t length = strlen(path);
+    return strncmp(path, "log/", 4) == 0 && length > 4 && strcmp(path + length - 4, ".seg") == 0;
+}
+
+/* Records stand at any offset. */
+static void damage_records(void *context, const char *path, u64 size)
+{
+    struct damaging *damaging = context;
     if (strncmp(path, "log/", 4) != 0 || size < RECORD_HEADER_SIZE)
         return;
     u8 *bytes = sim_alloc(size);
-    size_t got = disk_peek(&flipping->server->disk, path, 0, bytes, size);
+    size_t got = disk_peek(&damaging->server->disk, path, 0, bytes, size);
     for (size_t at = 0; at + RECORD_HEADER_SIZE <= got; at++) {
         struct entry entry;
-        if (load_u64(bytes + at + 8) != flipping->index ||
+        if (load_u64(bytes + at + 8) != damaging->index ||
             record_decode(bytes + at, got - at, &entry) == 0)
             continue;
-        if (flipping->term != 0 && entry.id.term != flipping->term)
+        if (damaging->term != 0 && entry.id.term != damaging->term)
             continue;
-        disk_flip(&flipping->server->disk, path, at + 24, 3); /* in its time */
-        flipping->any = true;
+        damage_byte(damaging, path, at + 24, 3); /* in its time */
     }
     sim_free(bytes);
 }
 
-/* One bit in each sector that holds anything. */
-static void flip_metadata(void *context, const char *path, u64 size)
+static u64 used_bytes(const struct disk *disk, const char *path, u64 size)
 {
-    struct flipping *flipping = context;
+    u8 *bytes = sim_alloc(size + 1);
+    u64 used = disk_peek(disk, path, 0, bytes, size);
+    while (used > 0 && bytes[used - 1] == 0)
+        used--;
+    sim_free(bytes);
+    return used;
+}
+
+/* One byte of what was ever written to the log's segments, headers and all: `index` says which, and
+ * is counted down from file to file. */
+static void damage_any_byte(void *context, const char *path, u64 size)
+{
+    struct damaging *damaging = context;
+    if (damaging->any || !is_segment(path))
+        return;
+    u64 used = used_bytes(&damaging->server->disk, path, size);
+    if (damaging->index < used)
+        damage_byte(damaging, path, damaging->index, (u32)damaging->index % 8);
+    else
+        damaging->index -= used;
+}
+
+static void count_bytes(void *context, const char *path, u64 size)
+{
+    struct damaging *counting = context;
+    if (is_segment(path))
+        counting->index += used_bytes(&counting->server->disk, path, size);
+}
+
+static void note_newest(void *context, const char *path, u64 size)
+{
+    struct damaging *damaging = context;
+    (void)size;
+    if (is_segment(path))
+        (void)snprintf(damaging->spare, sizeof(damaging->spare), "%s", path);
+}
+
+/* The header of the segment that is to be used next, if nothing has been written to it. */
+static void damage_spare(void *context, const char *path, u64 size)
+{
+    struct damaging *damaging = context;
+    if (strcmp(path, damaging->spare) == 0 &&
+        used_bytes(&damaging->server->disk, path, size) <= HEADER_SIZE)
+        damage_byte(damaging, path, 9, 2);
+}
+
+/* One byte in each sector that holds anything; of the first slot, or of both. */
+static void damage_metadata(void *context, const char *path, u64 size)
+{
+    struct damaging *damaging = context;
     if (strcmp(path, "metadata") != 0)
         return;
-    for (u64 sector = 0; sector < size; sector += SECTOR_SIZE) {
+    u64 end = damaging->place == CLUSTER_SLOT ? size / METADATA_SLOTS : size;
+    for (u64 sector = 0; sector < end; sector += SECTOR_SIZE) {
         u8 bytes[SECTOR_SIZE];
-        size_t got = disk_peek(&flipping->server->disk, path, sector, bytes, sizeof(bytes));
+        size_t got = disk_peek(&damaging->server->disk, path, sector, bytes, sizeof(bytes));
         size_t used = got;
         while (used > 0 && bytes[used - 1] == 0)
             used--;
-        if (used == 0)
-            continue;
-        disk_flip(&flipping->server->disk, path, sector + used / 2, 5);
-        flipping->any = true;
+        if (used > 0)
+            damage_byte(damaging, path, sector + used / 2, 5);
     }
 }
 
 /* All that are there. */
 static void damage_snapshot(void *context, const char *path, u64 size)
 {
-    struct flipping *flipping = context;
-    struct disk *disk = &flipping->server->disk;
+    struct damaging *damaging = context;
+    struct disk *disk = &damaging->server->disk;
     size_t length = strlen(path);
     if (length < 5 || strcmp(path + length - 5, ".snap") != 0 || size == 0)
         return;
-    if (flipping->what == CLUSTER_REMOVE_SNAPSHOT)
+    if (damaging->damage == CLUSTER_REMOVE)
         disk_take_away(disk, path);
-    else if (flipping->what == CLUSTER_TEAR_SNAPSHOT)
+    else if (damaging->damage == CLUSTER_TEAR)
         disk_tear(disk, path, size / 2);
     else
-        disk_flip(disk, path, size / 2, 3);
-    flipping->any = true;
+        damage_byte(damaging, path, size / 2, 3);
+    damaging->any = true;
 }
 
-bool cluster_disk_flip(struct cluster *cluster, server_id id, enum cluster_flip what, u64 index)
+u64 cluster_log_used_bytes(const struct cluster *cluster, server_id id)
+{
+    struct damaging counting = {.server = (struct sim_server *)(uintptr_t)&cluster->servers[id]};
+    disk_each_file(&cluster->servers[id].disk, count_bytes, &counting);
+    return counting.index;
+}
+
+bool cluster_disk_damage(struct cluster *cluster, server_id id, enum cluster_damage damage,
+                         enum cluster_place place, u64 index)
 {
     struct sim_server *server = &cluster->servers[id];
-    struct flipping flipping = {.server = server, .what = what, .index = index};
-    flipping.term = cluster_log_term(cluster, id, index);
-    switch (what) {
-    case CLUSTER_FLIP_LOG:
-        disk_each_file(&server->disk, flip_records, &flipping);
+    struct disk *disk = &server->disk;
+    struct damaging damaging = {.server = server, .damage = damage, .place = place, .index = index};
+    ASSERT(damage == CLUSTER_FLIP || damage == CLUSTER_UNREADABLE || place == CLUSTER_SNAPSHOT);
+    switch (place) {
+    case CLUSTER_LOG:
+        damaging.term = cluster_log_term(cluster, id, index);
+        disk_each_file(disk, damage_records, &damaging);
         break;
-    case CLUSTER_FLIP_METADATA:
-        disk_each_file(&server->disk, flip_metadata, &flipping);
+    case CLUSTER_LOG_BYTE:
+        disk_each_file(disk, damage_any_byte, &damaging);
         break;
-    case CLUSTER_FLIP_SNAPSHOT:
-    case CLUSTER_TEAR_SNAPSHOT:
-    case CLUSTER_REMOVE_SNAPSHOT:
-        disk_each_file(&server->disk, damage_snapshot, &flipping);
+    case CLUSTER_SPARE:
+        disk_each_file(disk, note_newest, &damaging);
+        disk_each_file(disk, damage_spare, &damaging);
+        break;
+    case CLUSTER_METADATA:
+    case CLUSTER_SLOT:
+        disk_each_file(disk, damage_metadata, &damaging);
+        break;
+    case CLUSTER_SNAPSHOT:
+        disk_each_file(disk, damage_snapshot, &damaging);
         break;
     }
-    if (flipping.any) {
-        story_note(cluster, id, "DiskDamaged");
-        if (what == CLUSTER_FLIP_METADATA)
-            checks_forgive(cluster, server);
-        else
-            checks_damaged(cluster, server);
-    }
-    return flipping.any;
+    if (!damaging.any)
+        return false;
+    story_note(cluster, id, "DiskDamaged");
+    if (place == CLUSTER_METADATA)
+        checks_forgive(cluster, server);
+    else if (place != CLUSTER_SLOT && place != CLUSTER_SPARE) /* with those nothing is lost */
+        checks_damaged(cluster, server);
+    return true;
 }
 
 void faulty_disk_init(struct sim_server *server)

@@ -14,6 +14,7 @@
 
 #include "common/error.h"
 #include "server/rules/raft.h"
+#include "test/sim/cluster.h"
 
 /* ---- words and values ---- */
 
@@ -122,11 +123,7 @@ enum disk_action {
     DISK_SLOW, /* time_ns */
     DISK_STALL,
     DISK_HEAL,
-    DISK_FLIP_LOG, /* count: the entry's index */
-    DISK_FLIP_METADATA,
-    DISK_FLIP_SNAPSHOT,
-    DISK_TEAR_SNAPSHOT,
-    DISK_REMOVE_SNAPSHOT,
+    DISK_DAMAGE, /* damage, place; count: the entry's index */
     DISK_COPY,
     DISK_SET_BACK
 };
@@ -237,6 +234,8 @@ struct statement {
     message_set messages; /* HOLD */
     enum disk_action disk;
     enum scenario_resource resource;
+    enum cluster_damage damage; /* DISK damage, all three */
+    enum cluster_place place;
     enum member_action member;
     const char *client;              /* ASYNC: which; ONCE: session */
     struct scenario_command command; /* COMMAND, ASYNC, ONCE */

@@ -111,20 +111,9 @@ static void act_on_disk(struct player *player, const struct statement *statement
     case DISK_HEAL:
         cluster_disk(cluster, id, CLUSTER_DISK_HEAL, 0);
         break;
-    case DISK_FLIP_LOG:
-        done = cluster_disk_flip(cluster, id, CLUSTER_FLIP_LOG, statement->count);
-        break;
-    case DISK_FLIP_METADATA:
-        done = cluster_disk_flip(cluster, id, CLUSTER_FLIP_METADATA, 0);
-        break;
-    case DISK_FLIP_SNAPSHOT:
-        done = cluster_disk_flip(cluster, id, CLUSTER_FLIP_SNAPSHOT, 0);
-        break;
-    case DISK_TEAR_SNAPSHOT:
-        done = cluster_disk_flip(cluster, id, CLUSTER_TEAR_SNAPSHOT, 0);
-        break;
-    case DISK_REMOVE_SNAPSHOT:
-        done = cluster_disk_flip(cluster, id, CLUSTER_REMOVE_SNAPSHOT, 0);
+    case DISK_DAMAGE:
+        done =
+            cluster_disk_damage(cluster, id, statement->damage, statement->place, statement->count);
         break;
     case DISK_COPY:
         cluster_disk_copy(cluster, id);

@@ -34,13 +34,14 @@
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
  *                                    | "stall" | "heal"
  *                                    | "copy" | "set-back"
- *                                    | "flip" , ( "log" , number | "metadata" | "snapshot" )
+ *                                    | ( "flip" | "unreadable" ) , place
  *                                    | ( "tear" | "remove" ) , "snapshot" )
  *               | "crash-at-write" , servers , ( number | "off" )
  *               | "exhaust" , servers , ( "memory" | "threads" | "descriptors" )
  *                           , ( "at" , number , [ "once" ] | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
  *               | "chaos" , time ;
+ *   place       = "log" , number | "spare" | "metadata" | "slot" | "snapshot" ;
  *
  *   work        = "elect" , server | "timeout" , servers
  *               | command | "async" , name , command | "once" , name , number , command

@@ -78,21 +78,36 @@ static bool parse_timers(struct line_reader *reader, struct statement *statement
     return line_fail(reader, "timers are \"%s\", expected on or off", line_peek(reader));
 }
 
-static bool parse_flip(struct line_reader *reader, struct statement *statement)
+static bool parse_place(struct line_reader *reader, struct statement *statement)
 {
-    if (line_accept(reader, "metadata")) {
-        statement->disk = DISK_FLIP_METADATA;
-    } else if (line_accept(reader, "snapshot")) {
-        statement->disk = DISK_FLIP_SNAPSHOT;
-    } else if (line_accept(reader, "log")) {
-        statement->disk = DISK_FLIP_LOG;
-        return take_number(reader, "the index of an entry, 1 or more", 1, UINT64_MAX,
+    static const struct {
+        const char *word;
+        enum cluster_place place;
+    } places[] = {{"log", CLUSTER_LOG},
+                  {"spare", CLUSTER_SPARE},
+                  {"metadata", CLUSTER_METADATA},
+                  {"slot", CLUSTER_SLOT},
+                  {"snapshot", CLUSTER_SNAPSHOT}};
+    for (size_t i = 0; i < ARRAY_LENGTH(places); i++) {
+        if (!line_accept(reader, places[i].word))
+            continue;
+        statement->place = places[i].place;
+        return statement->place != CLUSTER_LOG ||
+               take_number(reader, "the index of an entry, 1 or more", 1, UINT64_MAX,
                            &statement->count);
-    } else {
-        return line_fail(reader, "\"%s\" cannot be flipped, expected log N, metadata or snapshot",
-                         line_peek(reader));
     }
-    return true;
+    return line_fail(reader,
+                     "\"%s\" cannot be damaged, expected log N, spare, metadata, slot or snapshot",
+                     line_peek(reader));
+}
+
+static bool parse_damage(struct line_reader *reader, struct statement *statement)
+{
+    statement->disk = DISK_DAMAGE;
+    if (statement->damage == CLUSTER_FLIP || statement->damage == CLUSTER_UNREADABLE)
+        return parse_place(reader, statement);
+    statement->place = CLUSTER_SNAPSHOT;
+    return take_this(reader, "snapshot");
 }
 
 static bool parse_disk(struct line_reader *reader, struct statement *statement)
@@ -111,8 +126,11 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     };
     static const struct {
         const char *word;
-        enum disk_action action;
-    } losses[] = {{"tear", DISK_TEAR_SNAPSHOT}, {"remove", DISK_REMOVE_SNAPSHOT}};
+        enum cluster_damage damage;
+    } damages[] = {{"flip", CLUSTER_FLIP},
+                   {"unreadable", CLUSTER_UNREADABLE},
+                   {"tear", CLUSTER_TEAR},
+                   {"remove", CLUSTER_REMOVE}};
     if (!take_servers(reader, &statement->who))
         return false;
     for (size_t i = 0; i < ARRAY_LENGTH(actions); i++) {
@@ -121,12 +139,10 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
             return true;
         }
     }
-    if (line_accept(reader, "flip"))
-        return parse_flip(reader, statement);
-    for (size_t i = 0; i < ARRAY_LENGTH(losses); i++) {
-        if (line_accept(reader, losses[i].word)) {
-            statement->disk = losses[i].action;
-            return take_this(reader, "snapshot");
+    for (size_t i = 0; i < ARRAY_LENGTH(damages); i++) {
+        if (line_accept(reader, damages[i].word)) {
+            statement->damage = damages[i].damage;
+            return parse_damage(reader, statement);
         }
     }
     if (strncmp(line_peek(reader), "slow=", 5) == 0) {
@@ -136,8 +152,8 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     }
     return line_fail(reader,
                      "a disk does not do \"%s\", expected sync=EIO, write=EIO, "
-                     "write=ENOSPC, slow=TIME, stall, heal, flip, tear, remove, copy or "
-                     "set-back",
+                     "write=ENOSPC, slow=TIME, stall, heal, flip, unreadable, tear, remove, "
+                     "copy or set-back",
                      line_peek(reader));
 }
 

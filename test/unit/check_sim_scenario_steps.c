@@ -118,24 +118,38 @@ START_TEST(faults__of_disks_and_clocks)
     static const struct {
         const char *text;
         enum disk_action action;
+        enum cluster_damage damage;
+        enum cluster_place place;
     } disks[] = {
-        {"disk 2 sync=EIO", DISK_SYNC_EIO},
-        {"disk 2 write=ENOSPC", DISK_WRITE_ENOSPC},
-        {"disk 2 write=EIO", DISK_WRITE_EIO},
-        {"disk 2 slow=200ms", DISK_SLOW},
-        {"disk 2 stall", DISK_STALL},
-        {"disk 2 heal", DISK_HEAL},
-        {"disk 2 flip log 17", DISK_FLIP_LOG},
-        {"disk 2 flip metadata", DISK_FLIP_METADATA},
-        {"disk 2 flip snapshot", DISK_FLIP_SNAPSHOT},
-        {"disk 2 tear snapshot", DISK_TEAR_SNAPSHOT},
-        {"disk 2 remove snapshot", DISK_REMOVE_SNAPSHOT},
+        {"disk 2 sync=EIO", DISK_SYNC_EIO, 0, 0},
+        {"disk 2 write=ENOSPC", DISK_WRITE_ENOSPC, 0, 0},
+        {"disk 2 write=EIO", DISK_WRITE_EIO, 0, 0},
+        {"disk 2 slow=200ms", DISK_SLOW, 0, 0},
+        {"disk 2 stall", DISK_STALL, 0, 0},
+        {"disk 2 heal", DISK_HEAL, 0, 0},
+        {"disk 2 flip log 17", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_LOG},
+        {"disk 2 flip spare", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_SPARE},
+        {"disk 2 flip metadata", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_METADATA},
+        {"disk 2 flip slot", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_SLOT},
+        {"disk 2 flip snapshot", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_SNAPSHOT},
+        {"disk 2 unreadable log 17", DISK_DAMAGE, CLUSTER_UNREADABLE, CLUSTER_LOG},
+        {"disk 2 unreadable spare", DISK_DAMAGE, CLUSTER_UNREADABLE, CLUSTER_SPARE},
+        {"disk 2 unreadable metadata", DISK_DAMAGE, CLUSTER_UNREADABLE, CLUSTER_METADATA},
+        {"disk 2 unreadable slot", DISK_DAMAGE, CLUSTER_UNREADABLE, CLUSTER_SLOT},
+        {"disk 2 unreadable snapshot", DISK_DAMAGE, CLUSTER_UNREADABLE, CLUSTER_SNAPSHOT},
+        {"disk 2 tear snapshot", DISK_DAMAGE, CLUSTER_TEAR, CLUSTER_SNAPSHOT},
+        {"disk 2 remove snapshot", DISK_DAMAGE, CLUSTER_REMOVE, CLUSTER_SNAPSHOT},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(disks); i++) {
         struct scenario *scenario;
         const struct statement *statement = first_of(disks[i].text, &scenario);
         ck_assert_int_eq(statement->kind, STATEMENT_DISK);
         ck_assert_int_eq(statement->disk, disks[i].action);
+        if (statement->disk == DISK_DAMAGE) {
+            ck_assert_int_eq(statement->damage, disks[i].damage);
+            ck_assert_int_eq(statement->place, disks[i].place);
+            ck_assert_uint_eq(statement->count, statement->place == CLUSTER_LOG ? 17 : 0);
+        }
         scenario_destroy(scenario);
     }
     WITH("disk 2 slow=200ms", statement)
@@ -178,9 +192,11 @@ START_TEST(faults__mistakes)
     refuses(
         "disk 2 sync=EPERM",
         "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
-        "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, tear, remove, copy or set-back");
+        "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, unreadable, tear, remove, copy or "
+        "set-back");
     refuses("disk 2 flip lid",
-            "t.scn:1: \"lid\" cannot be flipped, expected log N, metadata or snapshot");
+            "t.scn:1: \"lid\" cannot be damaged, expected log N, spare, metadata, slot or "
+            "snapshot");
     refuses("disk 2 tear log", "t.scn:1: \"log\" is out of place, expected \"snapshot\"");
     refuses("disk 2 flip log", "t.scn:1: the line ends too early, expected the index of an entry, "
                                "1 or more");
