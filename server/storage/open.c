@@ -216,7 +216,13 @@ static enum error_code begin_anew(struct storage *storage, struct recovered *rec
 }
 
 /* Saves through where the log once reached, unless more was saved before. Whatever is dropped from
- * the log afterwards, the promises for it stand. */
+ * the log afterwards, the promises for it stand.
+ *
+ * When it is not known how far it reached, this server leaves its term as well. No entry of a later
+ * term can be among the lost ones, so the promise is kept as soon as one has come; and since its
+ * leader has to be elected anew, one comes soon. Otherwise the promise would stand until the next
+ * election, perhaps for months, and a second server in the same position would leave a cluster in
+ * which nobody can ever be elected again. */
 static enum error_code save_promise(struct storage *storage, const struct recovered *recovered,
                                     struct error *error)
 {
@@ -227,7 +233,10 @@ static enum error_code save_promise(struct storage *storage, const struct recove
         promised = (struct entry_id){metadata->current_term, LOST_INDEX};
     if (entry_id_is_up_to_date(metadata->promised, promised))
         return ERROR_NONE;
-    return storage_save_promised(storage, promised, error);
+    enum error_code code = ERROR_NONE;
+    if (recovered->reached_unknown)
+        code = storage_save_metadata(storage, metadata->current_term + 1, SERVER_NONE, error);
+    return code == ERROR_NONE ? storage_save_promised(storage, promised, error) : code;
 }
 
 /* There are entries missing between the snapshot and the log: what the log holds cannot be used. */
