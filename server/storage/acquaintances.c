@@ -127,8 +127,11 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
         size_t got;
         enum error_code code = vfs_read_at(acquaintances->file, bytes, sizeof(bytes),
                                            (u64)place * SLOT_PLACE, &got, error);
-        if (code != ERROR_NONE)
-            return code;
+        if (code != ERROR_NONE) { /* the disk cannot read it: as good as damaged */
+            error_clear(error);
+            damaged++;
+            continue;
+        }
         memset(bytes + got, 0, sizeof(bytes) - got);
         code = decode(bytes, directory_id, &slot, &why);
         if (code == ERROR_MISMATCH)

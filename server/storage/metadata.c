@@ -36,8 +36,9 @@
  * So at any instant the other one is whole and has either what was last promised or something
  * newer, and after a crash the newest valid slot is the old state or the new.
  *
- * Since both slots hold what was promised, damage to either one loses nothing. With both damaged
- * term and vote are lost, and no guess at them is safe: opening is refused. */
+ * Since both slots hold what was promised, damage to either one loses nothing; one that the disk
+ * cannot read counts as damaged. With both damaged term and vote are lost, and no guess at them is
+ * safe: opening is refused. */
 #include "server/storage/metadata.h"
 
 #include <inttypes.h>
@@ -138,7 +139,9 @@ enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, 
 static enum error_code write_slot(struct vfs_file *file, int slot, const struct metadata *metadata,
                                   u64 version, struct error *error)
 {
-    u8 bytes[SECTOR_SIZE] = {0};
+    /* All of its place: else the rest of the page might have to be read for it, and perhaps cannot
+     * be. */
+    u8 bytes[METADATA_SLOT_PLACE] = {0};
     metadata_slot_encode(metadata, version, bytes);
     struct iovec piece = {.iov_base = bytes, .iov_len = sizeof(bytes)};
     enum error_code code = vfs_write_at(file, &piece, 1, (u64)slot * METADATA_SLOT_PLACE, error);
@@ -169,8 +172,11 @@ static enum error_code read_slots(struct metadata_file *metadata, struct report 
                                   struct error *error)
 {
     static const char *const refusal =
-        "metadata: slot A (offset 0): %s; slot B (offset %d): %s. Term and vote are lost, and "
-        "this directory must not be used any more: replace the server by one with a new id";
+        "metadata: slot A (offset 0): %s; slot B (offset %d): %s. Without one of them this "
+        "server's "
+        "term and vote are lost, and the directory must not be used any more: replace the server "
+        "by one with a new id, or move the directory away and make a new one with raftd --init, "
+        "with which it gets the data again but has no vote";
     const char *why[METADATA_SLOTS] = {NULL, NULL};
     u64 versions[METADATA_SLOTS] = {0, 0};
     int newest = -1;
@@ -181,8 +187,11 @@ static enum error_code read_slots(struct metadata_file *metadata, struct report 
         u64 offset = (u64)slot * METADATA_SLOT_PLACE;
         enum error_code code =
             vfs_read_at(metadata->file, bytes, sizeof(bytes), offset, &got, error);
-        if (code != ERROR_NONE)
-            return code;
+        if (code != ERROR_NONE) {
+            error_clear(error);
+            why[slot] = "the disk cannot read it";
+            continue;
+        }
         memset(bytes + got, 0, sizeof(bytes) - got);
         code = metadata_slot_decode(bytes, &read, &versions[slot], &why[slot]);
         if (code == ERROR_MISMATCH)

@@ -18,6 +18,10 @@
  * that, and a vote that goes by it keeps every such promise (raft.h: promised). When even that id
  * is lost, every entry that it may have had is of a term at most the current one.
  *
+ * It is all the same whether bytes have changed or cannot be read at all: either way a batch is
+ * lost if its checksums do not vouch for it, and nothing is ever concluded from what the bytes are
+ * now, only from batches that are whole, and from zeros that were read (segment.c: torn).
+ *
  * A server cuts its log at `damaged_first`, in a new segment, after it has saved the promise; so
  * each later start meets the same damage, and then the batch that ended it. If it finds more damage
  * than before, what it had cut may become uncertain again, and it cuts further back. */

@@ -208,6 +208,18 @@ static enum error_code read_batches(struct recovery *recovery, struct scan *scan
     }
 }
 
+/* What was there is damaged, and was said or is said later. Nothing is written any more where the
+ * disk fails, be it blank. */
+static void note_unreadable(struct recovery *recovery, const struct scan *scan, u64 id)
+{
+    const struct window *window = &scan->window;
+    recovery->out->unusable = id;
+    REPORT(recovery->report, REPORT_ERROR, "storage",
+           "%s: %" PRIu32 " places of %d bytes cannot be read, the first at offset %" PRIu64
+           ": what was there is taken for damaged, and nothing new is written to this file",
+           scan->path, window->unreadable_count, WINDOW_PART, window->unreadable[0] * WINDOW_PART);
+}
+
 /* Reads one segment to its end. */
 static enum error_code read_segment(struct recovery *recovery, u64 id, struct error *error)
 {
@@ -225,6 +237,8 @@ static enum error_code read_segment(struct recovery *recovery, u64 id, struct er
         code = read_batches(recovery, &scan, error);
     else if (code == ERROR_CORRUPT)
         code = pass_over(recovery, &scan, id, error);
+    if (scan.window.unreadable_count > 0)
+        note_unreadable(recovery, &scan, id);
     scan_close(&scan);
     return code;
 }
@@ -324,7 +338,8 @@ static enum error_code settle(struct recovery *recovery, struct error *error)
                          "directory, and replace this server by one with a new id, or restore it");
     if (out->tail.id != 0)
         code = secure_last_batch(recovery, error);
-    out->leave = rebuild->damaged_first != 0 || out->damaged_behind || out->unusable > out->tail.id;
+    out->leave =
+        rebuild->damaged_first != 0 || out->damaged_behind || out->unusable >= out->tail.id;
     for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE && !out->leave; i++) {
         if (recovery->leftovers[i].torn)
             code = cut(recovery, &recovery->leftovers[i], error);

@@ -26,7 +26,8 @@ struct recovered {
     u64 sequence;        /* of the last batch that is known */
     u64 commit_hint;     /* highest seen */
     u64 torn_bytes;      /* cut */
-    u64 unusable;        /* the newest segment that is missing or has no header; 0: none */
+    u64 unusable;        /* the newest segment that is missing, has no header, or cannot be read
+                            everywhere; 0: none */
     bool damaged_behind; /* a damaged batch lies behind the last valid one */
     bool leave;          /* something is damaged: nothing is written to these segments any more */
 };

@@ -22,6 +22,14 @@ static enum error_code refuse_segment(struct scan *scan, enum error_code code, u
     return code;
 }
 
+/* Why these bytes are not what they should be. */
+static const char *cause(const struct scan *scan, u64 offset, u64 size, const char *why)
+{
+    return window_is_unreadable(&scan->window, offset, size)
+               ? "the disk cannot read it, and it is taken for damaged"
+               : why;
+}
+
 static enum error_code check_header(struct scan *scan, u64 id, struct error *error)
 {
     u64 file_size = scan->window.file_size;
@@ -35,7 +43,7 @@ static enum error_code check_header(struct scan *scan, u64 id, struct error *err
     const char *why;
     code = segment_header_decode(header, &scan->info, &why);
     if (code != ERROR_NONE)
-        return refuse_segment(scan, code, 0, "%s", why);
+        return refuse_segment(scan, code, 0, "%s", cause(scan, 0, SEGMENT_HEADER_SIZE, why));
     if (scan->info.id != id)
         return refuse_segment(scan, ERROR_CORRUPT, 0, "the header is that of segment %" PRIu64,
                               scan->info.id);
@@ -56,6 +64,7 @@ enum error_code scan_open(struct scan *scan, struct vfs *vfs, u64 id, u64 sequen
         code = window_init(&scan->window, scan->file, scan->path, READ_AHEAD, error);
     if (code != ERROR_NONE)
         return code;
+    scan->window.lenient = true; /* every batch has its checksums */
     code = check_header(scan, id, error);
     if (code == ERROR_CORRUPT || code == ERROR_MISMATCH)
         error_set(error, code, "%s: offset %" PRIu64 ": %s", scan->path, scan->offset, scan->why);
@@ -130,6 +139,7 @@ static enum error_code judge(struct scan *scan, bool torn, const char *why, enum
     u64 behind = scan->offset;
     if (scan->header_valid && !scan->sequence_gap)
         behind += batch_total_size(scan->batch.size);
+    why = cause(scan, scan->offset, u64_max(behind - scan->offset, BATCH_HEADER_SIZE), why);
     u64 sequence = scan->header_valid ? scan->batch.sequence : scan->sequence;
     enum error_code code = search_rest(scan, behind, sequence, error);
     if (code != ERROR_NONE)

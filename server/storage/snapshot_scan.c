@@ -70,8 +70,11 @@ static bool end_fits(const u8 *bytes, u64 file_size)
 static enum snapshot_found note_damage(struct snapshot_scan *scan, u64 offset, u64 behind,
                                        const char *why)
 {
+    u64 size = behind > offset ? behind - offset : 1;
     scan->offset = offset;
-    scan->why = why;
+    scan->why = window_is_unreadable(&scan->window, offset, size)
+                    ? "the disk cannot read it, and it is taken for damaged"
+                    : why;
     scan->behind = behind;
     return SNAPSHOT_DAMAGED;
 }
@@ -149,6 +152,7 @@ enum error_code snapshot_scan_open(struct snapshot_scan *scan, struct vfs *vfs, 
     enum error_code code = vfs_open(vfs, path, VFS_READ, &scan->file, error);
     if (code == ERROR_NONE)
         code = window_init(&scan->window, scan->file, path, SNAPSHOT_BLOCK_SIZE, error);
+    scan->window.lenient = true; /* every block has its checksum */
     if (code == ERROR_NONE)
         code = read_head(scan, error);
     return code;

@@ -19,6 +19,90 @@ void window_deinit(struct window *window)
     window->data = NULL;
 }
 
+static bool part_is_unreadable(const struct window *window, u64 part)
+{
+    for (u32 i = 0; i < window->unreadable_count; i++) {
+        if (window->unreadable[i] == part)
+            return true;
+    }
+    return false;
+}
+
+bool window_is_unreadable(const struct window *window, u64 offset, u64 size)
+{
+    for (u32 i = 0; i < window->unreadable_count; i++) {
+        u64 begin = window->unreadable[i] * WINDOW_PART;
+        if (begin < offset + size && offset < begin + WINDOW_PART)
+            return true;
+    }
+    return false;
+}
+
+/* Reads all that was asked for, or fails. */
+static enum error_code read_exactly(struct window *window, u8 *to, u64 offset, size_t size,
+                                    struct error *error)
+{
+    size_t got;
+    enum error_code code = vfs_read_at(window->file, to, size, offset, &got, error);
+    if (code == ERROR_NONE && got != size)
+        code = error_set(error, ERROR_IO,
+                         "read %s: the file ends at offset %" PRIu64 ", which is before its size",
+                         window->path, offset + got);
+    return code;
+}
+
+/* Part by part; what cannot be read is filled in, and remembered. */
+static enum error_code read_parts(struct window *window, u8 *to, u64 offset, size_t size,
+                                  struct error *error)
+{
+    u64 end = offset + size;
+    while (offset < end) {
+        u64 part = offset / WINDOW_PART;
+        size_t piece = (size_t)(u64_min((part + 1) * WINDOW_PART, end) - offset);
+        error_clear(error);
+        if (part_is_unreadable(window, part)) {
+            memset(to, WINDOW_UNREADABLE, piece);
+        } else if (read_exactly(window, to, offset, piece, error) != ERROR_NONE) {
+            if (window->unreadable_count == WINDOW_PARTS_MAX)
+                return error_add(error,
+                                 "more than %d places of %s cannot be read: this is the disk, or "
+                                 "the way to it, rather than single sectors. Nothing was changed; "
+                                 "start again when the disk answers, or replace the server by one "
+                                 "with a new id",
+                                 WINDOW_PARTS_MAX, window->path);
+            window->unreadable[window->unreadable_count++] = part;
+            memset(to, WINDOW_UNREADABLE, piece);
+        }
+        to += piece;
+        offset += piece;
+    }
+    error_clear(error);
+    return ERROR_NONE;
+}
+
+/* Fills the window up to `wanted` bytes, of which `size` are needed and `kept` are there. */
+static enum error_code fill(struct window *window, size_t kept, size_t size, size_t wanted,
+                            struct error *error)
+{
+    u64 from = window->start + kept;
+    struct error ignored = {0};
+    enum error_code code = read_exactly(window, window->data + kept, from, wanted - kept, error);
+    window->size = wanted;
+    if (code == ERROR_NONE)
+        return code;
+    window->size = kept;
+    if (window->lenient) {
+        code = read_parts(window, window->data + kept, from, wanted - kept, error);
+        window->size = code == ERROR_NONE ? wanted : kept;
+    } else if (wanted > size && read_exactly(window, window->data + kept, from, size - kept,
+                                             &ignored) == ERROR_NONE) {
+        error_clear(error);
+        window->size = size;
+        code = ERROR_NONE;
+    }
+    return code;
+}
+
 enum error_code window_get(struct window *window, u64 offset, size_t size, const u8 **data,
                            struct error *error)
 {
@@ -41,16 +125,7 @@ enum error_code window_get(struct window *window, u64 offset, size_t size, const
     }
     window->start = offset;
     window->size = kept;
-    size_t got;
-    enum error_code code =
-        vfs_read_at(window->file, window->data + kept, wanted - kept, offset + kept, &got, error);
-    if (code != ERROR_NONE)
-        return code;
-    if (got != wanted - kept)
-        return error_set(error, ERROR_IO,
-                         "read %s: the file ends at offset %" PRIu64 ", which is before its size",
-                         window->path, offset + kept + got);
-    window->size = wanted;
+    enum error_code code = fill(window, kept, size, wanted, error);
     *data = window->data;
-    return ERROR_NONE;
+    return code;
 }

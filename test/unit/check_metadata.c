@@ -196,11 +196,40 @@ START_TEST(metadata_open__refuses_when_both_slots_are_damaged)
     ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_CORRUPT);
     ck_assert_str_eq(error.text,
                      "metadata: slot A (offset 0): wrong magic; slot B (offset 4096): bad "
-                     "checksum. Term and vote are lost, and this directory must not be used any "
-                     "more: replace the server by one with a new id");
+                     "checksum. Without one of them this server's term and vote are lost, and the "
+                     "directory must not be used any more: replace the server by one with a new "
+                     "id, or move the directory away and make a new one with raftd --init, with "
+                     "which it gets the data again but has no vote");
     content_resize(memory_content_of(memory, "metadata"), 0);
     ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_CORRUPT);
     memory_destroy(memory);
+}
+END_TEST
+
+/* One slot cannot be read, nor written in part: the other one is used, and the next change heals
+ * the place. */
+START_TEST(metadata_open__a_slot_that_cannot_be_read)
+{
+    for (u64 slot = 0; slot < METADATA_SLOTS; slot++) {
+        struct memory_vfs *memory = sample_directory();
+        struct metadata_file metadata;
+        struct error error;
+        memory_make_bad(memory, "metadata", slot * METADATA_SLOT_PLACE, METADATA_SLOT_PLACE);
+        ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_NONE);
+        struct metadata changed = metadata.current;
+        changed.current_term += 7;
+        ck_assert_int_eq(metadata_save(&metadata, &changed, &error), ERROR_NONE);
+        metadata_close(&metadata);
+        ck_assert_uint_eq(memory->bad_size, 0);
+        memory_content_of(memory, "metadata")->data[(1 - slot) * METADATA_SLOT_PLACE] ^= 1;
+        ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_NONE);
+        ck_assert_uint_eq(metadata.current.current_term, changed.current_term);
+        metadata_close(&metadata);
+        memory_make_bad(memory, "metadata", 0, METADATA_FILE_SIZE);
+        ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_CORRUPT);
+        ck_assert_ptr_nonnull(strstr(error.text, "slot B (offset 4096): the disk cannot read it"));
+        memory_destroy(memory);
+    }
 }
 END_TEST
 
@@ -270,5 +299,6 @@ UNIT_MAIN("metadata", metadata_cluster_id_valid__by_length_and_letters,
           metadata_slot_decode__finds_every_flipped_bit,
           metadata_save__writes_both_slots_a_sync_each,
           metadata_open__survives_damage_to_either_slot,
-          metadata_open__refuses_when_both_slots_are_damaged, metadata_open__takes_the_newer_slot,
+          metadata_open__refuses_when_both_slots_are_damaged,
+          metadata_open__a_slot_that_cannot_be_read, metadata_open__takes_the_newer_slot,
           metadata_save__power_cut_leaves_old_or_new)

@@ -357,6 +357,35 @@ START_TEST(snapshot_receiver__every_call_fails)
 }
 END_TEST
 
+/* A read that fails once is made good by reading again; what stays unreadable is damage. */
+START_TEST(snapshot_load__what_cannot_be_read_is_damaged)
+{
+    struct memory_vfs *memory = old_directory();
+    struct faulty_vfs faulty;
+    struct error error;
+    ck_assert_int_eq(write_large(&memory->vfs, &error), ERROR_NONE);
+    faulty_vfs_init(&faulty, &memory->vfs);
+    for (u64 n = 1;; n++) {
+        struct sample_taker taken;
+        struct snapshot_info info;
+        faulty_vfs_arm(&faulty, FAULTY_READ, n, ERROR_IO);
+        ck_assert_int_eq(sample_load(&faulty.vfs, sample_id, &taken, &info, &error), ERROR_NONE);
+        if (!faulty_vfs_disarm(&faulty))
+            break;
+        faulty_vfs_arm(&faulty, FAULTY_READ, n, ERROR_IO);
+        faulty.stays_broken = true;
+        enum error_code code = sample_load(&faulty.vfs, sample_id, &taken, &info, &error);
+        (void)faulty_vfs_disarm(&faulty);
+        if (code == ERROR_CORRUPT)
+            ck_assert_ptr_nonnull(strstr(error.text, "the disk cannot read it"));
+        else /* too much of it */
+            ck_assert_ptr_nonnull(strstr(error.text, "more than 64 places"));
+    }
+    faulty_vfs_deinit(&faulty);
+    memory_destroy(memory);
+}
+END_TEST
+
 START_TEST(snapshot_load__every_call_fails)
 {
     struct memory_vfs *memory = old_directory();
@@ -371,7 +400,7 @@ START_TEST(snapshot_load__every_call_fails)
         struct entry_id *ids = NULL;
         size_t count;
         u64 bytes;
-        faulty_vfs_arm(&faulty, FAULTY_ALL, n, ERROR_IO);
+        faulty_vfs_arm(&faulty, FAULTY_ALL & ~(unsigned)FAULTY_READ, n, ERROR_IO);
         bool failed = sample_load(&faulty.vfs, sample_id, &taken, &info, &error) != ERROR_NONE;
         failed |=
             snapshot_read_at(&faulty.vfs, sample_id, 5, 5, &piece, &info, &error) != ERROR_NONE;
@@ -468,6 +497,7 @@ UNIT_MAIN("snapshot_faults", snapshot_read_at__gives_pieces_and_nothing_behind_t
           snapshot_receiver__is_superseded_by_a_newer_one,
           snapshot_receiver_finish__takes_only_what_was_announced_and_whole,
           snapshot_writer__every_call_fails, snapshot_receiver__every_call_fails,
-          snapshot_load__every_call_fails, snapshot_writer__power_cut_leaves_all_or_nothing,
+          snapshot_load__every_call_fails, snapshot_load__what_cannot_be_read_is_damaged,
+          snapshot_writer__power_cut_leaves_all_or_nothing,
           snapshot_receiver__power_cut_leaves_all_or_nothing,
           snapshot_writer__syncs_the_directory_above_that_another_life_made)

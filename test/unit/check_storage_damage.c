@@ -300,6 +300,60 @@ START_TEST(damage__bits_in_unused_space_are_wiped_and_said)
 }
 END_TEST
 
+/* Each page of each segment in turn cannot be read, nor written in part. Returns with how many of
+ * them nothing was lost. */
+static u64 every_page_of(struct memory_vfs *memory)
+{
+    u64 whole = 0;
+    char path[SEGMENT_PATH_SIZE];
+    for (u64 id = 1; segment_path(id, path), memory_find(memory, path) >= 0; id++) {
+        for (u64 page = 0; page < memory_content_of(memory, path)->size; page += 4096) {
+            struct memory_vfs *image = memory_copy(memory);
+            memory_make_bad(image, path, page, 4096);
+            struct storage_recovery recovery;
+            storage_close(open_image(image, &recovery, NULL));
+            ck_assert_ptr_nonnull(strstr(found_lines, path));
+            ck_assert_ptr_nonnull(strstr(found_lines, "cannot be read"));
+            whole += must_be_safe(image, path, page) == before.count;
+            memory_destroy(image);
+        }
+    }
+    memory_destroy(memory);
+    return whole;
+}
+
+START_TEST(damage__pages_that_cannot_be_read)
+{
+    u64 offsets[4];
+    (void)every_page_of(story_several_segments(&before));
+    /* The blank ones, and the header of the segment that was never used. */
+    ck_assert_uint_ge(every_page_of(three_batches(offsets)), 5);
+}
+END_TEST
+
+/* Nothing was in it, so nothing is lost; but nothing is written there, either. */
+START_TEST(damage__a_blank_page_that_cannot_be_read_is_left)
+{
+    u64 offsets[4];
+    struct memory_vfs *memory = three_batches(offsets);
+    struct storage_recovery recovery;
+    struct error error;
+    memory_make_bad(memory, first_path, 8192, 4096);
+    struct storage *storage = open_image(memory, &recovery, NULL);
+    ck_assert_uint_eq(found.count, before.count);
+    ck_assert_uint_eq(recovery.metadata.promised.index, 0);
+    struct story more = found;
+    more.next_tag = 500;
+    for (int i = 0; i < 30; i++)
+        ck_assert_int_eq(story_append(storage, &more, more.count + 1, 1, 1, 900, &error),
+                         ERROR_NONE);
+    storage_close(storage);
+    storage_close(open_image(memory, &recovery, NULL));
+    ck_assert_uint_eq(found.count, more.count);
+    memory_destroy(memory);
+}
+END_TEST
+
 START_TEST(damage__between_segments)
 {
     struct memory_vfs *memory = story_several_segments(&before);
@@ -396,5 +450,6 @@ UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before
           damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn,
           damage__before_a_torn_tail_survives_power_cuts, damage__that_grows,
           damage__of_any_byte_of_a_segment_header, damage__bits_in_unused_space_are_wiped_and_said,
+          damage__pages_that_cannot_be_read, damage__a_blank_page_that_cannot_be_read_is_left,
           damage__between_segments, damage__of_a_foreign_segment_is_refused,
           damage__power_cut_while_it_is_cut)

@@ -348,8 +348,9 @@ START_TEST(storage_restore__every_call_fails)
         faulty_vfs_arm(&faulty, FAULTY_ALL, n, ERROR_IO);
         enum error_code code = restore_as(&memory->vfs, 7, &faulty.vfs, &info, &error);
         bool failed = faulty_vfs_disarm(&faulty);
-        ck_assert_int_eq(code, failed ? ERROR_IO : ERROR_NONE);
-        must_be_all_or_nothing(memory, old, &info, !failed);
+        /* A read that fails once is tried again. */
+        ck_assert(code == ERROR_NONE || (failed && code == ERROR_IO));
+        must_be_all_or_nothing(memory, old, &info, code == ERROR_NONE);
         faulty_vfs_deinit(&faulty);
         memory_destroy(memory);
         if (!failed)

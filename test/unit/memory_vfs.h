@@ -46,7 +46,11 @@ struct memory_vfs {
     u64 changes; /* so far */
     u64 writes, syncs, reads;
     u64 read_fault_at; /* this read, counted from 1, fails; 0: none does */
-    u64 fault_at;      /* in changes; 0: never */
+    /* Bytes of a file that cannot be read, as long as bad_size is not 0. A write of a part of them
+     * fails, and one of all of them heals them. */
+    int bad_inode;
+    u64 bad_from, bad_size;
+    u64 fault_at; /* in changes; 0: never */
     enum memory_fault fault;
     enum error_code fault_code;
     _Atomic u64 space; /* bytes that files may still grow by */
@@ -147,6 +151,12 @@ static void memory_close(struct vfs_file *file)
     free(CONTAINER_OF(file, struct memory_file, file));
 }
 
+static bool memory_is_bad(const struct memory_vfs *memory, int inode, u64 offset, u64 size)
+{
+    return memory->bad_size > 0 && memory->bad_inode == inode && memory->bad_from < offset + size &&
+           offset < memory->bad_from + memory->bad_size;
+}
+
 static enum error_code memory_read_at(struct vfs_file *file, void *data, size_t size, u64 offset,
                                       size_t *got, struct error *error)
 {
@@ -160,6 +170,8 @@ static enum error_code memory_read_at(struct vfs_file *file, void *data, size_t 
         memcpy(data, now->data + offset, *got);
     if (++memory->reads == memory->read_fault_at)
         code = error_set(error, ERROR_IO, "injected fault of a read");
+    if (memory_is_bad(memory, CONTAINER_OF(file, struct memory_file, file)->inode, offset, *got))
+        code = error_set(error, ERROR_IO, "a place that cannot be read");
     pthread_mutex_unlock(&memory->lock);
     return code;
 }
@@ -177,8 +189,16 @@ static enum error_code memory_write_at(struct vfs_file *file, const struct iovec
     u64 size = 0;
     for (int i = 0; i < count; i++)
         size += pieces[i].iov_len;
+    bool bad = memory_is_bad(memory, inode, offset, size);
+    bool heals = bad && offset <= memory->bad_from &&
+                 offset + size >= u64_min(now->size, memory->bad_from + memory->bad_size);
+    if (heals)
+        memory->bad_size = 0;
     if (!memory_change(memory, &cut, error)) {
         code = memory->fault_code;
+    } else if (bad && !heals) {
+        code =
+            error_set(error, ERROR_IO, "a place that cannot be read, and so not in part written");
     } else if (offset + size > now->size && offset + size - now->size > memory->space) {
         code = error_set(error, ERROR_NO_SPACE, "write: no space");
     } else {
@@ -459,6 +479,14 @@ static inline bool memory_keep_all(void *context, const char *name, u64 offset)
 static inline struct memory_vfs *memory_copy(struct memory_vfs *memory)
 {
     return memory_crash(memory, memory_keep_all, NULL, true);
+}
+
+static inline void memory_make_bad(struct memory_vfs *memory, const char *name, u64 from, u64 size)
+{
+    memory->bad_inode = memory_find(memory, name);
+    ASSERT(memory->bad_inode >= 0);
+    memory->bad_from = from;
+    memory->bad_size = size;
 }
 
 /* The content of a file, which must exist, and which nobody else may be changing; for looking and
