@@ -53,11 +53,15 @@ static bool say_failure(struct fetcher *fetcher, const struct fetch_order *order
                         u64 index, const struct error *error)
 {
     bool put_off = error->code == ERROR_SYSTEM;
+    bool gone = error->code == ERROR_MISSING;
     if (!put_off || !fetcher->said_read)
-        REPORT(fetcher->report, REPORT_WARN, "server",
-               "cannot read %s %llu for server %u from the disk%s: %s", what,
+        REPORT(fetcher->report, put_off || gone ? REPORT_WARN : REPORT_ERROR, "server",
+               "cannot read %s %llu for server %u from the disk%s: %s%s", what,
                (unsigned long long)index, order->peer, put_off ? ", and will try again" : "",
-               error->text);
+               error->text,
+               put_off || gone ? ""
+                               : "; a new snapshot is sent instead. This server's own copy is "
+                                 "made good when it is started again");
     fetcher->said_read = put_off;
     return put_off;
 }
