@@ -94,6 +94,7 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
         return;
     case COMMAND_STATUS:
     case COMMAND_SETTING:
+    case COMMAND_RESET_STATISTICS:
     case COMMAND_SNAPSHOT:
     case COMMAND_BACKUP:
         server_answer_local(server, lead, command);

@@ -314,11 +314,24 @@ void server_enter(struct server *server, enum raft_state state, const char *why)
     events_became(&server->events, why);
 }
 
+u64 server_begin_round(struct server *server)
+{
+    u64 now_ns = clock_monotonic_ns();
+    server->pile_wall_ns = clock_wall_ns();
+    pace_begin(&server->pace, now_ns, storage_timing(server->storage)->waited_ns);
+    return now_ns;
+}
+
+void server_end_round(struct server *server)
+{
+    pace_end(&server->pace, clock_monotonic_ns(), storage_timing(server->storage)->waited_ns);
+}
+
 bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
 {
+    server_end_round(server);
     bool passed = mailbox_collect(&server->mailbox, &server->pile, deadline_ns);
-    *now_ns = clock_monotonic_ns();
-    server->pile_wall_ns = clock_wall_ns();
+    *now_ns = server_begin_round(server);
     return passed;
 }
 
@@ -403,6 +416,13 @@ static void change_setting(struct server *server, const struct span *body, struc
     }
 }
 
+static void reset_statistics(struct server *server, struct buffer *answer)
+{
+    storage_reset_timing(server->storage);
+    pace_reset(&server->pace);
+    buffer_append_string(answer, "+OK\r\n");
+}
+
 bool server_take_change(struct server *server)
 {
     bool changed = server->settings_changed;
@@ -423,6 +443,8 @@ void server_answer_local(struct server *server, struct lead *lead, struct comman
     buffer_clear(&server->answer);
     if (command->class == COMMAND_STATUS)
         server_describe(server, lead, &server->answer);
+    else if (command->class == COMMAND_RESET_STATISTICS)
+        reset_statistics(server, &server->answer);
     else
         change_setting(server, &command->body, &server->answer);
     server_answer(server, command, server->answer.data, server->answer.size);

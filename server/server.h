@@ -23,6 +23,7 @@
 #include "server/machine/machine.h"
 #include "server/mail/mailbox.h"
 #include "server/mail/outbox.h"
+#include "server/pace.h"
 #include "server/rules/election.h"
 #include "server/rules/replication.h"
 #include "server/rules/transfer.h"
@@ -109,6 +110,7 @@ struct server {
     bool timers_held;      /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
     struct snapshotting snapshotting;
+    struct pace pace;
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
     u32 sink_count;
@@ -141,6 +143,13 @@ enum error_code server_run(struct server *server, struct transport *transport, s
 
 /* Begins a state: notes it for status, prints and traces the transition. */
 void server_enter(struct server *server, enum raft_state state, const char *why);
+
+/* A round of work begins, unless one goes on: reads both clocks, notes the wall's, and returns the
+ * other. server_collect calls these two; a design that takes in its mail otherwise, where it does.
+ */
+u64 server_begin_round(struct server *server);
+/* The thread is about to wait. */
+void server_end_round(struct server *server);
 
 /* Takes in all mail there is, waiting for some until `deadline_ns`. The only place where a loop
  * waits for anything but the disk. Returns as mailbox_collect: whether the deadline had passed

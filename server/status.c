@@ -94,12 +94,37 @@ static void describe_log(const struct server *server, struct buffer *to)
     storage_status(server->storage, &storage);
     buffer_append_format(to,
                          "raft_log_segments:%" PRIu64 "\r\nraft_log_disk_bytes:%" PRIu64
-                         "\r\nraft_log_room_bytes:%" PRIu64 "\r\nraft_syncs:%" PRIu64
-                         "\r\nraft_sync_us_mean:%" PRIu64 "\r\nraft_sync_us_max:%" PRIu64 "\r\n",
-                         storage.segments, storage.disk_bytes, storage_room(server->storage),
-                         storage.syncs,
-                         storage.syncs > 0 ? storage.sync_ns_total / storage.syncs / NS_PER_US : 0,
-                         storage.sync_ns_max / NS_PER_US);
+                         "\r\nraft_log_room_bytes:%" PRIu64 "\r\n",
+                         storage.segments, storage.disk_bytes, storage_room(server->storage));
+}
+
+/* Everybody's durations in the same five words, in us. */
+static void describe_durations(const char *what, const struct histogram *histogram,
+                               struct buffer *to)
+{
+    u64 mean_ns = histogram->count > 0 ? histogram->total_ns / histogram->count : 0;
+    buffer_append_format(
+        to,
+        "raft_%s_us_mean:%" PRIu64 "\r\nraft_%s_us_p50:%" PRIu64 "\r\nraft_%s_us_p99:%" PRIu64
+        "\r\nraft_%s_us_p999:%" PRIu64 "\r\nraft_%s_us_max:%" PRIu64 "\r\n",
+        what, mean_ns / NS_PER_US, what, histogram_quantile(histogram, 500) / NS_PER_US, what,
+        histogram_quantile(histogram, 990) / NS_PER_US, what,
+        histogram_quantile(histogram, 999) / NS_PER_US, what, histogram->max_ns / NS_PER_US);
+}
+
+/* What CONFIG RESETSTAT sets back. */
+static void describe_pace(const struct server *server, struct buffer *to)
+{
+    const struct storage_timing *timing = storage_timing(server->storage);
+    buffer_append_format(to, "raft_syncs:%" PRIu64 "\r\n", timing->syncs.count);
+    describe_durations("sync", &timing->syncs, to);
+    buffer_append_format(
+        to, "raft_sync_us_max_recent:%" PRIu64 "\r\nraft_metadata_changes:%" PRIu64 "\r\n",
+        recent_max_get(&timing->recent, clock_monotonic_ns()) / NS_PER_US, timing->metadata.count);
+    describe_durations("metadata", &timing->metadata, to);
+    buffer_append_format(to, "raft_loop_rounds:%" PRIu64 "\r\n", server->pace.rounds.count);
+    describe_durations("loop", &server->pace.rounds, to);
+    describe_durations("loop_nodisk", &server->pace.rounds_without_disk, to);
 }
 
 static u32 parked_count(const struct server *server)
@@ -125,6 +150,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
     if (server->machine->ops->describe != NULL)
         server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
+    describe_pace(server, to);
     describe_snapshots(server, to);
     describe_members(server, to);
     describe_trust(server, to);

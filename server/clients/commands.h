@@ -18,6 +18,7 @@ enum call_outcome {
     CALL_ANSWERED, /* the reply is the answer */
     CALL_STATUS,   /* the server's status is wanted; `shape` says what becomes of it */
     CALL_SETTING,  /* `body` goes to the server thread */
+    CALL_RESET,    /* the server thread is to reset its statistics too */
     CALL_SNAPSHOT, /* the server thread is to take a snapshot */
     CALL_BACKUP,   /* `body` goes to the server thread */
     CALL_TRANSFER, /* the same */

@@ -116,6 +116,9 @@ static enum dispatched finish_call(struct call *call)
     case CALL_SETTING:
         send_to_server(clients, connection, COMMAND_SETTING, call->body, SHAPE_NONE, 0);
         return DISPATCH_DONE;
+    case CALL_RESET:
+        send_to_server(clients, connection, COMMAND_RESET_STATISTICS, nothing, SHAPE_NONE, 0);
+        return DISPATCH_DONE;
     case CALL_TRANSFER:
         send_to_server(clients, connection, COMMAND_TRANSFER, call->body, SHAPE_NONE, 0);
         return DISPATCH_DONE;

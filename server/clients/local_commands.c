@@ -289,7 +289,7 @@ static void config_reset_statistics(struct call *call)
     u64 now_ns = call->clients->now_ns;
     call->clients->counters = (struct clients_counters){.rate_from_ns = now_ns};
     atomic_store_explicit(&call->clients->output_bytes, 0, memory_order_relaxed);
-    reply_simple(&call->reply, "OK");
+    call->outcome = CALL_RESET;
 }
 
 void command_run_config(struct call *call)

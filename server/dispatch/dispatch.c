@@ -58,7 +58,7 @@ static void flush(struct dispatch *dispatch)
 static void finish(struct dispatch *dispatch)
 {
     if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX)
-        return; /* the next one flushes for all */
+        return; /* the next one flushes for all, and ends the round */
     /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
     if (dispatch->server->state != RAFT_STOPPED)
         flush(dispatch);
@@ -69,12 +69,12 @@ static void finish(struct dispatch *dispatch)
     if (dispatch_next_deadline_ns(dispatch) < dispatch->armed_ns ||
         dispatch->server->state == RAFT_STOPPED)
         condition_broadcast(&dispatch->changed);
+    server_end_round(dispatch->server);
 }
 
 static void tell_time(struct dispatch *dispatch)
 {
-    dispatch->now_ns = clock_monotonic_ns();
-    dispatch->server->pile_wall_ns = clock_wall_ns();
+    dispatch->now_ns = server_begin_round(dispatch->server);
     if (dispatch->server->state == RAFT_LEADER)
         leadership_awake(&dispatch->server->raft, &dispatch->lead.leadership, dispatch->now_ns);
 }
@@ -159,6 +159,7 @@ void dispatch_run(struct dispatch *dispatch)
     tell_time(dispatch);
     dispatch->deadline_ns =
         election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
+    server_end_round(server);
     dispatch->running = true;
     condition_broadcast(&dispatch->changed);
     while (server->state != RAFT_STOPPED) {

@@ -25,6 +25,7 @@ bool command_is_local(const struct command *command)
         return false;
     case COMMAND_STATUS:
     case COMMAND_SETTING:
+    case COMMAND_RESET_STATISTICS:
     case COMMAND_SNAPSHOT:
     case COMMAND_BACKUP:
         return true;

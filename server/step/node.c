@@ -61,6 +61,7 @@ static enum step_event_kind event_of_command(const struct command *command)
         return ON_TRANSFER;
     case COMMAND_STATUS: /* command_is_local: none of these is any business of Raft's */
     case COMMAND_SETTING:
+    case COMMAND_RESET_STATISTICS:
     case COMMAND_SNAPSHOT:
     case COMMAND_BACKUP:
         break;

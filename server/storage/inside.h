@@ -27,7 +27,7 @@ struct storage {
     u64 newest_segment;   /* where it is; `segment` may be one that is only to be left */
     struct iovec *pieces; /* scratch of storage_append */
     u32 piece_capacity;
-    struct storage_status figures;
+    struct storage_timing timing;
 
     struct mutex lock;      /* a leaf */
     struct log_index index; /* Guarded by lock. */

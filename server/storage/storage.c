@@ -57,13 +57,32 @@ void storage_close(struct storage *storage)
     memory_free(storage);
 }
 
+/* ---- waiting for the disk ---- */
+
+static void note_wait(struct storage *storage, struct histogram *histogram, u64 took_ns)
+{
+    histogram_add(histogram, took_ns);
+    storage->timing.waited_ns += took_ns;
+}
+
+const struct storage_timing *storage_timing(const struct storage *storage)
+{
+    return &storage->timing;
+}
+
+void storage_reset_timing(struct storage *storage)
+{
+    storage->timing = (struct storage_timing){.waited_ns = storage->timing.waited_ns};
+}
+
 /* ---- metadata ---- */
 
 static enum error_code save_metadata(struct storage *storage, const struct metadata *changed,
                                      struct error *error)
 {
+    u64 began_ns = clock_monotonic_ns();
     enum error_code code = metadata_save(&storage->metadata, changed, error);
-    storage->figures.syncs += METADATA_SLOTS;
+    note_wait(storage, &storage->timing.metadata, clock_monotonic_ns() - began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -107,8 +126,9 @@ enum error_code storage_save_acquaintances(struct storage *storage, const struct
     enum error_code code = failed(storage, error);
     if (code != ERROR_NONE)
         return code;
+    u64 began_ns = clock_monotonic_ns();
     code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
-    storage->figures.syncs += METADATA_SLOTS;
+    note_wait(storage, &storage->timing.metadata, clock_monotonic_ns() - began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -243,10 +263,9 @@ static enum error_code sync_timed(struct storage *storage, struct error *error)
 {
     u64 began_ns = clock_monotonic_ns();
     enum error_code code = vfs_sync(storage->file, error);
-    u64 took_ns = clock_monotonic_ns() - began_ns;
-    storage->figures.syncs++;
-    storage->figures.sync_ns_total += took_ns;
-    storage->figures.sync_ns_max = u64_max(storage->figures.sync_ns_max, took_ns);
+    u64 now_ns = clock_monotonic_ns();
+    note_wait(storage, &storage->timing.syncs, now_ns - began_ns);
+    recent_max_add(&storage->timing.recent, now_ns, now_ns - began_ns);
     return code;
 }
 
@@ -292,7 +311,9 @@ static enum error_code ensure_segments(struct storage *storage, size_t needed, s
 {
     if (needed == 0)
         return ERROR_NONE;
+    u64 began_ns = clock_monotonic_ns();
     enum error_code code = preparer_ensure(&storage->preparer, needed, error);
+    storage->timing.waited_ns += clock_monotonic_ns() - began_ns;
     if (code == ERROR_SYSTEM)
         code = error->code = ERROR_NO_SPACE; /* no segment now, perhaps later: the same to all */
     if (code != ERROR_NONE && code != ERROR_NO_SPACE)
@@ -410,8 +431,11 @@ u64 storage_room(struct storage *storage)
         return 0;
     /* The next segment keeps step with this one and is ready before half of this is full; if the
      * disk was too slow for that, it is time to wait: a refusal would call it full. */
-    if (storage->segment.size - storage->offset < storage->segment.size / 2)
+    if (storage->segment.size - storage->offset < storage->segment.size / 2) {
+        u64 began_ns = clock_monotonic_ns();
         preparer_await(&storage->preparer);
+        storage->timing.waited_ns += clock_monotonic_ns() - began_ns;
+    }
     /* Records are not divided, so how much of both segments an append can fill depends on its
      * records; but what fits in either one fits. */
     u64 room = batch_capacity(storage->segment.size - storage->offset);
@@ -479,7 +503,6 @@ enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max, 
 
 void storage_status(struct storage *storage, struct storage_status *status)
 {
-    *status = storage->figures;
     mutex_lock(&storage->lock);
     const struct log_index *index = &storage->index;
     u64 first_segment = index->count > 0 ? index->rows[0].segment : storage->segment.id;

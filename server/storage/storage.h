@@ -17,6 +17,7 @@
 #define MAILRAFT_STORAGE_STORAGE_H
 
 #include "common/bytes.h"
+#include "common/histogram.h"
 #include "common/report.h"
 #include "common/vfs.h"
 #include "server/rules/configuration.h"
@@ -176,10 +177,21 @@ struct storage_status {
     u64 disk_bytes;  /* of all segments */
     u64 log_bytes;   /* of those in use, from the first live entry's to where the log ends */
     u64 first_index; /* the first entry that storage_read gives, if there is one */
-    u64 syncs;
-    u64 sync_ns_total;
-    u64 sync_ns_max;
 };
 void storage_status(struct storage *storage, struct storage_status *status);
+
+/* How long the server's thread has waited for the disk. */
+struct storage_timing {
+    struct histogram syncs;    /* of the log: each fdatasync */
+    struct recent_max recent;  /* the longest of these */
+    struct histogram metadata; /* changes of metadata and acquaintances: two slots, each written
+                                  and synced */
+    u64 waited_ns;             /* for all these, and for segments that were not ready; since the
+                                  storage was opened */
+};
+/* Borrowed, as long as the storage is open. Thread: the server's. */
+const struct storage_timing *storage_timing(const struct storage *storage);
+/* Forgets all but waited_ns. Thread: the server's. */
+void storage_reset_timing(struct storage *storage);
 
 #endif

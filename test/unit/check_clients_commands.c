@@ -281,7 +281,7 @@ START_TEST(settings__config)
     ask(fd, "CONFIG SET frob 1\r\n",
         "-ERR CONFIG SET failed (possibly related to argument 'frob') - unknown key frob for "
         "1\r\n");
-    ask(fd, "CONFIG RESETSTAT\r\n", "+OK\r\n");
+    ask(fd, "CONFIG RESETSTAT\r\n", "+reset\r\n");
     close(fd);
     rig_destroy(rig);
 }

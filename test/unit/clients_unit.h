@@ -85,6 +85,9 @@ UNIT_HELPER void rig_execute(struct rig *rig, struct command *command, bool redi
     case COMMAND_STATUS:
         buffer_append_string(&answer, status_text);
         break;
+    case COMMAND_RESET_STATISTICS:
+        buffer_append_string(&answer, "+reset\r\n");
+        break;
     case COMMAND_SNAPSHOT:
         buffer_append_string(&answer, ":17\r\n");
         break;
