@@ -49,6 +49,8 @@ static void apply_options(struct server *server)
     raft->uncommitted_bytes_max = server->options.uncommitted_bytes_max;
     raft->room_bytes_min =
         u64_min(server->options.message_bytes_max, server->options.segment_bytes / 4);
+    if (server->storage != NULL)
+        storage_set_slow_sync(server->storage, server->options.slow_sync_ns);
 }
 
 /* What storage_open's walk over the log needs. */
@@ -187,11 +189,13 @@ static enum error_code recover(struct server *server, struct error *error)
                                         &recovering.recovery, &server->storage, error);
     if (code != ERROR_NONE)
         return code;
+    storage_set_slow_sync(server->storage, server->options.slow_sync_ns);
     recover_base(&recovering);
     if (recovering.error.code != ERROR_NONE) {
         *error = recovering.error;
         return error->code;
     }
+    server->opening = recovering.recovery.opening;
     server->metadata = recovering.recovery.metadata;
     server->raft.self = server->metadata.self;
     server->raft.current_term = server->metadata.current_term;

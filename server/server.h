@@ -60,6 +60,7 @@ struct server_options {
     u64 snapshot_log_bytes;     /* of entries applied since the last snapshot: take another, */
     u64 snapshot_ratio_percent; /* but not before they are so large a part of that one */
     u64 trailing_entries;       /* kept behind a snapshot */
+    u64 slow_sync_ns;           /* a sync that takes longer is said; 0: none is */
     u64 seed; /* for election timeouts and the id of this start: another one at each start */
 };
 
@@ -85,6 +86,7 @@ struct server {
     struct server_world world;
     struct raft raft;
     struct storage *storage;
+    struct storage_opening opening;
     struct metadata metadata; /* as found at the start; start_count is this start's */
     struct machine *machine;
     struct transport *transport;

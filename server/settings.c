@@ -43,6 +43,8 @@ static const struct config_key keys[] = {
      "but not before they have this part, in percent, of the last snapshot's size"},
     {"trailing-entries", CONFIG_U64, CONFIG_RUNTIME, AT(trailing_entries), 0, 1000000000, "4096",
      NULL, "log entries kept behind a snapshot, for servers that lag a little"},
+    {"slow-sync", CONFIG_DURATION, CONFIG_RUNTIME, AT(slow_sync), 0, 600 * NS_PER_S, "200ms", NULL,
+     "a sync of the disk that takes longer is said in the server's log; 0: none is"},
     {"peer-mail-bytes", CONFIG_BYTES, 0, AT(peer_mail_bytes), 64 * KIB, 4096 * MIB, "64MiB", NULL,
      "messages of peers that wait to be read"},
     {"client-mail-bytes", CONFIG_BYTES, 0, AT(client_mail_bytes), 64 * KIB, 4096 * MIB, "64MiB",
@@ -208,6 +210,7 @@ void settings_server_options(const struct settings *settings, u64 seed,
         .snapshot_log_bytes = values->snapshot_log_bytes,
         .snapshot_ratio_percent = values->snapshot_ratio,
         .trailing_entries = values->trailing_entries,
+        .slow_sync_ns = values->slow_sync,
         .seed = seed,
     };
 }

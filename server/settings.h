@@ -28,6 +28,7 @@ struct settings_values {
     u64 snapshot_log_bytes;
     u64 snapshot_ratio;
     u64 trailing_entries;
+    u64 slow_sync;
     u64 peer_mail_bytes;
     u64 client_mail_bytes;
     u64 peer_queue_bytes;

@@ -119,9 +119,14 @@ static void describe_pace(const struct server *server, struct buffer *to)
     buffer_append_format(to, "raft_syncs:%" PRIu64 "\r\n", timing->syncs.count);
     describe_durations("sync", &timing->syncs, to);
     buffer_append_format(
-        to, "raft_sync_us_max_recent:%" PRIu64 "\r\nraft_metadata_changes:%" PRIu64 "\r\n",
+        to, "raft_disk_us_max_recent:%" PRIu64 "\r\nraft_metadata_changes:%" PRIu64 "\r\n",
         recent_max_get(&timing->recent, clock_monotonic_ns()) / NS_PER_US, timing->metadata.count);
     describe_durations("metadata", &timing->metadata, to);
+    buffer_append_format(to,
+                         "raft_start_entries:%" PRIu64 "\r\nraft_start_log_us:%" PRIu64
+                         "\r\nraft_start_snapshot_us:%" PRIu64 "\r\n",
+                         server->opening.entries, server->opening.log_ns / NS_PER_US,
+                         server->opening.snapshot_ns / NS_PER_US);
     buffer_append_format(to, "raft_loop_rounds:%" PRIu64 "\r\n", server->pace.rounds.count);
     describe_durations("loop", &server->pace.rounds, to);
     describe_durations("loop_nodisk", &server->pace.rounds_without_disk, to);

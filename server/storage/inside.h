@@ -9,6 +9,7 @@
 #include "server/storage/preparer.h"
 #include "server/storage/recovery.h"
 #include "server/storage/segment.h"
+#include "server/storage/slow_sync.h"
 
 /* Fields without a word are the server thread's. */
 struct storage {
@@ -28,6 +29,7 @@ struct storage {
     struct iovec *pieces; /* scratch of storage_append */
     u32 piece_capacity;
     struct storage_timing timing;
+    struct slow_sync slow;
 
     struct mutex lock;      /* a leaf */
     struct log_index index; /* Guarded by lock. */

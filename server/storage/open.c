@@ -8,6 +8,7 @@
  * use; but somebody may count on what it held, so the promise is saved before it is dropped. */
 #include <inttypes.h>
 
+#include "common/clock.h"
 #include "common/memory.h"
 #include "server/storage/inside.h"
 #include "server/storage/snapshot.h"
@@ -347,6 +348,29 @@ static enum error_code deliver(struct storage *storage, const struct storage_loa
     return code;
 }
 
+static u64 per_second(u64 count, u64 ns)
+{
+    return count * 1000 * 1000 / u64_max(1, ns / NS_PER_US);
+}
+
+/* How long the start took, and of what: so that one knows what to expect of the next. */
+static void say_opened(const struct storage *storage, const struct storage_recovery *recovery)
+{
+    const struct storage_opening *opening = &recovery->opening;
+    const struct snapshot_info *snapshot = &recovery->snapshot;
+    if (snapshot->last.index != 0)
+        REPORT(storage->report, REPORT_INFO, "storage",
+               "snapshot of entry %" PRIu64 " loaded: %" PRIu64 " bytes in %" PRIu64 " ms (%" PRIu64
+               " bytes/s)",
+               snapshot->last.index, snapshot->size, opening->snapshot_ns / NS_PER_MS,
+               per_second(snapshot->size, opening->snapshot_ns));
+    REPORT(storage->report, REPORT_INFO, "storage",
+           "log recovered: %" PRIu64 " entries, the last is %" PRIu64 " of term %" PRIu64
+           ", in %" PRIu64 " ms (%" PRIu64 " entries/s)",
+           opening->entries, recovery->last.index, recovery->last.term, opening->log_ns / NS_PER_MS,
+           per_second(opening->entries, opening->log_ns));
+}
+
 /* Everything but the directory's identity. */
 static enum error_code open_contents(struct storage *storage, const struct storage_options *options,
                                      const struct storage_loader *loader,
@@ -354,8 +378,10 @@ static enum error_code open_contents(struct storage *storage, const struct stora
 {
     struct recovered recovered;
     enum error_code code = ERROR_NONE;
+    u64 began_ns = clock_monotonic_ns();
     if (loader->snapshot != NULL)
         code = load_snapshot(storage, loader, &recovery->snapshot, error);
+    u64 loaded_ns = clock_monotonic_ns();
     if (code == ERROR_NONE)
         code = recovery_run(storage->vfs, storage->directory_id, storage->report, &storage->index,
                             &recovered, error);
@@ -375,7 +401,14 @@ static enum error_code open_contents(struct storage *storage, const struct stora
     recovery->torn_bytes = recovered.torn_bytes;
     if (code == ERROR_NONE)
         code = deliver(storage, loader, &recovered, error);
-    if (code != ERROR_NONE)
+    recovery->opening = (struct storage_opening){
+        .snapshot_ns = loaded_ns - began_ns,
+        .log_ns = clock_monotonic_ns() - loaded_ns,
+        .entries = recovered.last.index - recovered.base.index,
+    };
+    if (code == ERROR_NONE)
+        say_opened(storage, recovery);
+    else
         preparer_deinit(&storage->preparer);
     return code;
 }

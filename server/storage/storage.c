@@ -59,10 +59,16 @@ void storage_close(struct storage *storage)
 
 /* ---- waiting for the disk ---- */
 
-static void note_wait(struct storage *storage, struct histogram *histogram, u64 took_ns)
+/* The wait for the disk that began then is over; `what` was synced. */
+static void note_wait(struct storage *storage, struct histogram *histogram, const char *what,
+                      u64 began_ns)
 {
+    u64 now_ns = clock_monotonic_ns();
+    u64 took_ns = now_ns - began_ns;
     histogram_add(histogram, took_ns);
     storage->timing.waited_ns += took_ns;
+    recent_max_add(&storage->timing.recent, now_ns, took_ns);
+    slow_sync_note(&storage->slow, storage->report, what, now_ns, took_ns);
 }
 
 const struct storage_timing *storage_timing(const struct storage *storage)
@@ -75,6 +81,11 @@ void storage_reset_timing(struct storage *storage)
     storage->timing = (struct storage_timing){.waited_ns = storage->timing.waited_ns};
 }
 
+void storage_set_slow_sync(struct storage *storage, u64 limit_ns)
+{
+    storage->slow.limit_ns = limit_ns;
+}
+
 /* ---- metadata ---- */
 
 static enum error_code save_metadata(struct storage *storage, const struct metadata *changed,
@@ -82,7 +93,7 @@ static enum error_code save_metadata(struct storage *storage, const struct metad
 {
     u64 began_ns = clock_monotonic_ns();
     enum error_code code = metadata_save(&storage->metadata, changed, error);
-    note_wait(storage, &storage->timing.metadata, clock_monotonic_ns() - began_ns);
+    note_wait(storage, &storage->timing.metadata, "the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -128,7 +139,7 @@ enum error_code storage_save_acquaintances(struct storage *storage, const struct
         return code;
     u64 began_ns = clock_monotonic_ns();
     code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
-    note_wait(storage, &storage->timing.metadata, clock_monotonic_ns() - began_ns);
+    note_wait(storage, &storage->timing.metadata, "the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -263,9 +274,7 @@ static enum error_code sync_timed(struct storage *storage, struct error *error)
 {
     u64 began_ns = clock_monotonic_ns();
     enum error_code code = vfs_sync(storage->file, error);
-    u64 now_ns = clock_monotonic_ns();
-    note_wait(storage, &storage->timing.syncs, now_ns - began_ns);
-    recent_max_add(&storage->timing.recent, now_ns, now_ns - began_ns);
+    note_wait(storage, &storage->timing.syncs, "the log", began_ns);
     return code;
 }
 

@@ -60,6 +60,13 @@ struct snapshot_info {
     u32 checksum;         /* of all of it but the last four bytes, which hold it */
 };
 
+/* How long opening took. */
+struct storage_opening {
+    u64 snapshot_ns; /* reading the snapshot, and making the machine from it */
+    u64 log_ns;      /* reading and verifying the log, and handing out its entries */
+    u64 entries;     /* handed out */
+};
+
 /* What was found at start, beside the entries themselves. */
 struct storage_recovery {
     struct metadata metadata;      /* start_count is this start's */
@@ -71,6 +78,7 @@ struct storage_recovery {
     struct acquaintance met[ACQUAINTANCES_MAX]; /* what was seen of others */
     u32 met_count;
     u64 torn_bytes; /* cut from the tail; 0 after an orderly stop */
+    struct storage_opening opening;
 };
 
 struct snapshot_head; /* snapshot.h */
@@ -183,15 +191,18 @@ void storage_status(struct storage *storage, struct storage_status *status);
 /* How long the server's thread has waited for the disk. */
 struct storage_timing {
     struct histogram syncs;    /* of the log: each fdatasync */
-    struct recent_max recent;  /* the longest of these */
-    struct histogram metadata; /* changes of metadata and acquaintances: two slots, each written
-                                  and synced */
-    u64 waited_ns;             /* for all these, and for segments that were not ready; since the
-                                  storage was opened */
+    struct histogram metadata; /* changes of metadata and acquaintances: two slots, each written and
+                                * synced */
+    struct recent_max recent;  /* the longest of both */
+    u64 waited_ns;             /* for both, and for segments that were not ready; since the storage
+                                * was opened */
 };
 /* Borrowed, as long as the storage is open. Thread: the server's. */
 const struct storage_timing *storage_timing(const struct storage *storage);
 /* Forgets all but waited_ns. Thread: the server's. */
 void storage_reset_timing(struct storage *storage);
+/* From now on a sync that takes longer is said, with restraint (slow_sync.h); 0: none is, as in the
+ * beginning. Thread: the server's. */
+void storage_set_slow_sync(struct storage *storage, u64 limit_ns);
 
 #endif

@@ -454,3 +454,9 @@ void storage_reset_timing(struct storage *storage)
 {
     (void)storage;
 }
+
+void storage_set_slow_sync(struct storage *storage, u64 limit_ns)
+{
+    (void)storage;
+    (void)limit_ns;
+}
