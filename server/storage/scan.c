@@ -85,9 +85,10 @@ static void search_header(struct scan *scan, const u8 *data, u64 at, u64 sequenc
     if (scan->later_offset != 0 || !batch_magic(data) || !batch_decode(&scan->info, data, &later))
         return;
     /* Header and trailer of the batch at `offset` itself are nothing later. */
-    bool own_trailer = at + BATCH_HEADER_SIZE == scan->offset + batch_total_size(later.size);
-    bool is_next = scan->sequence == 0 || later.sequence == scan->sequence;
-    if (own_trailer && is_next && !scan->header_valid && !scan->trailer_valid) {
+    u64 own = scan->header_valid ? scan->batch.sequence : scan->sequence;
+    bool own_trailer = at + BATCH_HEADER_SIZE == scan->offset + batch_total_size(later.size) &&
+                       (own == 0 || later.sequence == own);
+    if (own_trailer && !scan->header_valid && !scan->trailer_valid) {
         scan->trailer_valid = true;
         scan->batch = later;
     }
@@ -95,6 +96,36 @@ static void search_header(struct scan *scan, const u8 *data, u64 at, u64 sequenc
         return;
     scan->later_offset = at;
     scan->later_sequence = later.sequence;
+}
+
+/* Header and trailer of a batch are the same bytes. What was found behind damage is a header if it
+ * is repeated where its trailer should be. Otherwise it is taken for a trailer: if it were a header
+ * after all, no more than its own batch would be lost by that, which is damaged anyway; but a
+ * trailer taken for a header would hide as many bytes behind it as its batch has. */
+static enum error_code judge_later(struct scan *scan, struct error *error)
+{
+    u8 found[BATCH_HEADER_SIZE];
+    struct batch later;
+    const u8 *data;
+    scan->later_is_trailer = false;
+    if (scan->later_offset == 0)
+        return ERROR_NONE;
+    enum error_code code =
+        window_get(&scan->window, scan->later_offset, BATCH_HEADER_SIZE, &data, error);
+    if (code != ERROR_NONE)
+        return code;
+    memcpy(found, data, sizeof(found));
+    bool valid = batch_decode(&scan->info, found, &later);
+    ASSERT(valid); /* the search has looked at it */
+    u64 total = batch_total_size(later.size);
+    scan->later_is_trailer = true;
+    if (total > scan->info.size - scan->later_offset)
+        return ERROR_NONE;
+    code = window_get(&scan->window, scan->later_offset + total - BATCH_HEADER_SIZE,
+                      BATCH_HEADER_SIZE, &data, error);
+    if (code == ERROR_NONE)
+        scan->later_is_trailer = memcmp(found, data, sizeof(found)) != 0;
+    return code;
 }
 
 /* Goes from `from` to the segment's end: where is the last byte that is not zero, and where the
@@ -142,6 +173,8 @@ static enum error_code judge(struct scan *scan, bool torn, const char *why, enum
     why = cause(scan, scan->offset, u64_max(behind - scan->offset, BATCH_HEADER_SIZE), why);
     u64 sequence = scan->header_valid ? scan->batch.sequence : scan->sequence;
     enum error_code code = search_rest(scan, behind, sequence, error);
+    if (code == ERROR_NONE)
+        code = judge_later(scan, error);
     if (code != ERROR_NONE)
         return code;
     scan->used_end = u64_max(scan->used_end, behind);
@@ -152,7 +185,8 @@ static enum error_code judge(struct scan *scan, bool torn, const char *why, enum
                  scan->later_offset);
         return ERROR_NONE;
     }
-    *found = torn ? SCAN_TORN : SCAN_DAMAGED;
+    /* Where nothing proves that a batch begins here, nothing proves that one was being written. */
+    *found = torn && !scan->next_is_a_guess ? SCAN_TORN : SCAN_DAMAGED;
     snprintf(scan->why, sizeof(scan->why), "%s", why);
     return ERROR_NONE;
 }
@@ -167,6 +201,18 @@ static enum error_code judge_no_header(struct scan *scan, bool torn, const char 
     return code;
 }
 
+/* A trailer stands at `offset`; of the batch before it nothing else can be used. */
+static enum error_code lost_before_trailer(struct scan *scan, enum scan_found *found,
+                                           struct error *error)
+{
+    const u8 *data;
+    enum error_code code = window_get(&scan->window, scan->offset, BATCH_HEADER_SIZE, &data, error);
+    if (code != ERROR_NONE)
+        return code;
+    scan->trailer_valid = batch_decode(&scan->info, data, &scan->batch);
+    return judge(scan, false, "only the trailer of the batch that ends here is left", found, error);
+}
+
 enum error_code scan_next(struct scan *scan, enum scan_found *found, struct error *error)
 {
     scan->offset = scan->next;
@@ -174,6 +220,8 @@ enum error_code scan_next(struct scan *scan, enum scan_found *found, struct erro
     scan->header_valid = false;
     scan->trailer_valid = false;
     scan->sequence_gap = false;
+    if (scan->next_is_trailer)
+        return lost_before_trailer(scan, found, error);
     u64 left = scan->info.size - scan->offset;
     if (left < BATCH_SIZE_MIN)
         return judge_no_header(scan, true, "bytes where no batch fits", found, error);
@@ -190,6 +238,7 @@ enum error_code scan_next(struct scan *scan, enum scan_found *found, struct erro
     if (total > left)
         return judge(scan, false, "the header states a size beyond the segment", found, error);
     scan->header_valid = true;
+    scan->next_is_a_guess = false;
     if (scan->sequence != 0 && scan->batch.sequence != scan->sequence) {
         char gap[SCAN_WHY_SIZE / 2];
         snprintf(gap, sizeof(gap), "batch %" PRIu64 " stands where batch %" PRIu64 " should",
@@ -212,17 +261,22 @@ enum error_code scan_next(struct scan *scan, enum scan_found *found, struct erro
 
 bool scan_skip(struct scan *scan)
 {
+    bool at_trailer = scan->next_is_trailer;
+    scan->next_is_trailer = false;
     if (scan->sequence_gap) {
         scan->next = scan->offset; /* the batch itself may be whole: take its number as it is */
         scan->sequence = scan->batch.sequence;
         return true;
     }
     if (scan->header_valid || scan->trailer_valid) {
-        scan->next = scan->offset + batch_total_size(scan->batch.size);
+        scan->next_is_a_guess = at_trailer;
+        scan->next =
+            scan->offset + (at_trailer ? BATCH_HEADER_SIZE : batch_total_size(scan->batch.size));
         scan->sequence = scan->batch.sequence + 1;
         return true;
     }
     scan->next = scan->later_offset;
     scan->sequence = scan->later_sequence;
+    scan->next_is_trailer = scan->later_is_trailer;
     return scan->later_offset != 0;
 }

@@ -25,8 +25,10 @@ struct scan {
     char path[SEGMENT_PATH_SIZE];
     struct vfs_file *file;
     struct window window;
-    u64 next;     /* where the next batch should be */
-    u64 sequence; /* its sequence number; 0: any */
+    u64 next;             /* where the next batch should be */
+    u64 sequence;         /* its sequence number; 0: any */
+    bool next_is_trailer; /* there stands the trailer of one whose header is lost */
+    bool next_is_a_guess; /* bytes behind such a trailer: nothing proves that a batch begins here */
 
     /* What scan_next found. */
     u64 offset;
@@ -36,9 +38,10 @@ struct scan {
     bool trailer_valid; /* TORN, DAMAGED: it is not, and `batch` is what the trailer says */
     bool sequence_gap;
     u64 used_end;     /* TORN, DAMAGED: behind the segment's last byte that is not zero */
-    u64 later_offset; /* TORN, DAMAGED: of the next valid header with a higher sequence
-                         number behind it, 0: none */
+    u64 later_offset; /* TORN, DAMAGED: of the next valid header or trailer with a higher
+                         sequence number behind it, 0: none */
     u64 later_sequence;
+    bool later_is_trailer;
     char why[SCAN_WHY_SIZE]; /* TORN, DAMAGED: a clause without place */
 };
 

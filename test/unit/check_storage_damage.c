@@ -300,6 +300,35 @@ START_TEST(damage__bits_in_unused_space_are_wiped_and_said)
 }
 END_TEST
 
+/* Many batches of one size, and shorter ones behind them: a trailer may be found where a header is
+ * looked for. Whatever range of bytes is lost, the batches behind it are not lost sight of. */
+START_TEST(damage__of_any_range_of_bytes)
+{
+    static const u64 sizes[] = {64, 130, 200, 340, 900};
+    u64 offsets[4];
+    struct error error;
+    struct memory_vfs *memory = three_batches(offsets);
+    struct report report = story_report(NULL);
+    struct storage *storage = story_reopen(memory, SMALL_SEGMENT, &report, &before);
+    for (int i = 0; i < 6; i++)
+        ck_assert_int_eq(story_append(storage, &before, before.count + 1, 1, 2, 60, &error),
+                         ERROR_NONE);
+    ck_assert_int_eq(story_append(storage, &before, before.count + 1, 1, 2, 8, &error), ERROR_NONE);
+    u64 end = memory->last_offset + memory->last_size;
+    storage_close(storage);
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        for (u64 from = offsets[0]; from + sizes[i] <= end + 64; from += 24) {
+            struct memory_vfs *image = memory_copy(memory);
+            for (u64 at = from; at < u64_min(end, from + sizes[i]); at++)
+                bytes_of(image, first_path)[at] = (u8)(at * 37 | 1);
+            (void)must_be_safe(image, "range", from);
+            memory_destroy(image);
+        }
+    }
+    memory_destroy(memory);
+}
+END_TEST
+
 /* Each page of each segment in turn cannot be read, nor written in part. Returns with how many of
  * them nothing was lost. */
 static u64 every_page_of(struct memory_vfs *memory)
@@ -450,6 +479,6 @@ UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before
           damage__a_batch_of_zeros_in_the_middle_is_lost_not_torn,
           damage__before_a_torn_tail_survives_power_cuts, damage__that_grows,
           damage__of_any_byte_of_a_segment_header, damage__bits_in_unused_space_are_wiped_and_said,
-          damage__pages_that_cannot_be_read, damage__a_blank_page_that_cannot_be_read_is_left,
-          damage__between_segments, damage__of_a_foreign_segment_is_refused,
-          damage__power_cut_while_it_is_cut)
+          damage__of_any_range_of_bytes, damage__pages_that_cannot_be_read,
+          damage__a_blank_page_that_cannot_be_read_is_left, damage__between_segments,
+          damage__of_a_foreign_segment_is_refused, damage__power_cut_while_it_is_cut)
