@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "test/sim/chaos_damage.h"
 #include "test/sim/inside.h"
 
 enum { KIND_COUNT = CHAOS_KIND_END };
@@ -175,20 +176,6 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
     }
 }
 
-/* The power goes, and bits have changed when it is back: of one entry, or of all snapshots. Never
- * of more than a minority at a time. */
-static void damage(struct cluster *cluster, enum chaos_kind kind, server_id id, struct rng *rng)
-{
-    u64 last = cluster_last_index(cluster, id);
-    u64 index = last > 0 ? rng_range(rng, rng_chance(rng, 1, 2) ? 1 : last - last / 8, last) : 1;
-    cluster_crash(cluster, id);
-    if ((checks_damaged_count(cluster, id) + 1) * 2 >= cluster->config.servers)
-        return;
-    enum cluster_place place = kind == CHAOS_DAMAGE_LOG ? CLUSTER_LOG : CLUSTER_SNAPSHOT;
-    bool any = cluster_disk_damage(cluster, id, CLUSTER_FLIP, place, index);
-    (void)any; /* it may be gone from the disk by now */
-}
-
 static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fault,
                                  struct rng *rng)
 {
@@ -207,8 +194,6 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
         cluster_disk(cluster, id, CLUSTER_DISK_WRITE_EIO, 0);
     else if (fault->kind == CHAOS_DISK_FULL)
         cluster_disk(cluster, id, CLUSTER_DISK_WRITE_ENOSPC, 0);
-    else if (fault->kind == CHAOS_DAMAGE_LOG || fault->kind == CHAOS_DAMAGE_SNAPSHOT)
-        damage(cluster, fault->kind, id, rng);
     else if (fault->kind == CHAOS_CLOCK_RATE)
         cluster_clock_rate(cluster, id, rate * 10000);
     else if (fault->kind == CHAOS_CLOCK_JUMP)
@@ -249,6 +234,11 @@ static void put_copy_back(struct cluster *cluster, server_id id)
     }
 }
 
+static bool is_damage(enum chaos_kind kind)
+{
+    return kind >= CHAOS_DAMAGE_LOG && kind <= CHAOS_DAMAGE_CUT_OFF;
+}
+
 /* A link that comes and goes: each event draws the next. */
 static void flap(void *context);
 
@@ -265,6 +255,8 @@ static void strike(void *context)
     }
     if (fault->kind >= CHAOS_WIPE)
         strike_loss(cluster, fault, &rng);
+    else if (is_damage(fault->kind))
+        chaos_damage(fault, &rng);
     else if (fault->kind <= CHAOS_RESET)
         strike_network(cluster, fault, &rng);
     else if (fault->kind <= CHAOS_PAUSE_LEADER || fault->kind >= CHAOS_TIMEOUT)
@@ -309,12 +301,14 @@ static void put_right(struct cluster *cluster, server_id id)
 
 static void end(void *context)
 {
-    const struct chaos_fault *fault = context;
+    struct chaos_fault *fault = context;
     struct cluster *cluster = fault->cluster;
     if (fault->kind <= CHAOS_RESET) {
         cluster_heal(cluster);
         return;
     }
+    if (is_damage(fault->kind))
+        chaos_damage_end(fault);
     if (fault->kind == CHAOS_KILL_THEN_CRASH)
         each(cluster, fault->struck, cluster_crash);
     if (fault->kind == CHAOS_SET_BACK)

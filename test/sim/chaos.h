@@ -43,6 +43,9 @@
     X(DISK_FULL, "full disk", 3)                \
     X(DAMAGE_LOG, "damaged log", 3)             \
     X(DAMAGE_SNAPSHOT, "damaged snapshot", 2)   \
+    X(DAMAGE_SLOT, "damaged slot", 1)           \
+    X(DAMAGE_SPARE, "damaged spare", 2)         \
+    X(DAMAGE_CUT_OFF, "cut off, damaged", 3)    \
     X(CLOCK_RATE, "clock rate", 3)              \
     X(CLOCK_JUMP, "clock jump", 2)              \
     X(TIMEOUT, "election timeout", 2)           \
