@@ -169,10 +169,15 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
                      "server %u voted for %u in term " U64 ", and after a restart it has not "
                      "(its vote: %u)",
                      server->id, judged->promised_vote, judged->promised_term, raft->voted_for);
+    const struct entry_id base = raft->log.base;
     for (u64 index = 1; index <= judged->durable_index; index++) {
-        if (index < raft->log.base.index ||
-            (index <= raft->log.last_index &&
-             log_term_at(&raft->log, index) == judged->terms[index]))
+        /* A snapshot of a committed entry was installed in place of another one: that and all
+         * behind it can never be committed. */
+        if (index == base.index && index <= cluster->checks.committed_count &&
+            cluster->checks.committed[index].term == base.term && judged->terms[index] != base.term)
+            return;
+        if (index < base.index || (index <= raft->log.last_index &&
+                                   log_term_at(&raft->log, index) == judged->terms[index]))
             continue;
         struct entry_id held = {judged->terms[judged->durable_index], judged->durable_index};
         if (judged->damaged && raft->promised.index != 0 &&
