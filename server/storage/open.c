@@ -154,6 +154,10 @@ static enum error_code load_snapshot(struct storage *storage, const struct stora
     enum error_code code = snapshot_clean(storage->vfs, error);
     if (code == ERROR_NONE)
         code = snapshot_list(storage->vfs, &ids, &count, error);
+    /* One may have got its name without the directory having been synced, and the log will be
+     * compacted for it. */
+    if (code == ERROR_NONE && count > 0)
+        code = vfs_sync_directory(storage->vfs, "snapshots", error);
     bool tried = false;
     while (count > 0 && code == ERROR_NONE) {
         struct error why = {0};

@@ -192,6 +192,30 @@ START_TEST(storage_open__the_log_holds_the_snapshots_last_entry)
 }
 END_TEST
 
+static const char newest_path[] = "snapshots/00000000000000000010-00000000000000000002.snap";
+
+/* The server was killed when the snapshot had got its name, and before the directory was synced.
+ * Once the log has been compacted for it, the name must survive a power cut. */
+START_TEST(storage_open__a_snapshot_whose_name_was_not_synced)
+{
+    struct memory_vfs *memory = directory_of(12);
+    must_snapshot(memory, 10, 2);
+    memory->inodes[memory_find(memory, newest_path)].disk_name[0] = '\0';
+    struct storage *storage = must_open(memory);
+    ck_assert_uint_eq(seen.recovery.snapshot.last.index, 10);
+    storage_compact(storage, 11);
+    await_segments(storage, 2);
+    storage_close(storage);
+    struct memory_vfs *after = memory_crash(memory, NULL, NULL, false);
+    storage_close(must_open(after));
+    ck_assert_uint_eq(seen.recovery.snapshot.last.index, 10);
+    ck_assert_uint_eq(seen.recovery.last.index, 12);
+    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    memory_destroy(after);
+    memory_destroy(memory);
+}
+END_TEST
+
 static void must_begin_anew(struct memory_vfs *memory, u64 index, u64 term)
 {
     for (int start = 0; start < 2; start++) {
@@ -244,7 +268,6 @@ static struct memory_vfs *compacted_directory(void)
     return memory;
 }
 
-static const char newest_path[] = "snapshots/00000000000000000010-00000000000000000002.snap";
 static const char older_path[] = "snapshots/00000000000000000004-00000000000000000002.snap";
 
 START_TEST(storage_open__the_log_begins_behind_every_snapshot)
@@ -339,6 +362,7 @@ UNIT_MAIN("storage_base", storage_reset__begins_the_log_anew,
           storage_compact__while_the_log_leaves_its_segment,
           storage_compact__fails_and_is_tried_again,
           storage_open__the_log_holds_the_snapshots_last_entry,
+          storage_open__a_snapshot_whose_name_was_not_synced,
           storage_open__the_log_ends_before_the_snapshot,
           storage_open__the_log_has_another_entry_there,
           storage_open__the_log_begins_behind_every_snapshot,
