@@ -341,6 +341,9 @@ void chaos_carry_out(struct cluster *cluster, struct chaos_plan *plan, u64 durat
     for (server_id id = 1; id <= cluster->config.servers; id++) {
         cluster_clock_rate(cluster, id, CLOCK_RATE_TRUE);
         put_right(cluster, id);
+        /* Whose disk is damaged and who has not noticed may still come to write there, and stop. */
+        if (cluster->checks.servers[id].damaged)
+            cluster_restart(cluster, id);
     }
 }
 
