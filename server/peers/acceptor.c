@@ -158,29 +158,59 @@ static u64 expire_pending(struct peers *peers)
     return next_ns;
 }
 
+/* What is waited for. Without gaps: poll refuses a table of more places than the process may have
+ * descriptors, whatever stands in them. */
+struct waiting {
+    struct pollfd polled[PENDING_MAX + 2]; /* the wake, the pending, the listener */
+    struct pending *pending[PENDING_MAX];
+    u32 count; /* of the pending */
+};
+
+/* Returns the size of the table. */
+static nfds_t gather_waiting(struct peers *peers, bool may_accept, struct waiting *waiting)
+{
+    waiting->count = 0;
+    waiting->polled[0] = (struct pollfd){.fd = peers->wake, .events = POLLIN};
+    for (u32 i = 0; i < PENDING_MAX; i++) {
+        if (peers->pending[i].socket < 0)
+            continue;
+        waiting->pending[waiting->count++] = &peers->pending[i];
+        waiting->polled[waiting->count] =
+            (struct pollfd){.fd = peers->pending[i].socket, .events = POLLIN};
+    }
+    if (may_accept)
+        waiting->polled[waiting->count + 1] =
+            (struct pollfd){.fd = peers->listener, .events = POLLIN};
+    return waiting->count + 1 + may_accept;
+}
+
+static void serve_waiting(struct peers *peers, const struct waiting *waiting, bool may_accept)
+{
+    for (u32 i = 0; i < waiting->count; i++) {
+        if (waiting->polled[i + 1].revents != 0)
+            read_pending(peers, waiting->pending[i]);
+    }
+    if (waiting->polled[0].revents != 0)
+        wake_empty(peers->wake);
+    if (may_accept && waiting->polled[waiting->count + 1].revents != 0)
+        take_connection(peers);
+}
+
 void acceptor_run(void *argument)
 {
     struct peers *peers = argument;
     while (!peers_stopping(peers)) {
         u64 deadline_ns = expire_pending(peers);
         bool may_accept = clock_monotonic_ns() >= peers->accept_after_ns;
-        struct pollfd polled[PENDING_MAX + 2];
-        for (u32 i = 0; i < PENDING_MAX; i++)
-            polled[i] = (struct pollfd){.fd = peers->pending[i].socket, .events = POLLIN};
-        polled[PENDING_MAX] = (struct pollfd){.fd = peers->wake, .events = POLLIN};
-        polled[PENDING_MAX + 1] =
-            (struct pollfd){.fd = may_accept ? peers->listener : -1, .events = POLLIN};
+        struct waiting waiting;
+        nfds_t size = gather_waiting(peers, may_accept, &waiting);
         struct timespec rest;
-        if (ppoll(polled, PENDING_MAX + 2, socket_rest(deadline_ns, &rest), NULL) <= 0)
-            continue;
-        for (u32 i = 0; i < PENDING_MAX; i++) {
-            if (polled[i].revents != 0)
-                read_pending(peers, &peers->pending[i]);
-        }
-        if (polled[PENDING_MAX].revents != 0)
-            wake_empty(peers->wake);
-        if (polled[PENDING_MAX + 1].revents != 0)
-            take_connection(peers);
+        int ready = ppoll(waiting.polled, size, socket_rest(deadline_ns, &rest), NULL);
+        if (ready > 0)
+            serve_waiting(peers, &waiting, may_accept);
+        else if (ready < 0 && errno == EINVAL) /* the limit was lowered below what is open */
+            for (u32 i = 0; i < waiting.count; i++)
+                refuse_pending(peers, waiting.pending[i], "too few descriptors");
     }
     for (u32 i = 0; i < PENDING_MAX; i++)
         socket_close(&peers->pending[i].socket);
