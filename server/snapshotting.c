@@ -98,6 +98,7 @@ static void begin(struct server *server)
     self->log_bytes = 0;
     if (!snapshots_begin(&self->snapshots, &head)) {
         snapshotting_taken(server, false);
+        server_flush_answers(server); /* this pile's have gone out already */
         return;
     }
     server->machine->ops->snapshot_begin(server->machine);
