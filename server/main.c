@@ -484,9 +484,12 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
 
 static void close_all(struct raftd *raftd)
 {
-    /* A reader may wait for room in the mailbox of a server that never ran. */
+    /* A reader or the port may wait for room in the mailbox of a server that never ran. */
     if (raftd->server != NULL)
         server_close(raftd->server);
+    /* Its input ends before the mailbox goes, and the port itself after those it has to answer. */
+    if (raftd->clients != NULL)
+        clients_stop(raftd->clients);
     if (raftd->peers != NULL)
         peers_destroy(raftd->peers);
     if (raftd->server != NULL)
