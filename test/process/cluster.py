@@ -7,6 +7,7 @@ import ctypes
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -36,6 +37,18 @@ PATIENCE = 30 * SLOW  # seconds; what takes longer is broken
 DEFINITE = re.compile(r"^(CLUSTERDOWN|BUSY|MOVED|ERR|WRONGTYPE|OOM|LOADING|NOSPACE)\b")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def limited(limits, user=None):
+    """What a child does before it runs: takes the limits {resource: value}, and becomes the user."""
+    def prepare():
+        for what, value in limits.items():
+            resource.setrlimit(what, (value, value))
+        if user is not None:
+            os.setgroups([])
+            os.setresuid(user, user, user)
+        die_with_parent()  # last: another user would make the kernel forget it
+    return prepare
 
 
 def die_with_parent():
@@ -71,10 +84,10 @@ def wait_until(what, condition, seconds=None):
         time.sleep(0.02)
 
 
-def run(*words, timeout=None, **options):
+def run(*words, timeout=None, prepare=die_with_parent, **options):
     """A command that ends by itself: its exit code, and what it printed on both streams."""
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=timeout or PATIENCE, preexec_fn=die_with_parent, **options)
+                          timeout=timeout or PATIENCE, preexec_fn=prepare, **options)
     return done.returncode, done.stdout
 
 
@@ -99,11 +112,11 @@ class Server:
         code, text = run(*self.words("--init"))
         assert code == 0, text
 
-    def start(self, *more):
+    def start(self, *more, prepare=die_with_parent, binary=RAFTD):
         assert self.process is None
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.words(*more), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log, preexec_fn=die_with_parent)
+            self.process = subprocess.Popen([binary, *self.words(*more)[1:]], stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log, preexec_fn=prepare)
 
     def signal(self, number):
         os.kill(self.process.pid, number)
