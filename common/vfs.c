@@ -25,6 +25,12 @@ enum error_code vfs_write_at(struct vfs_file *file, const struct iovec *pieces, 
     return file->vfs->ops->write_at(file, pieces, count, offset, error);
 }
 
+void vfs_stream(struct vfs_file *file)
+{
+    if (file->vfs->ops->stream != NULL)
+        file->vfs->ops->stream(file);
+}
+
 enum error_code vfs_sync(struct vfs_file *file, struct error *error)
 {
     return file->vfs->ops->sync(file, error);

@@ -25,6 +25,9 @@ enum vfs_open_mode {
     VFS_CREATE      /* must not exist; read and write */
 };
 
+/* Enough for any disk that is met. */
+enum { VFS_STREAM_UNIT = 4096 };
+
 struct vfs_ops {
     /* Errors: ERROR_MISSING, ERROR_EXISTS, ERROR_NO_SPACE, ERROR_SYSTEM (no descriptor). */
     enum error_code (*open)(struct vfs *vfs, const char *path, enum vfs_open_mode mode,
@@ -37,6 +40,11 @@ struct vfs_ops {
      * the range holds is unknown. */
     enum error_code (*write_at)(struct vfs_file *file, const struct iovec *pieces, int count,
                                 u64 offset, struct error *error);
+    /* A hint: what is written from here on, once and in order, is not worth keeping in memory, and
+     * should burden nobody else's syncs. Writes of whole VFS_STREAM_UNITs, at multiples of it, from
+     * memory that begins at one, may then go to the disk at once, where the file system can;
+     * durable they are after sync, as ever. NULL: there is no such thing. Never fails. */
+    void (*stream)(struct vfs_file *file);
     /* fdatasync: data and size of the file survive a power cut afterwards. Never retried. */
     enum error_code (*sync)(struct vfs_file *file, struct error *error);
     enum error_code (*size)(struct vfs_file *file, u64 *size, struct error *error);
@@ -83,6 +91,7 @@ WARN_UNUSED enum error_code vfs_read_at(struct vfs_file *file, void *data, size_
                                         size_t *got, struct error *error);
 WARN_UNUSED enum error_code vfs_write_at(struct vfs_file *file, const struct iovec *pieces,
                                          int count, u64 offset, struct error *error);
+void vfs_stream(struct vfs_file *file);
 WARN_UNUSED enum error_code vfs_sync(struct vfs_file *file, struct error *error);
 WARN_UNUSED enum error_code vfs_size(struct vfs_file *file, u64 *size, struct error *error);
 WARN_UNUSED enum error_code vfs_truncate(struct vfs_file *file, u64 size, struct error *error);

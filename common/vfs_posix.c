@@ -37,6 +37,7 @@ struct posix_vfs {
 struct posix_file {
     struct vfs_file file; /* first: handed out */
     int fd;
+    bool direct; /* writes pass the page cache by: O_DIRECT is set */
     char path[]; /* for messages */
 };
 
@@ -121,6 +122,7 @@ static enum error_code posix_open(struct vfs *vfs, const char *path, enum vfs_op
     struct posix_file *opened = memory_alloc(sizeof(*opened) + path_size);
     opened->file.vfs = vfs;
     opened->fd = fd;
+    opened->direct = false;
     memcpy(opened->path, path, path_size);
     *file = &opened->file;
     return ERROR_NONE;
@@ -153,6 +155,41 @@ static enum error_code posix_read_at(struct vfs_file *file, void *data, size_t s
     return ERROR_NONE;
 }
 
+/* Sets or clears O_DIRECT. */
+static bool set_direct(struct posix_file *file, bool direct)
+{
+    int flags = fcntl(file->fd, F_GETFL);
+    if (flags < 0 || fcntl(file->fd, F_SETFL, direct ? flags | O_DIRECT : flags & ~O_DIRECT) != 0)
+        return false;
+    file->direct = direct;
+    return true;
+}
+
+static void posix_stream(struct vfs_file *file)
+{
+    (void)set_direct(posix_file_of(file), true);
+}
+
+static bool is_whole_units(const struct iovec *pieces, int count, u64 offset)
+{
+    u64 all = offset;
+    for (int i = 0; i < count; i++)
+        all |= (u64)(uintptr_t)pieces[i].iov_base | pieces[i].iov_len;
+    return all % VFS_STREAM_UNIT == 0;
+}
+
+/* pwritev. What cannot be written directly goes the common way, and so does all behind it. */
+static ssize_t write_some(struct posix_file *file, const struct iovec *pieces, int count,
+                          u64 offset)
+{
+    if (file->direct && !is_whole_units(pieces, count, offset))
+        (void)set_direct(file, false);
+    ssize_t result = pwritev(file->fd, pieces, count, (off_t)offset);
+    if (result < 0 && errno == EINVAL && file->direct && set_direct(file, false))
+        result = pwritev(file->fd, pieces, count, (off_t)offset);
+    return result;
+}
+
 /* Writes up to PIECES_A_CALL pieces completely; uses them up while doing so. */
 static enum error_code write_pieces(struct posix_file *file, struct iovec *pieces, int count,
                                     u64 *offset, struct error *error)
@@ -163,7 +200,7 @@ static enum error_code write_pieces(struct posix_file *file, struct iovec *piece
             first++;
         if (first == count)
             return ERROR_NONE;
-        ssize_t result = pwritev(file->fd, pieces + first, count - first, (off_t)*offset);
+        ssize_t result = write_some(file, pieces + first, count - first, *offset);
         if (result < 0 && errno == EINTR)
             continue;
         if (result < 0) {
@@ -341,6 +378,7 @@ static const struct vfs_ops posix_ops = {
     .close = posix_close,
     .read_at = posix_read_at,
     .write_at = posix_write_at,
+    .stream = posix_stream,
     .sync = posix_sync,
     .size = posix_size,
     .truncate = posix_truncate,

@@ -374,14 +374,11 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
 {
     struct snapshots *snapshots = worker->snapshots;
     struct error error = {0};
-    struct snapshot_info info;
     struct snapshot_point point = {.name = worker->name};
     struct loading loading = {machine, &point};
     struct snapshot_taker taker = {.head = take_head, .piece = take_piece, .context = &loading};
-    enum error_code code = snapshot_receiver_finish(worker->receiver, &error);
+    enum error_code code = snapshot_receiver_finish(worker->receiver, &taker, &error);
     worker->receiver = NULL;
-    if (code == ERROR_NONE)
-        code = snapshot_load(snapshots->vfs, worker->name.last, &taker, &info, &error);
     if (code == ERROR_NONE && !machine->ops->restore_end(machine))
         code = error_set(&error, ERROR_CORRUPT, "it does not hold a whole state");
     if (code != ERROR_NONE) {
@@ -392,7 +389,7 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
     note_space(snapshots, ERROR_NONE);
     REPORT(snapshots->report, REPORT_INFO, "server",
            "snapshot of entry %" PRIu64 " received and loaded: %" PRIu64 " bytes in %" PRIu64 " ms",
-           info.last.index, info.size,
+           point.name.last.index, point.name.size,
            (clock_monotonic_ns() - worker->received_began_ns) / NS_PER_MS);
     mutex_lock(&snapshots->lock);
     struct machine *before = snapshots->machine;

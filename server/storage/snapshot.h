@@ -52,6 +52,14 @@ WARN_UNUSED enum error_code snapshot_writer_finish(struct snapshot_writer *write
 /* Frees the writer; the unfinished file is removed, or written over some time. */
 void snapshot_writer_abandon(struct snapshot_writer *writer);
 
+/* Who takes in a snapshot: the head, then the state's bytes in pieces. Each returns false when it
+ * cannot be; then the file counts as damaged. */
+struct snapshot_taker {
+    bool (*head)(void *context, const struct snapshot_head *head);
+    bool (*piece)(void *context, const u8 *data, size_t size);
+    void *context;
+};
+
 /* ---- receiving ---- */
 
 struct snapshot_receiver;
@@ -65,21 +73,15 @@ WARN_UNUSED enum error_code snapshot_receiver_create(struct vfs *vfs,
 WARN_UNUSED enum error_code snapshot_receiver_add(struct snapshot_receiver *receiver,
                                                   const void *data, size_t size,
                                                   struct error *error);
-/* Syncs the file, verifies that it is the named one and whole, and gives it its name. Frees the
- * receiver. Errors: ERROR_CORRUPT. */
+/* Syncs the file, verifies that it is the named one and whole while `taker` takes it in, and gives
+ * it its name. Frees the receiver. What the taker got is worth something only if it returns without
+ * error. Errors: as snapshot_load's. */
 WARN_UNUSED enum error_code snapshot_receiver_finish(struct snapshot_receiver *receiver,
+                                                     const struct snapshot_taker *taker,
                                                      struct error *error);
 void snapshot_receiver_abandon(struct snapshot_receiver *receiver);
 
 /* ---- reading ---- */
-
-/* Who takes in a snapshot: the head, then the state's bytes in pieces. Each returns false when it
- * cannot be; then the file counts as damaged. */
-struct snapshot_taker {
-    bool (*head)(void *context, const struct snapshot_head *head);
-    bool (*piece)(void *context, const u8 *data, size_t size);
-    void *context;
-};
 
 /* Reads and verifies a whole snapshot. What the taker got is worth something only if it returns
  * without error. Errors: ERROR_MISSING, ERROR_CORRUPT (naming file and offset), ERROR_MISMATCH

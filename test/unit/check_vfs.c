@@ -132,6 +132,39 @@ START_TEST(write_at__many_pieces_come_back)
 }
 END_TEST
 
+START_TEST(stream__whole_units_and_what_is_not_come_back)
+{
+    enum { UNITS = 3, REST = 1234, SIZE = UNITS * VFS_STREAM_UNIT + REST };
+    struct world world;
+    world_init(&world);
+    struct error *error = &world.error;
+    struct vfs_file *file;
+    u8 *bytes = aligned_alloc(VFS_STREAM_UNIT, (UNITS + 1) * VFS_STREAM_UNIT);
+    u8 *back = calloc(1, SIZE + 10);
+    for (size_t i = 0; i < SIZE; i++)
+        bytes[i] = (u8)(i * 31 + i / 509);
+    for (int unaligned = 0; unaligned < 2; unaligned++) {
+        OK(vfs_open(world.vfs, unaligned ? "b" : "a", VFS_CREATE, &file, error));
+        vfs_stream(file);
+        struct iovec some = {bytes, VFS_STREAM_UNIT - (unaligned ? 1 : 0)};
+        struct iovec more = {bytes + some.iov_len, UNITS * VFS_STREAM_UNIT - some.iov_len};
+        struct iovec rest = {bytes + UNITS * VFS_STREAM_UNIT, REST};
+        OK(vfs_write_at(file, &some, 1, 0, error));
+        OK(vfs_write_at(file, &more, 1, some.iov_len, error));
+        OK(vfs_write_at(file, &rest, 1, some.iov_len + more.iov_len, error));
+        OK(vfs_sync(file, error));
+        size_t got;
+        OK(vfs_read_at(file, back, SIZE + 10, 0, &got, error));
+        ck_assert_uint_eq(got, SIZE);
+        ck_assert_mem_eq(back, bytes, SIZE);
+        vfs_close(file);
+    }
+    free(back);
+    free(bytes);
+    world_deinit(&world);
+}
+END_TEST
+
 START_TEST(write_at__no_space_is_told_apart)
 {
     /* The device that is always full stands in for a full disk. */
@@ -351,6 +384,6 @@ START_TEST(faulty__tears_breaks_and_comes_late)
 END_TEST
 
 UNIT_MAIN("vfs", posix_create__needs_a_directory, open__each_mode, write_at__many_pieces_come_back,
-          write_at__no_space_is_told_apart, truncate__shorter_and_longer, rename__replaces,
-          directories__make_list_remove, lock__one_holder, faulty__fails_each_call_in_turn,
-          faulty__tears_breaks_and_comes_late)
+          stream__whole_units_and_what_is_not_come_back, write_at__no_space_is_told_apart,
+          truncate__shorter_and_longer, rename__replaces, directories__make_list_remove,
+          lock__one_holder, faulty__fails_each_call_in_turn, faulty__tears_breaks_and_comes_late)

@@ -145,6 +145,30 @@ START_TEST(short_calls__go_on_where_they_ended)
 }
 END_TEST
 
+/* What is left of a unit does not begin at one: it goes the common way. */
+START_TEST(short_calls__a_stream_goes_on_where_it_ended)
+{
+    static _Alignas(VFS_STREAM_UNIT) u8 bytes[2 * VFS_STREAM_UNIT], back[2 * VFS_STREAM_UNIT];
+    struct world world;
+    struct vfs_file *file;
+    size_t got;
+    begin(&world);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (u8)(i * 37 + i / 251);
+    struct iovec piece = {bytes, sizeof(bytes)};
+    OK(vfs_open(world.vfs, "file", VFS_CREATE, &file, &world.error));
+    vfs_stream(file);
+    OK(vfs_write_at(file, &piece, 1, 0, &world.error));
+    ck_assert_uint_ge(shortened, sizeof(bytes) / PART - 3);
+    strange = false;
+    OK(vfs_read_at(file, back, sizeof(back), 0, &got, &world.error));
+    ck_assert_uint_eq(got, sizeof(bytes));
+    ck_assert_mem_eq(back, bytes, sizeof(bytes));
+    vfs_close(file);
+    end(&world);
+}
+END_TEST
+
 START_TEST(short_calls__a_disk_that_fills_up_in_the_middle_is_told)
 {
     struct world world;
@@ -167,4 +191,5 @@ START_TEST(short_calls__a_disk_that_fills_up_in_the_middle_is_told)
 END_TEST
 
 UNIT_MAIN("vfs_short", short_calls__go_on_where_they_ended,
+          short_calls__a_stream_goes_on_where_it_ended,
           short_calls__a_disk_that_fills_up_in_the_middle_is_told)
