@@ -25,6 +25,7 @@ void fetcher_deinit(struct fetcher *fetcher)
     condition_signal(&fetcher->ordered);
     mutex_unlock(&fetcher->lock);
     thread_join(&fetcher->thread);
+    span_release(&fetcher->ahead_piece);
     struct command *command;
     while ((command = command_list_take(&fetcher->backups)) != NULL)
         fail(command, COMMAND_STOPPING);
@@ -66,6 +67,39 @@ static bool say_failure(struct fetcher *fetcher, const struct fetch_order *order
     return put_off;
 }
 
+static bool is_ahead(const struct fetcher *fetcher, const struct fetch_order *order)
+{
+    const struct snapshot_name *a = &fetcher->ahead.snapshot, *b = &order->snapshot;
+    return fetcher->ahead_piece.block != NULL && a->last.index == b->last.index &&
+           a->last.term == b->last.term && a->size == b->size && a->checksum == b->checksum &&
+           fetcher->ahead.first == order->first && fetcher->ahead.bytes_max == order->bytes_max;
+}
+
+/* Whoever got a piece will soon ask for the next. A failure will be met again, and said then. */
+static void read_ahead(struct fetcher *fetcher, const struct fetch_order *order, u32 size)
+{
+    struct error ignored;
+    fetcher->ahead = *order;
+    fetcher->ahead.first += size;
+    if (fetcher->ahead.first < order->snapshot.size &&
+        read_named(fetcher, &order->snapshot, fetcher->ahead.first, order->bytes_max,
+                   &fetcher->ahead_piece, &ignored) != ERROR_NONE)
+        fetcher->ahead_piece = (struct span){0};
+}
+
+static enum error_code get_piece(struct fetcher *fetcher, const struct fetch_order *order,
+                                 struct span *piece, struct error *error)
+{
+    bool known = is_ahead(fetcher, order);
+    *piece = known ? fetcher->ahead_piece : (struct span){0};
+    if (!known)
+        span_release(&fetcher->ahead_piece);
+    fetcher->ahead_piece = (struct span){0};
+    return known ? ERROR_NONE
+                 : read_named(fetcher, &order->snapshot, order->first, order->bytes_max, piece,
+                              error);
+}
+
 static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
 {
     struct mail *mail = mail_create(MAIL_PIECE_READ);
@@ -74,14 +108,16 @@ static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
     read->name = order->snapshot;
     read->offset = order->first;
     struct error error = {0};
-    if (read_named(fetcher, &order->snapshot, order->first, order->bytes_max, &read->piece,
-                   &error) != ERROR_NONE) {
+    if (get_piece(fetcher, order, &read->piece, &error) != ERROR_NONE) {
         read->put_off = say_failure(fetcher, order, "snapshot", order->snapshot.last.index, &error);
         read->piece = (struct span){0};
     } else {
         fetcher->said_read = false;
     }
+    u32 size = read->piece.size;
     (void)mail_post(fetcher->slot, mail);
+    if (size > 0)
+        read_ahead(fetcher, order, size);
 }
 
 static void read_entries(struct fetcher *fetcher, const struct fetch_order *order)

@@ -4,7 +4,8 @@
  * A leader asks for the entries from some index on, or for a piece of a snapshot's file; a thread
  * of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. A client's
  * COMMAND_BACKUP the thread answers itself: nothing of the server's state goes into the answer. The
- * two kinds take turns. The thread is made when it is first needed. */
+ * two kinds take turns. While a piece is on its way, the one behind it is read, if nobody asks for
+ * anything else. The thread is made when it is first needed. */
 #ifndef MAILRAFT_SERVER_FETCH_H
 #define MAILRAFT_SERVER_FETCH_H
 
@@ -33,8 +34,10 @@ struct fetcher {
     u32 order_count;
     struct command_list backups; /* COMMAND_BACKUP, oldest first */
     bool stopping;
-    bool said_thread; /* that there can be no thread. Thread: the server's. */
-    bool said_read;   /* that reads are put off. Thread: the fetcher's. */
+    struct fetch_order ahead; /* The thread's: the piece that `ahead_piece` is. */
+    struct span ahead_piece;  /* Holds a reference; block NULL: none. */
+    bool said_thread;         /* that there can be no thread. Thread: the server's. */
+    bool said_read;           /* that reads are put off. Thread: the fetcher's. */
 };
 
 void fetcher_init(struct fetcher *fetcher, struct storage *storage, struct mail_slot *slot,
