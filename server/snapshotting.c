@@ -103,6 +103,8 @@ static void begin(struct server *server)
     }
     server->machine->ops->snapshot_begin(server->machine);
     self->going_on = true;
+    self->begun_ns = clock_monotonic_ns();
+    self->handed_bytes = 0;
 }
 
 static void hand_over_slice(struct server *server)
@@ -116,6 +118,7 @@ static void hand_over_slice(struct server *server)
     /* Even when this piece is empty: what comes back wakes this thread for the next. */
     if (more || self->slice.size > 0)
         snapshots_put(&self->snapshots, self->slice.data, self->slice.size);
+    self->handed_bytes += self->slice.size;
     if (more)
         return;
     ops->snapshot_end(server->machine);
@@ -151,6 +154,7 @@ void snapshotting_taken(struct server *server, bool success)
     self->ending = false;
     if (success) {
         self->taken++;
+        self->took_ns = clock_monotonic_ns() - self->begun_ns;
         self->remove_due = true;
         answer_waiting(server);
         return;

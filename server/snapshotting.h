@@ -23,6 +23,9 @@ struct snapshotting {
     struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
     u64 log_bytes;               /* of entries applied since the last one was begun */
     u64 retry_ns;                /* the last one failed: not before */
+    u64 begun_ns;                /* when the last one was begun, */
+    u64 handed_bytes;            /* how much of it was handed to the thread, */
+    u64 took_ns;                 /* and how long the last that was taken took; 0: none was */
     struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
     u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
     u64 taken;                   /* since the start: how many were taken, */

@@ -19,6 +19,12 @@ static void describe_members(const struct server *server, struct buffer *to)
     }
 }
 
+static const char *const mode_words[] = {
+    [PROGRESS_PROBE] = "probe",
+    [PROGRESS_PIPELINE] = "pipeline",
+    [PROGRESS_SNAPSHOT] = "snapshot",
+};
+
 static void describe_peers(const struct server *server, const struct lead *lead, struct buffer *to)
 {
     u64 now_ns = clock_monotonic_ns();
@@ -32,14 +38,17 @@ static void describe_peers(const struct server *server, const struct lead *lead,
         buffer_append_format(to,
                              "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64
                              ",trails=%" PRIu64 ",in_flight_bytes=%" PRIu64 ",contact_ms=%" PRIu64
-                             ",no_space=%d,full=%d,set_back=%d,recognised=%d\r\n",
-                             progress->id, progress->mode == PROGRESS_PROBE ? "probe" : "pipeline",
-                             progress->match_index, progress->next_index,
-                             raft->log.last_index - progress->match_index, progress->flight_bytes,
-                             (now_ns - progress->contact_ns) / NS_PER_MS, progress->no_space,
-                             progress->full,
+                             ",no_space=%d,full=%d,set_back=%d,recognised=%d",
+                             progress->id, mode_words[progress->mode], progress->match_index,
+                             progress->next_index, raft->log.last_index - progress->match_index,
+                             progress->flight_bytes, (now_ns - progress->contact_ns) / NS_PER_MS,
+                             progress->no_space, progress->full,
                              distrust == DISTRUST_SET_BACK || distrust == DISTRUST_LOST_ENTRIES,
                              distrust == DISTRUST_NONE);
+        if (progress->mode == PROGRESS_SNAPSHOT)
+            buffer_append_format(to, ",snapshot_offset=%" PRIu64 ",snapshot_bytes=%" PRIu64,
+                                 progress->snapshot_offset, progress->snapshot.size);
+        buffer_append_string(to, "\r\n");
     }
     if (transfer_goes_on(&lead->transfer))
         buffer_append_format(to, "raft_transfer_to:%" PRIu32 "\r\n", lead->transfer.target);
@@ -67,16 +76,38 @@ static void describe_snapshots(const struct server *server, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
     const struct snapshotting *self = &server->snapshotting;
-    buffer_append_format(to,
-                         "raft_snapshot_index:%" PRIu64 "\r\nraft_snapshot_term:%" PRIu64
-                         "\r\nraft_snapshot_bytes:%" PRIu64 "\r\nraft_snapshot_checksum:%" PRIu32
-                         "\r\nraft_snapshot_going_on:%d\r\nraft_snapshots_taken:%" PRIu64
-                         "\r\nraft_snapshots_failed:%" PRIu64 "\r\nraft_snapshots_received:%" PRIu64
-                         "\r\nraft_snapshots_installed:%" PRIu64
-                         "\r\nraft_snapshot_incoming_bytes:%" PRIu64 "\r\n",
-                         raft->snapshot.last.index, raft->snapshot.last.term, raft->snapshot.size,
-                         raft->snapshot.checksum, snapshotting_is_going_on(server), self->taken,
-                         self->failed, self->received, self->installed, raft->incoming.received);
+    buffer_append_format(
+        to,
+        "raft_snapshot_index:%" PRIu64 "\r\nraft_snapshot_term:%" PRIu64
+        "\r\nraft_snapshot_bytes:%" PRIu64 "\r\nraft_snapshot_checksum:%" PRIu32
+        "\r\nraft_snapshot_going_on:%d\r\nraft_snapshots_taken:%" PRIu64
+        "\r\nraft_snapshots_failed:%" PRIu64 "\r\nraft_snapshots_received:%" PRIu64
+        "\r\nraft_snapshots_installed:%" PRIu64 "\r\nraft_snapshot_incoming_bytes:%" PRIu64
+        "\r\nraft_snapshot_incoming_size:%" PRIu64 "\r\n",
+        raft->snapshot.last.index, raft->snapshot.last.term, raft->snapshot.size,
+        raft->snapshot.checksum, snapshotting_is_going_on(server), self->taken, self->failed,
+        self->received, self->installed, raft->incoming.received, raft->incoming.name.size);
+    bool going_on = snapshotting_is_going_on(server);
+    buffer_append_format(
+        to, "raft_snapshot_written_bytes:%" PRIu64 "\r\nraft_snapshot_us:%" PRIu64 "\r\n",
+        going_on ? self->handed_bytes : 0, self->took_ns / NS_PER_US);
+}
+
+/* What the disk has lost, and has not got again. */
+static void describe_repair(const struct raft *raft, struct buffer *to)
+{
+    struct entry_id promised = raft->promised;
+    u64 last = raft->log.last_index;
+    buffer_append_format(to, "raft_repairing:%d\r\n", promised.index != 0);
+    if (promised.index == 0)
+        return;
+    buffer_append_format(to, "raft_promised_term:%" PRIu64 "\r\n", promised.term);
+    if (promised.index == LOST_INDEX)
+        buffer_append_string(to, "raft_promised_index:unknown\r\nraft_missing_entries:unknown\r\n");
+    else
+        buffer_append_format(
+            to, "raft_promised_index:%" PRIu64 "\r\nraft_missing_entries:%" PRIu64 "\r\n",
+            promised.index, promised.index > last ? promised.index - last : 0);
 }
 
 static void describe_log(const struct server *server, struct buffer *to)
@@ -94,8 +125,12 @@ static void describe_log(const struct server *server, struct buffer *to)
     storage_status(server->storage, &storage);
     buffer_append_format(to,
                          "raft_log_segments:%" PRIu64 "\r\nraft_log_disk_bytes:%" PRIu64
-                         "\r\nraft_log_room_bytes:%" PRIu64 "\r\n",
-                         storage.segments, storage.disk_bytes, storage_room(server->storage));
+                         "\r\nraft_log_room_bytes:%" PRIu64 "\r\nraft_log_first_index:%" PRIu64
+                         "\r\nraft_log_bytes:%" PRIu64 "\r\nraft_disk_bytes:%" PRIu64 "\r\n",
+                         storage.segments, storage.disk_bytes, storage_room(server->storage),
+                         storage.first_index, storage.log_bytes,
+                         storage.disk_bytes + raft->snapshot.size);
+    describe_repair(raft, to);
 }
 
 /* Everybody's durations in the same five words, in us. */

@@ -17,8 +17,6 @@
 #define DELIVER_BYTES (1 * MIB)
 /* More batches than can have been lost without a trace. */
 #define UNKNOWN_BATCHES 1000000
-/* The index of a last entry of which only the term is known: no index is greater. */
-#define LOST_INDEX (UINT64_MAX >> 3)
 
 /* ---- identity ---- */
 

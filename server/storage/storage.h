@@ -31,6 +31,9 @@ enum {
     METADATA_STARTS = IDENTITY_STARTS
 };
 
+/* The index of a promised entry of which only the term is known: no index is greater. */
+#define LOST_INDEX (UINT64_MAX >> 3)
+
 /* Who a directory belongs to, and what must survive of Raft's state. */
 struct metadata {
     char cluster_id[CLUSTER_ID_SIZE];

@@ -1,8 +1,11 @@
 """What a server tells of itself: INFO's figures of its disk, its log, its snapshots and its pauses."""
+import glob
+import json
+import os
 import time
 
 import cluster
-from cluster import Case, wait_until
+from cluster import RAFTCTL, Case, run, wait_until
 
 WORDS = ("mean", "p50", "p99", "p999", "max")
 
@@ -66,3 +69,96 @@ class Status(Case):
             said = server.log().count("the disk is slow")
             self.assertGreaterEqual(said, 1)
             self.assertLessEqual(said, 1 + (time.monotonic() - begun) // 10)
+
+    def test_start_is_said(self):
+        server = self.cluster(count=1, settings="snapshot-log-bytes 1GiB\n").start()[1]
+        with server.client() as client:
+            for count in range(100):
+                client.set("key:%d" % count, "x" * 100)
+            client.execute_command("RAFT.SNAPSHOT")
+        server.kill()
+        server.start()
+        info = wait_until("it is back", server.info)
+        self.assertGreaterEqual(info["raft_start_entries"], 100)
+        self.assertGreater(info["raft_start_log_us"], 0)
+        self.assertGreater(info["raft_start_snapshot_us"], 0)
+        self.assertRegex(server.log(), r"log recovered: 10\d entries, the last is 10\d of term \d+, "
+                                       r"in \d+ ms \(\d+ entries/s\)")
+        self.assertRegex(server.log(), r"snapshot of entry 10\d loaded: \d+ bytes in \d+ ms")
+
+    def test_log_and_snapshots_are_shown(self):
+        servers = self.cluster(settings="snapshot-log-bytes 16KiB\ntrailing-entries 5\n").start()
+        with servers.wait_for_leader().client() as client:
+            for count in range(500):
+                client.set("key:%d" % count, "x" * 100)
+        servers.wait_until_equal()
+        for server in servers.servers:
+            info = wait_until("a snapshot is there", lambda s=server: s.info() if
+                              s.info().get("raft_snapshots_taken", 0) > 0 else None)
+            self.assertGreater(info["raft_snapshot_us"], 0)
+            self.assertGreater(info["raft_snapshot_bytes"], 10000)
+            self.assertEqual(info["raft_repairing"], 0)
+            self.assertLessEqual(info["raft_log_first_index"], info["raft_last_index"])
+            self.assertGreater(info["raft_log_bytes"], 0)
+            self.assertLessEqual(info["raft_log_bytes"], info["raft_log_disk_bytes"])
+            self.assertEqual(info["raft_disk_bytes"],
+                             info["raft_log_disk_bytes"] + info["raft_snapshot_bytes"])
+        code, text = run(RAFTCTL, "status", "-c", servers.config)
+        self.assertEqual(code, 0)
+        self.assertRegex(text, r"id +log +snapshot +its size +on disk +sync p99 +slowest sync")
+        self.assertRegex(text, r"\n  2 +\d+\.\.\d+ +\d+ +\d+KiB +\d+MiB +\d+[um]s +\d+[um]s\n")
+        for row in json.loads(run(RAFTCTL, "status", "-c", servers.config, "-w", "json")[1])["servers"]:
+            self.assertFalse(row["repairing"])
+            self.assertGreater(row["snapshot_index"], 0)
+            self.assertGreaterEqual(row["disk_bytes"], row["log_disk_bytes"])
+            self.assertGreaterEqual(row["sync_max_us"], row["sync_p99_us"])
+
+    def test_peer_that_needs_a_snapshot(self):
+        servers = self.cluster(settings="trailing-entries 0\nsegment-bytes 1MiB\n"
+                                        "client-input-bytes 256KiB\nmax-value-bytes 64KiB\n"
+                                        "message-bytes 64KiB\nsnapshot-log-bytes 256KiB\n"
+                                        "log-memory-bytes 16KiB\n").start()
+        lagging = servers.followers()[0]
+        lagging.kill()
+        with servers.wait_for_leader(servers.running()).client() as client:
+            for count in range(200):
+                client.set("key:%d" % (count % 10), "x" * 20000)
+
+        def peer():
+            leader = servers.leader(servers.running())
+            return leader and leader.info().get("raft_peer_%d" % lagging.number)
+        wait_until("it is to get a snapshot", lambda: (peer() or {}).get("mode") == "snapshot")
+        shown = peer()
+        self.assertEqual(shown["snapshot_offset"], 0)
+        self.assertGreater(shown["snapshot_bytes"], 100000)
+        lagging.start()
+        wait_until("it has it", lambda: (peer() or {}).get("mode") == "pipeline")
+        self.assertNotIn("snapshot_offset", peer())
+        self.assertGreater(lagging.info()["raft_snapshots_installed"], 0)
+
+    def test_damage_is_shown_until_it_is_repaired(self):
+        servers = self.cluster().start()
+        with servers.wait_for_leader().client() as client:
+            for count in range(50):
+                client.set("key:%d" % count, "value-%d" % count)
+        servers.wait_until_equal()
+        last = servers[1].info()["raft_last_index"]
+        for server in servers.servers:
+            server.kill()
+        with open(sorted(glob.glob(os.path.join(servers[1].data, "log", "*.seg")))[0], "r+b") as log:
+            log.seek(log.read().index(b"value-20"))
+            log.write(b"VALUE")
+        servers[1].start()
+        info = wait_until("it answers", servers[1].info)
+        self.assertEqual(info["raft_repairing"], 1)
+        self.assertEqual(info["raft_promised_index"], last)
+        self.assertEqual(info["raft_missing_entries"], last - info["raft_last_index"])
+        self.assertGreaterEqual(info["raft_missing_entries"], 29)
+        text = run(RAFTCTL, "status", "-c", servers.config)[1]
+        self.assertRegex(text, r"damaged: gets entries from the leader \(missing: \d+\)")
+        text = run(RAFTCTL, "status", "-c", servers.config, "-w", "json")[1]
+        self.assertIn('"repairing":true,"missing_entries":%d' % info["raft_missing_entries"], text)
+        servers[2].start()
+        servers[3].start()
+        wait_until("it is repaired", lambda: servers[1].info().get("raft_repairing") == 0)
+        self.assertNotIn("raft_missing_entries", servers[1].info())

@@ -9,7 +9,10 @@
 #include "common/clock.h"
 #include "common/text.h"
 
-enum { AGAIN_MS = 20 }; /* pause between two rounds of --wait */
+enum {
+    AGAIN_MS = 20, /* pause between two rounds of --wait */
+    LOG_WIDTH = 21 /* of "first..last" */
+};
 
 /* The one leader, as far as the answers show it. */
 struct verdict {
@@ -139,6 +142,74 @@ static void print_row(const struct verdict *verdict, const struct target *target
     printf("%s%s\n", trouble[0] != '\0' ? "  " : "", trouble);
 }
 
+/* ---- disks ---- */
+
+static const char disk_format[] = "%3s  %*s  %10s  %10s  %10s  %8s  %12s";
+
+static const char *of_bytes(u64 bytes, char text[24])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t unit = 0;
+    u64 shown = bytes;
+    while (shown >= 10000 && unit + 1 < ARRAY_LENGTH(units)) {
+        shown /= 1024;
+        unit++;
+    }
+    (void)snprintf(text, 24, "%" PRIu64 "%s", shown, units[unit]);
+    return text;
+}
+
+static const char *of_us(u64 us, char text[24])
+{
+    if (us < 10000)
+        (void)snprintf(text, 24, "%" PRIu64 "us", us);
+    else
+        (void)snprintf(text, 24, "%" PRIu64 "ms", us / 1000);
+    return text;
+}
+
+/* What else there is to say of a server's disk. */
+static void print_disk_news(const struct target *target)
+{
+    char missing[WORD_SIZE];
+    if (info_number(target, "raft_repairing") != 0)
+        printf("  damaged: gets entries from the leader (missing: %s), does not campaign",
+               info_value(target, "raft_missing_entries", missing));
+    if (info_number(target, "raft_snapshot_going_on") != 0)
+        printf("  takes a snapshot");
+    u64 size = info_number(target, "raft_snapshot_incoming_size");
+    if (size != 0)
+        printf("  receives a snapshot: %" PRIu64 "%%",
+               info_number(target, "raft_snapshot_incoming_bytes") * 100 / size);
+}
+
+static void print_disk(const struct target *target)
+{
+    char id[24];
+    char log[64];
+    char snapshot[24] = "-";
+    char bytes[24];
+    char disk[24];
+    char usual[24];
+    char worst[24];
+    if (!target_is_valid(target))
+        return;
+    (void)snprintf(id, sizeof(id), "%u", target_known_id(target));
+    (void)snprintf(log, sizeof(log), "%" PRIu64 "..%" PRIu64,
+                   info_number(target, "raft_log_first_index"),
+                   info_number(target, "raft_last_index"));
+    if (info_number(target, "raft_snapshot_index") != 0)
+        (void)snprintf(snapshot, sizeof(snapshot), "%" PRIu64,
+                       info_number(target, "raft_snapshot_index"));
+    printf(disk_format, id, LOG_WIDTH, log, snapshot,
+           of_bytes(info_number(target, "raft_snapshot_bytes"), bytes),
+           of_bytes(info_number(target, "raft_disk_bytes"), disk),
+           of_us(info_number(target, "raft_sync_us_p99"), usual),
+           of_us(info_number(target, "raft_disk_us_max_recent"), worst));
+    print_disk_news(target);
+    printf("\n");
+}
+
 static void print_table(const struct raftctl *raftctl, const struct verdict *verdict)
 {
     int width = (int)strlen("address");
@@ -149,6 +220,12 @@ static void print_table(const struct raftctl *raftctl, const struct verdict *ver
     printf("\n");
     for (u32 i = 0; i < raftctl->target_count; i++)
         print_row(verdict, &raftctl->targets[i], width);
+    printf("\n");
+    printf(disk_format, "id", LOG_WIDTH, "log", "snapshot", "its size", "on disk", "sync p99",
+           "slowest sync");
+    printf("\n");
+    for (u32 i = 0; i < raftctl->target_count; i++)
+        print_disk(&raftctl->targets[i]);
     if (verdict->leader == NULL)
         printf("\nno leader\n");
     else
@@ -164,6 +241,31 @@ static void print_json_string(const char *name, const char *value)
     printf("\"%s\":\"%.*s\"", name, (int)size, escaped);
 }
 
+static void print_json_disk(const struct target *target)
+{
+    static const char *const numbers[][2] = {
+        {"log_first", "raft_log_first_index"},
+        {"log_disk_bytes", "raft_log_disk_bytes"},
+        {"disk_bytes", "raft_disk_bytes"},
+        {"snapshot_index", "raft_snapshot_index"},
+        {"snapshot_bytes", "raft_snapshot_bytes"},
+        {"snapshot_incoming_bytes", "raft_snapshot_incoming_bytes"},
+        {"snapshot_incoming_size", "raft_snapshot_incoming_size"},
+        {"sync_p99_us", "raft_sync_us_p99"},
+        {"sync_max_us", "raft_sync_us_max"},
+        {"sync_recent_us", "raft_disk_us_max_recent"},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
+        printf(",\"%s\":%" PRIu64, numbers[i][0], info_number(target, numbers[i][1]));
+    bool repairing = info_number(target, "raft_repairing") != 0;
+    printf(",\"repairing\":%s", repairing ? "true" : "false");
+    char missing[WORD_SIZE];
+    if (repairing && strcmp(info_value(target, "raft_missing_entries", missing), "unknown") != 0)
+        printf(",\"missing_entries\":%s", missing);
+    printf(",\"taking_snapshot\":%s",
+           info_number(target, "raft_snapshot_going_on") != 0 ? "true" : "false");
+}
+
 static void print_json_target(const struct verdict *verdict, const struct target *target)
 {
     printf("{\"id\":%u,", target_known_id(target));
@@ -177,6 +279,7 @@ static void print_json_target(const struct verdict *verdict, const struct target
                target->term, target->leader, target->commit,
                info_number(target, "raft_last_applied"), info_number(target, "raft_last_index"));
         print_json_string("machine_digest", info_value(target, "raft_machine_digest", digest));
+        print_json_disk(target);
         if (verdict->leader != NULL)
             printf(",\"recognised\":%s",
                    is_recognised(verdict->leader, target->answered_id) ? "true" : "false");
