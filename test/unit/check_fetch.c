@@ -1,6 +1,7 @@
 /* check_fetch.c - what the fetcher's thread answers to those who make a backup. */
 #include "server/fetch.h"
 
+#include "server/mail/mailbox.h"
 #include "test/unit/snapshot_unit.h"
 #include "test/unit/storage_world.h"
 #include "test/unit/unit.h"
@@ -208,6 +209,61 @@ START_TEST(fetcher_deinit__answers_what_is_left)
 }
 END_TEST
 
-UNIT_MAIN("fetch", fetcher_order_backup__gives_the_file_piece_by_piece,
+/* Orders a piece, waits for it, and compares it with that part of `file`; or it must not come. */
+static void must_read_piece(struct rig *rig, struct mailbox *mailbox,
+                            const struct snapshot_name *name, u64 offset, const struct buffer *file)
+{
+    enum { PEER = 2, PIECE = 100 * 1000 };
+    struct mail_pile pile = {0};
+    ck_assert(fetcher_order_piece(&rig->fetcher, PEER, name, offset, PIECE));
+    while (pile.first == NULL)
+        ck_assert(!mailbox_collect(mailbox, &pile, UINT64_MAX));
+    struct mail *mail = mail_pile_take(&pile);
+    ck_assert_ptr_null(pile.first);
+    ck_assert_int_eq(mail->kind, MAIL_PIECE_READ);
+    const struct piece_read *read = &mail->as.piece;
+    ck_assert_uint_eq(read->peer, PEER);
+    ck_assert_uint_eq(read->offset, offset);
+    u64 expected = file == NULL ? 0 : u64_min(PIECE, file->size - offset);
+    ck_assert_uint_eq(read->piece.size, expected);
+    if (expected > 0)
+        ck_assert_mem_eq(read->piece.data, file->data + offset, expected);
+    mail_destroy(mail);
+}
+
+START_TEST(fetcher_order_piece__gives_the_file_whatever_was_read_ahead)
+{
+    struct rig rig;
+    struct mailbox mailbox;
+    struct buffer file;
+    char path[SNAPSHOT_PATH_SIZE];
+    rig_init(&rig);
+    mailbox_init(&mailbox, MIB, MIB);
+    rig.fetcher.slot = &mailbox.slot;
+    struct snapshot_name name = {rig.info.last, rig.info.size, rig.info.checksum};
+    snapshot_path(name.last, path);
+    const struct memory_content *content = memory_content_of(rig.world.memory, path);
+    buffer_init(&file);
+    buffer_append(&file, content->data, content->size);
+    /* In order, twice the same, back, with a gap, to the end. */
+    static const u64 offsets[] = {0, 100000, 100000, 200000, 0, 500000, 600000, 700000};
+    for (size_t i = 0; i < ARRAY_LENGTH(offsets); i++)
+        must_read_piece(&rig, &mailbox, &name, offsets[i], &file);
+    must_read_piece(&rig, &mailbox, &name, 0, &file);
+    /* Another file: nothing of this one may come, though it was read ahead. */
+    struct snapshot_name other = name;
+    other.checksum++;
+    must_read_piece(&rig, &mailbox, &other, 100000, NULL);
+    must_read_piece(&rig, &mailbox, &name, 100000, &file);
+    buffer_deinit(&file);
+    fetcher_deinit(&rig.fetcher);
+    fetcher_init(&rig.fetcher, rig.world.storage, NULL, &rig.world.report);
+    mailbox_deinit(&mailbox);
+    rig_deinit(&rig);
+}
+END_TEST
+
+UNIT_MAIN("fetch", fetcher_order_piece__gives_the_file_whatever_was_read_ahead,
+          fetcher_order_backup__gives_the_file_piece_by_piece,
           fetcher_order_backup__refuses_a_snapshot_that_is_not_there,
           fetcher_order_backup__bounds_what_waits, fetcher_deinit__answers_what_is_left)
