@@ -4,7 +4,9 @@ VARIANT ?= release
 B       := build/$(VARIANT)
 PREFIX  ?= /usr/local
 DESTDIR ?=
-CC      := gcc
+# libFuzzer comes with clang.
+CC_fuzz := clang
+CC      := $(or $(CC_$(VARIANT)),gcc)
 JOBS    ?= $(shell nproc)
 
 # ---- flags, a variable a concern ----
@@ -18,14 +20,18 @@ OPTIMISE_release := -O2
 OPTIMISE_asan    := -O1 -fno-omit-frame-pointer
 OPTIMISE_tsan    := -O1
 OPTIMISE_coverage := -O0
+OPTIMISE_fuzz := -O1 -fno-omit-frame-pointer
 SANITIZE_release :=
 SANITIZE_asan    := -fsanitize=address,undefined -fno-sanitize-recover=all
 SANITIZE_tsan    := -fsanitize=thread
 SANITIZE_coverage := --coverage
+SANITIZE_fuzz := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 # The sanitizers' instrumentation hides from gcc what it needs to prove pointers non-null.
 QUIET_asan := -Wno-null-dereference
 QUIET_tsan := -Wno-null-dereference
 QUIET_coverage := -Wno-null-dereference -Wno-format-nonliteral
+# clang does not know all of these warnings, and some it means otherwise; `make lint` has its say.
+QUIET_fuzz := -Wno-unknown-warning-option -Wno-conversion -Wno-sign-conversion
 # In this variant rules tell that they act: server/rules/rule.h.
 DEFINES_table := -DRULE_WITNESS
 OPTIMISE_table := -O0
@@ -46,6 +52,8 @@ COMMON_SOURCES := $(filter-out $(WORLD_SOURCES),$(wildcard common/*.c))
 SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
 SIM_SOURCES   := $(wildcard test/sim/*.c)
 HISTORY_SOURCES := $(wildcard test/history/*.c)
+FUZZ_SOURCES  := $(filter-out test/fuzz/libfuzzer.c,$(wildcard test/fuzz/*.c))
+FUZZ_TARGETS  := $(shell sed -n 's/^    X(\([a-z_]*\)).*/fuzz_\1/p' test/fuzz/fuzz.h)
 UNIT_TESTS    := $(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c))
 TOOLS_C       := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 INSTALLED_SCRIPTS := raftcluster
@@ -101,6 +109,9 @@ $(B)/libsim.a: $(SIM)
 $(B)/libhistory.a: $(HISTORY)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^
+$(B)/libfuzz.a: $(call object,$(FUZZ_SOURCES))
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)ar rcs $@ $^
 
 $(B)/raftd: $(B)/server/main.o $(B)/librooms.a $(B)/libworld.a
 	@echo "  LINK  $@"
@@ -131,6 +142,20 @@ LIBS_check_history_json := -ljansson
 $(B)/test/unit/check_sim%: $(B)/test/unit/check_sim%.o $(B)/libsim.a $(B)/librooms.a $(B)/libhistory.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
+
+# The fuzzers have a memory of their own, which counts.
+FUZZ_PARTS := $(B)/libfuzz.a $(B)/librooms.a $(filter-out $(B)/common/memory.o,$(WORLD))
+$(B)/test/unit/check_fuzz_corpus: $(B)/test/unit/check_fuzz_corpus.o $(FUZZ_PARTS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) $(call GROUP,$^) $(LIBS) $(CHECK_LIBS) -o $@
+# One program a target: the same file, with another name in it.
+$(addprefix $(B)/test/,$(FUZZ_TARGETS:=.o)): $(B)/test/fuzz_%.o: test/fuzz/libfuzzer.c | $(B)/proto/raft.pb.h
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	$(Q)$(CC) $(CFLAGS) -DFUZZ_TARGET=fuzz_$* -MMD -MP -c $< -o $@
+$(addprefix $(B)/,$(FUZZ_TARGETS)): $(B)/%: $(B)/test/%.o $(FUZZ_PARTS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(call GROUP,$^) $(LIBS) -o $@
 
 # The table of the step machine is written by the machine, linked with nothing but its own rooms.
 MACHINE_SOURCES := $(COMMON_SOURCES) $(WORLD_SOURCES) $(wildcard server/rules/*.c) \
@@ -184,6 +209,14 @@ PLANTED ?=
 planted: all ## plant classic mistakes one by one; the simulator must catch each (PLANTED=names)
 	@test/planted/run $(B) $(PLANTED)
 
+FUZZ_SECONDS ?= 60
+FUZZ ?= $(FUZZ_TARGETS)
+.PHONY: fuzz fuzzers
+fuzz: ## each reader of bytes fed with made-up ones (FUZZ_SECONDS=60 each, FUZZ=fuzz_segment: only that)
+	@$(MAKE) -s --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) VARIANT=fuzz fuzzers
+	@test/run-fuzz build/fuzz $(FUZZ_SECONDS) $(JOBS) $(FUZZ)
+fuzzers: $(addprefix $(B)/,$(FUZZ))
+
 test: ## unit, scenario and whole-process tests
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory check-table
@@ -197,8 +230,9 @@ compare: all ## the designs side by side: build/compare/report.md and report.htm
 # ---- lint ----
 C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
 C_SOURCES := $(filter %.c,$(C_FILES))
-SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* tools/* 2>/dev/null)
-PYTHON_FILES := $(shell grep -lE '^.!/usr/bin/python3' test/* tools/* 2>/dev/null) $(wildcard test/process/*.py)
+SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* test/fuzz/* tools/* 2>/dev/null)
+PYTHON_FILES := $(shell grep -lE '^.!/usr/bin/python3' test/* test/fuzz/* tools/* 2>/dev/null) \
+	$(wildcard test/process/*.py)
 lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every design, sizes
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(C_SOURCES) | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Wthread-safety \
