@@ -112,6 +112,7 @@ class Status(Case):
             self.assertGreater(row["snapshot_index"], 0)
             self.assertGreaterEqual(row["disk_bytes"], row["log_disk_bytes"])
             self.assertGreaterEqual(row["sync_max_us"], row["sync_p99_us"])
+            self.assertGreaterEqual(row["loop_max_us"], row["loop_nodisk_max_us"])
 
     def test_peer_that_needs_a_snapshot(self):
         servers = self.cluster(settings="trailing-entries 0\nsegment-bytes 1MiB\n"

@@ -45,7 +45,8 @@ bool cluster_design_supported(enum cluster_design design)
     X("segment-bytes", segment_bytes, AMOUNT_SIZE)             \
     X("snapshot-log-bytes", snapshot_log_bytes, AMOUNT_SIZE)   \
     X("snapshot-ratio", snapshot_ratio_percent, AMOUNT_NUMBER) \
-    X("trailing-entries", trailing_entries, AMOUNT_NUMBER)
+    X("trailing-entries", trailing_entries, AMOUNT_NUMBER)     \
+    X("slow-sync", slow_sync_ns, AMOUNT_TIME)
 
 enum amount { AMOUNT_TIME, AMOUNT_SIZE, AMOUNT_NUMBER };
 

@@ -288,6 +288,9 @@ void cluster_crash_at_write(struct cluster *cluster, server_id server, u32 count
 void cluster_take_snapshot(struct cluster *cluster, server_id server);
 /* The last index of the newest snapshot that the server has; 0: none, or it is down. */
 u64 cluster_snapshot_index(const struct cluster *cluster, server_id server);
+/* How many lines of its log have this text in them, in all its lives: of warnings and errors, and
+ * of the newest ones only. */
+u32 cluster_said(const struct cluster *cluster, server_id server, const char *text);
 /* Bytes of the files that the log lies in. */
 u64 cluster_log_bytes(const struct cluster *cluster, server_id server);
 

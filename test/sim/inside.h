@@ -85,6 +85,8 @@ struct reader {
     bool idle; /* waits for mail */
 };
 
+enum { SAID_SIZE = 8 * 1024 };
+
 struct sim_server {
     server_id id;
     struct cluster *cluster;
@@ -102,6 +104,8 @@ struct sim_server {
     struct disk_copy *copy; /* of an earlier state of its disk; NULL: none was made */
     u64 copy_start;         /* the start that was the newest then; 0: it was not running */
     struct report report;
+    char said[SAID_SIZE]; /* the newest whole lines of its log, warnings and errors */
+    size_t said_size;
     struct trace trace;
     struct transport transport;
     struct command_sink sink;

@@ -122,6 +122,20 @@ u64 cluster_snapshot_index(const struct cluster *cluster, server_id server)
     return s->server != NULL ? s->server->raft.snapshot.last.index : 0;
 }
 
+u32 cluster_said(const struct cluster *cluster, server_id server, const char *text)
+{
+    const struct sim_server *s = &cluster->servers[server];
+    const char *end = s->said + s->said_size;
+    u32 count = 0;
+    for (const char *line = s->said; line < end;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        ASSERT(newline != NULL); /* only whole lines are kept */
+        count += memmem(line, (size_t)(newline - line), text, strlen(text)) != NULL;
+        line = newline + 1;
+    }
+    return count;
+}
+
 static void add_log_bytes(void *context, const char *path, u64 size)
 {
     u64 *bytes = context;

@@ -165,6 +165,7 @@ struct scenario_command {
     X(LOG_BYTES, "log-bytes")       \
     X(MEMBERS, "members")           \
     X(SNAPSHOT, "snapshot")         \
+    X(SAID, "said")                 \
     X(STOPPED, "stopped")           \
     X(UNRECOGNISED, "unrecognised") \
     X(AGREE, "agree")               \
@@ -200,17 +201,17 @@ struct expectation {
     enum expect_answer answer; /* ANSWER */
     enum raft_state state;     /* STATE */
     struct server_list who; /* LEADER is/not, STATE, VALUE, COMMIT and LOG_BYTES on, LOG, MEMBERS,
-                               SNAPSHOT, STOPPED, UNRECOGNISED */
+                               SNAPSHOT, SAID, STOPPED, UNRECOGNISED */
     struct server_list on;  /* UNRECOGNISED: to whom; empty: they know it themselves */
     struct link_list links; /* MESSAGES, BYTES */
     message_set messages;
-    enum comparison comparison; /* COMMIT, LOG_BYTES, SNAPSHOT, MESSAGES, BYTES */
+    enum comparison comparison; /* COMMIT, LOG_BYTES, SNAPSHOT, SAID, MESSAGES, BYTES */
     u64 number;                 /* TERM, COMMITTED, and of those with a comparison */
     bool same;                  /* TERM same */
     const char *client;         /* ANSWER: whose; NULL: the last waited-for one */
     const char *key;            /* VALUE */
-    const char *text;           /* VALUE (NULL: nil), ANSWER text, STOPPED (NULL: for any reason) */
-    u64 *terms;                 /* LOG: of entries 1 and up */
+    const char *text; /* VALUE (NULL: nil), ANSWER text, SAID, STOPPED (NULL: for any reason) */
+    u64 *terms;       /* LOG: of entries 1 and up */
     u32 term_count;
 };
 

@@ -153,6 +153,18 @@ static bool parse_snapshot(struct line_reader *reader, struct expectation *expec
     return !accept_comparison(reader, expectation, &taken) || taken;
 }
 
+/* A text in lines of its log, and how many; without a comparison: any. */
+static bool parse_said(struct line_reader *reader, struct expectation *expectation)
+{
+    expectation->comparison = COMPARE_MORE;
+    expectation->number = 0;
+    bool taken;
+    if (!take_servers(reader, &expectation->who) ||
+        !take_quoted(reader, "a \"text\" that it said", &expectation->text))
+        return false;
+    return !accept_comparison(reader, expectation, &taken) || taken;
+}
+
 static bool parse_stopped(struct line_reader *reader, struct expectation *expectation)
 {
     if (!take_servers(reader, &expectation->who))
@@ -199,6 +211,7 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
         [EXPECT_LOG_BYTES] = {"log-bytes", parse_commit},
         [EXPECT_MEMBERS] = {"members", parse_who},
         [EXPECT_SNAPSHOT] = {"snapshot", parse_snapshot},
+        [EXPECT_SAID] = {"said", parse_said},
         [EXPECT_STOPPED] = {"stopped", parse_stopped},
         [EXPECT_UNRECOGNISED] = {"unrecognised", parse_unrecognised},
         [EXPECT_AGREE] = {"agree", parse_nothing},
@@ -214,7 +227,7 @@ bool parse_expectation(struct line_reader *reader, struct expectation *expectati
     }
     return line_fail(reader,
                      "\"%s\" cannot be expected, expected leader, state, term, answer, "
-                     "value, committed, commit, log, log-bytes, members, snapshot, stopped, "
+                     "value, committed, commit, log, log-bytes, members, snapshot, said, stopped, "
                      "unrecognised, agree, linearizable, messages or bytes",
                      line_peek(reader));
 }

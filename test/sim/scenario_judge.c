@@ -299,6 +299,15 @@ static bool judge_log(struct player *player, const struct expectation *expectati
     return same;
 }
 
+static bool judge_said(struct player *player, const struct expectation *expectation, server_id id,
+                       struct buffer *why)
+{
+    u32 count = cluster_said(player->cluster, id, expectation->text);
+    buffer_clear(why);
+    buffer_append_format(why, "server %u said so in %u lines", id, count);
+    return compares(expectation->comparison, count, expectation->number);
+}
+
 /* ---- messages ---- */
 
 /* What went over these links since the last expectation. */
@@ -387,6 +396,8 @@ static bool judge(struct player *player, const struct expectation *expectation, 
         return judge_each(player, expectation, judge_log, why);
     case EXPECT_LOG_BYTES:
         return judge_each(player, expectation, judge_log_bytes, why);
+    case EXPECT_SAID:
+        return judge_each(player, expectation, judge_said, why);
     case EXPECT_STOPPED:
         return judge_each(player, expectation, judge_stopped, why);
     case EXPECT_UNRECOGNISED:

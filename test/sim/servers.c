@@ -12,12 +12,22 @@ enum {
 
 /* ---- reports ---- */
 
-static void report_nowhere(void *context, enum report_level level, const char *line, size_t size)
+/* The oldest lines make room. */
+static void remember_line(void *context, enum report_level level, const char *line, size_t size)
 {
-    (void)context;
+    struct sim_server *server = context;
     (void)level;
-    (void)line;
-    (void)size;
+    if (size > SAID_SIZE)
+        return;
+    while (server->said_size + size > SAID_SIZE) {
+        const char *end = memchr(server->said, '\n', server->said_size);
+        ASSERT(end != NULL);
+        size_t gone = (size_t)(end - server->said) + 1;
+        server->said_size -= gone;
+        memmove(server->said, server->said + gone, server->said_size);
+    }
+    memcpy(server->said + server->said_size, line, size);
+    server->said_size += size;
 }
 
 static void trace_line(void *context, const char *line, size_t size)
@@ -514,7 +524,7 @@ void servers_init(struct cluster *cluster)
         sim_clock_init(&server->clock);
         server->report = (struct report){.format = REPORT_LOGFMT, .server = id};
         atomic_store(&server->report.level, (int)REPORT_WARN);
-        server->report.write = report_nowhere;
+        server->report.write = remember_line;
         server->report.context = server;
         server->trace = (struct trace){.write = trace_line, .context = server};
         server->transport.ops = &transport_ops;

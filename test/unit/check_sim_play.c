@@ -195,6 +195,7 @@ START_TEST(expectations__fail_with_what_is)
     fails("elect 1\nrun 200ms\nexpect commit on all >= 3\n", "the commit index on server 1 is 2");
     fails("elect 1\nrun 200ms\nexpect log 3 \"1 1\"\n", "the log of server 3 is \"1 2\"");
     fails("expect stopped 1\n", "server 1 did not stop");
+    fails("run 1s\nexpect said 1 \"the disk\"\n", "server 1 said so in 0 lines");
     fails("run 1s\nexpect messages all -> all any = 0\n", "there were ");
     fails("elect 1\nisolate 2\nset k v\nexpect agree\n", "server");
 }

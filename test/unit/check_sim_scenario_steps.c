@@ -358,6 +358,15 @@ START_TEST(expectations__of_servers)
         ck_assert_int_eq(statement->expectation.comparison, COMPARE_AT_MOST);
         ck_assert_uint_eq(statement->expectation.number, 4096);
     }
+    WITH("expect said 1,2 \"the disk is slow\"", statement)
+    {
+        ck_assert_int_eq(statement->expectation.kind, EXPECT_SAID);
+        ck_assert_str_eq(statement->expectation.text, "the disk is slow");
+        ck_assert_int_eq(statement->expectation.comparison, COMPARE_MORE);
+        ck_assert_uint_eq(statement->expectation.number, 0);
+    }
+    WITH("expect said 1 \"the disk is slow\" = 2", statement)
+    ck_assert_uint_eq(statement->expectation.number, 2);
     WITH("expect stopped 2", statement)
     ck_assert_ptr_null(statement->expectation.text);
     WITH("expect stopped 2 \"checksum\"", statement)
@@ -447,7 +456,7 @@ START_TEST(expectations__mistakes)
 {
     refuses("expect rain",
             "t.scn:1: \"rain\" cannot be expected, expected leader, state, term, "
-            "answer, value, committed, commit, log, log-bytes, members, snapshot, stopped, "
+            "answer, value, committed, commit, log, log-bytes, members, snapshot, said, stopped, "
             "unrecognised, agree, linearizable, messages or bytes");
     refuses("not crash 1", "t.scn:1: \"crash\" is out of place, expected \"expect\"");
     refuses("expect leader", "t.scn:1: the line ends too early, expected servers");
@@ -465,6 +474,7 @@ START_TEST(expectations__mistakes)
             "t.scn:1: \"==\" is no comparison, expected >=, <=, =, < or >");
     refuses("expect messages 1 append <= 1",
             "t.scn:1: \"append\" is out of place, expected \"->\"");
+    refuses("expect said 2", "t.scn:1: the line ends too early, expected a \"text\" that it said");
     refuses("expect stopped 2 checksum",
             "t.scn:1: \"checksum\" is too much, expected the end of the line");
 }

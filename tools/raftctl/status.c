@@ -254,6 +254,9 @@ static void print_json_disk(const struct target *target)
         {"sync_p99_us", "raft_sync_us_p99"},
         {"sync_max_us", "raft_sync_us_max"},
         {"sync_recent_us", "raft_disk_us_max_recent"},
+        {"loop_p99_us", "raft_loop_us_p99"},
+        {"loop_max_us", "raft_loop_us_max"},
+        {"loop_nodisk_max_us", "raft_loop_nodisk_us_max"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
         printf(",\"%s\":%" PRIu64, numbers[i][0], info_number(target, numbers[i][1]));
