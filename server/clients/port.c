@@ -23,7 +23,7 @@
 enum {
     EVENTS_MAX = 256,
     ACCEPTS_MAX = 64,          /* in one round */
-    LISTEN_AGAIN_MS = 100,     /* after descriptors ran out */
+    LISTEN_AGAIN_MS = 100,     /* after descriptors or the kernel's memory ran out */
     READ_MAX = 1024 * 1024,    /* one read of a connection that holds input */
     INPUT_MOVE_MIN = 16 * 1024 /* parsed bytes before the rest moves down */
 };
@@ -284,6 +284,14 @@ static void refuse_connection(struct clients *clients, int fd)
     clients->counters.rejected++;
 }
 
+static void complain(struct clients *clients, const char *text)
+{
+    if (clients->now_ns - clients->complained_ns < NS_PER_S && clients->complained_ns != 0)
+        return;
+    clients->complained_ns = clients->now_ns;
+    REPORT(clients->report, REPORT_WARN, "clients", "%s", text);
+}
+
 /* No descriptor is left: one is kept for telling a client so. Without it the connection would stay
  * in the queue and wake us for ever. */
 static void refuse_without_descriptor(struct clients *clients)
@@ -296,11 +304,15 @@ static void refuse_without_descriptor(struct clients *clients)
     clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (clients->spare_fd < 0)
         watch_listener(clients, false);
-    if (clients->now_ns - clients->complained_ns < NS_PER_S && clients->complained_ns != 0)
-        return;
-    clients->complained_ns = clients->now_ns;
-    REPORT(clients->report, REPORT_WARN, "clients",
-           "no file descriptor is left for another client: raise the limit on open files");
+    complain(clients,
+             "no file descriptor is left for another client: raise the limit on open files");
+}
+
+/* The kernel has no memory for a connection. It stays in the queue, and would wake us for ever. */
+static void listen_later(struct clients *clients)
+{
+    watch_listener(clients, false);
+    complain(clients, "the system has no memory for another client's connection");
 }
 
 static void admit(struct clients *clients, int fd)
@@ -324,13 +336,16 @@ static void accept_some(struct clients *clients)
 {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         int fd = accept4(clients->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int failure = fd < 0 ? errno : 0;
         if (fd >= 0 && clients->connection_count >= clients->options.connections_max)
             refuse_connection(clients, fd);
         else if (fd >= 0)
             admit(clients, fd);
-        else if (errno == EMFILE || errno == ENFILE)
+        else if (failure == EMFILE || failure == ENFILE)
             refuse_without_descriptor(clients);
-        else if (errno == EAGAIN)
+        else if (failure == ENOBUFS || failure == ENOMEM)
+            listen_later(clients);
+        if (failure == EAGAIN || !clients->listening)
             return;
     }
 }
@@ -412,7 +427,8 @@ static void listen_again(struct clients *clients)
 {
     if (clients->listen_fd < 0)
         return;
-    clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (clients->spare_fd < 0)
+        clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (clients->spare_fd >= 0)
         watch_listener(clients, true);
 }

@@ -1,9 +1,28 @@
 /* check_clients_bounds.c - what the client port bounds: the memory of a connection, the commands
  * under way, the answers that nobody reads, the connections and the descriptors. */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "test/unit/clients_unit.h"
+
+/* In place of libc's: it fails as long as the kernel is said to have no memory. */
+static atomic_int accept_failure;
+static atomic_uint accept_count;
+
+int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
+{
+    (void)atomic_fetch_add(&accept_count, 1);
+    int failure = atomic_load(&accept_failure);
+    if (failure == 0)
+        return (int)syscall(SYS_accept4, fd, address.__sockaddr__, size, flags);
+    errno = failure;
+    return -1;
+}
 
 START_TEST(bounds__idle_connection_is_small)
 {
@@ -119,6 +138,31 @@ START_TEST(bounds__no_descriptor_left)
 }
 END_TEST
 
+START_TEST(bounds__no_memory_for_a_connection)
+{
+    static const int failures[] = {ENOMEM, ENOBUFS};
+    struct rig *rig = rig_create_usual();
+    int first = dial(rig);
+    ask(first, "PING\r\n", "+PONG\r\n");
+    for (size_t i = 0; i < ARRAY_LENGTH(failures); i++) {
+        atomic_store(&accept_failure, failures[i]);
+        int second = dial(rig);
+        say(second, "PING\r\n");
+        unsigned before = atomic_load(&accept_count);
+        const struct timespec a_while = {.tv_nsec = 300 * 1000 * 1000};
+        (void)nanosleep(&a_while, NULL);
+        /* Tried a few times, not as often as there is time for. */
+        ck_assert_uint_lt(atomic_load(&accept_count) - before, 100);
+        ask(first, "PING\r\n", "+PONG\r\n");
+        atomic_store(&accept_failure, 0);
+        expect(second, "+PONG\r\n");
+        close(second);
+    }
+    close(first);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(bounds__a_thousand_connections)
 {
     enum { COUNT = 1000 };
@@ -147,4 +191,4 @@ END_TEST
 
 UNIT_MAIN("clients_bounds", bounds__idle_connection_is_small, bounds__commands_under_way,
           bounds__slow_reader, bounds__too_many_clients, bounds__no_descriptor_left,
-          bounds__a_thousand_connections)
+          bounds__no_memory_for_a_connection, bounds__a_thousand_connections)
