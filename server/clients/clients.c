@@ -177,6 +177,9 @@ static enum error_code open_listener(struct clients *clients, struct error *erro
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
     int code = getaddrinfo(host[0] == '\0' ? NULL : host, service, &hints, &found);
+    if (code == EAI_SYSTEM)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "client port %s",
+                               clients->options.listen_address);
     if (code != 0)
         return error_set(error, ERROR_CONFIG, "client port %s: %s", clients->options.listen_address,
                          gai_strerror(code));

@@ -55,9 +55,18 @@ static enum error_code resolve(const char *address, bool passive, struct addrinf
         .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0),
     };
     int result = getaddrinfo(host, port, &hints, found);
+    if (result == EAI_SYSTEM)
+        return error_set_errno(error, ERROR_SYSTEM, errno, "resolve %s", address);
     if (result != 0)
         return error_set(error, ERROR_CONFIG, "resolve %s: %s", address, gai_strerror(result));
     return ERROR_NONE;
+}
+
+/* What an errno means to the program: this process lacks something, or the address is no good. */
+static enum error_code code_of(int number)
+{
+    bool lack = number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
+    return lack ? ERROR_SYSTEM : ERROR_UNAVAILABLE;
 }
 
 static int socket_of(const struct addrinfo *info)
@@ -95,7 +104,7 @@ enum error_code socket_listen(const char *address, int *socket, struct error *er
     }
     freeaddrinfo(found);
     if (*socket < 0)
-        return error_set_errno(error, ERROR_UNAVAILABLE, failure, "listen on %s", address);
+        return error_set_errno(error, code_of(failure), failure, "listen on %s", address);
     return ERROR_NONE;
 }
 

@@ -11,7 +11,8 @@
 enum { SOCKET_NAME_SIZE = 64 }; /* a numeric address with its NUL */
 
 /* A socket that listens on `address` ("host:port", "[v6]:port"). Errors: ERROR_CONFIG (does not
- * resolve), ERROR_UNAVAILABLE (cannot be bound). Blocks in the resolver. */
+ * resolve), ERROR_UNAVAILABLE (cannot be bound), ERROR_SYSTEM (no descriptor, no memory). Blocks in
+ * the resolver. */
 WARN_UNUSED enum error_code socket_listen(const char *address, int *socket, struct error *error);
 
 /* Connects to the first of the address's hosts that answers. Returns early with ERROR_BUSY when

@@ -1,6 +1,9 @@
 /* check_peers.c - tests of server/peers/, with real instances on 127.0.0.1 on both sides. */
 #include "server/peers/peers.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include "test/unit/peers_unit.h"
 
 START_TEST(peers__messages_arrive_in_order)
@@ -173,6 +176,31 @@ START_TEST(peers_create__address_in_use)
 }
 END_TEST
 
+START_TEST(peers_create__no_descriptor)
+{
+    struct house *house = house_create(2);
+    struct node *node = &house->node[0];
+    house->options.identity.from = 1;
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int lowest_free = dup(STDERR_FILENO);
+    (void)close(lowest_free);
+    /* One for the socket that listens, one to be woken by, one to wake a peer's writer. */
+    for (int more = 0; more <= 2; more++) {
+        struct peers *peers;
+        struct error error;
+        struct rlimit few = {.rlim_cur = (rlim_t)(lowest_free + more), .rlim_max = before.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        enum error_code code =
+            peers_create(&house->options, &node->slot, &node->report, &peers, &error);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+        ck_assert_int_eq(code, ERROR_SYSTEM);
+        ck_assert_ptr_nonnull(strstr(error.text, "Too many open files"));
+    }
+    house_destroy(house);
+}
+END_TEST
+
 START_TEST(peers_create__address_of_no_form)
 {
     static const char *const bad[] = {
@@ -210,5 +238,5 @@ UNIT_MAIN("peers", peers__messages_arrive_in_order, peers__messages_of_all_sizes
           peers__unknown_or_absent_receiver_is_a_definite_loss, peers__too_large_for_a_frame,
           peers__reconnect_after_a_restart, peers__slow_reader_never_blocks_the_sender,
           peers__destroyed_while_a_queue_is_full, peers__two_servers_of_different_clusters,
-          peers_create__address_in_use, peers_create__address_of_no_form,
-          peers_destroy__at_any_moment)
+          peers_create__address_in_use, peers_create__no_descriptor,
+          peers_create__address_of_no_form, peers_destroy__at_any_moment)
