@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import re
 import time
 
 import cluster
@@ -69,6 +70,14 @@ class Status(Case):
             said = server.log().count("the disk is slow")
             self.assertGreaterEqual(said, 1)
             self.assertLessEqual(said, 1 + (time.monotonic() - begun) // 10)
+
+    def test_every_key_is_explained(self):
+        servers = self.cluster().start()
+        with open(os.path.join(cluster.TOP, "server", "README.md")) as readme:
+            explained = set(re.findall(r"`((?:raft|machine)_[\w*]+)`", readme.read()))
+        for key in servers.wait_for_leader().info():
+            general = re.sub(r"_us_(%s)$" % "|".join(WORDS), "_us_*", re.sub(r"_\d+$", "_N", key))
+            self.assertIn(general, explained)
 
     def test_start_is_said(self):
         server = self.cluster(count=1, settings="snapshot-log-bytes 1GiB\n").start()[1]
