@@ -6,9 +6,10 @@ void rebuild_init(struct rebuild *rebuild, struct log_index *index)
     *rebuild = (struct rebuild){.index = index};
 }
 
-/* Nothing is certain from `first` on. */
+/* Nothing is certain from `first` on; nor behind a gap before it, which only nonsense can claim. */
 static void lose_from(struct rebuild *rebuild, u64 first)
 {
+    first = u64_min(first, rebuild->index->last + 1);
     if (first <= rebuild->base.index) {
         /* Even the base is replaced by what is lost. */
         rebuild->base = (struct entry_id){0, 0};
@@ -28,7 +29,7 @@ void rebuild_lose_unknown(struct rebuild *rebuild)
     if (rebuild->sequence == 0)
         certain = 0;
     if (rebuild->damaged_first == 0 || certain + 1 < rebuild->damaged_first)
-        lose_from(rebuild, u64_min(certain, rebuild->index->last) + 1);
+        lose_from(rebuild, certain + 1);
 }
 
 /* What any batch tells whose header is known. */

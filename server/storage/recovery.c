@@ -105,6 +105,8 @@ static void judge_leftovers(struct recovery *recovery, u64 sequence)
 {
     const struct rebuild *rebuild = &recovery->rebuild;
     bool missing = rebuild->sequence != 0 && sequence != rebuild->sequence + 1;
+    if (recovery->leftover_count > 0) /* readers go from batch to batch, and not over these bytes */
+        log_index_truncate(rebuild->index, rebuild->index->last);
     for (size_t i = 0; i < recovery->leftover_count; i++) {
         const struct leftover *leftover = &recovery->leftovers[i];
         char path[SEGMENT_PATH_SIZE];

@@ -165,6 +165,21 @@ START_TEST(rebuild__the_oldest_segments_are_gone)
 }
 END_TEST
 
+/* Its checksums are right, and it cannot be. */
+START_TEST(rebuild__a_lost_batch_behind_a_gap_cures_nothing)
+{
+    begin(1);
+    take(1, 2, 1, 1);
+    lose(60, 1, 1);
+    check(0, 2, 3);
+    take(4, 1, 1, 1);
+    check(0, 2, 3);
+    take(3, 1, 2, 1);
+    check(0, 3, 0);
+    end();
+}
+END_TEST
+
 START_TEST(rebuild__nothing_is_left)
 {
     begin(1);
@@ -178,4 +193,5 @@ END_TEST
 UNIT_MAIN("rebuild", rebuild__a_whole_log, rebuild__a_lost_batch_makes_uncertain_what_it_replaced,
           rebuild__a_batch_lost_without_a_trace_leaves_what_was_committed,
           rebuild__an_end_behind_the_damage_does_not_cure_it, rebuild__a_beginning_cures_everything,
-          rebuild__the_oldest_segments_are_gone, rebuild__nothing_is_left)
+          rebuild__the_oldest_segments_are_gone, rebuild__a_lost_batch_behind_a_gap_cures_nothing,
+          rebuild__nothing_is_left)
