@@ -220,6 +220,7 @@ enum error_code server_create(const struct server_options *options,
     made->world = *world;
     made->machine = machine;
     made->state = RAFT_FOLLOWER;
+    made->state_since_ns = clock_monotonic_ns();
     raft_init(&made->raft, SERVER_NONE, options->log_memory_bytes_max);
     apply_options(made);
     rng_init(&made->rng, options->seed);

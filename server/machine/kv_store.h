@@ -38,7 +38,7 @@ enum {
     KV_SCAN_BYTES_MAX = 1024 * 1024,
     /* One piece of a snapshot takes so many keys, whatever their bytes, since a key is some cache
      * misses; and goes through so many buckets. */
-    KV_SNAPSHOT_KEYS_MAX = 512,
+    KV_SNAPSHOT_KEYS_MAX = 256,
     KV_SNAPSHOT_BUCKETS_MAX = 16384,
     /* A value so large is not freed in passing: that may be work for the kernel. */
     KV_VALUE_LARGE = 64 * 1024,
