@@ -1,5 +1,7 @@
 """Disks that are really full: each server's data lies in a small filesystem of its own."""
+import ctypes
 import os
+import re
 import subprocess
 import unittest
 
@@ -13,15 +15,25 @@ segment-bytes 1MiB
 message-bytes 128KiB
 client-input-bytes 256KiB
 max-value-bytes 64KiB
-snapshot-log-bytes 1GiB
+snapshot-log-bytes %s
 """
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def see_mounts_alone():
+    """From now on what is mounted is seen by this process and its children alone, and goes with them,
+    however they end. Returns whether that can be had."""
+    CLONE_NEWNS = 0x20000
+    if os.geteuid() != 0 or _libc.unshare(CLONE_NEWNS) != 0:
+        return False
+    return subprocess.run(["mount", "--make-rprivate", "/"]).returncode == 0
 
 
 class DiskFull(Case):
-    def cluster_on_small_disks(self, size):
-        if os.geteuid() != 0:
+    def cluster_on_small_disks(self, size, snapshot_log_bytes="1GiB"):
+        if not see_mounts_alone():
             self.skipTest("only root can mount a small filesystem")
-        cluster = self.cluster(settings=SETTINGS)
+        cluster = self.cluster(settings=SETTINGS % snapshot_log_bytes)
         for server in cluster.servers:
             os.makedirs(server.data, exist_ok=True)
             mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "tmpfs",
@@ -34,16 +46,23 @@ class DiskFull(Case):
         return cluster
 
     @staticmethod
-    def fill(server):
-        """Takes what is left of its filesystem; returns the file to be removed."""
+    def fill(server, left=0):
+        """Takes what is left of its filesystem but so many bytes; returns the file to be removed."""
         path = os.path.join(server.data, "filler")
         with open(path, "wb", buffering=0) as file:
             try:
                 while True:
+                    status = os.statvfs(server.data)
+                    if status.f_bavail * status.f_frsize <= left:
+                        break
                     file.write(bytes(64 * 1024))
             except OSError:
                 pass
         return path
+
+    @staticmethod
+    def snapshots_taken(server):
+        return len(re.findall("snapshot of entry [0-9]+ taken", server.log()))
 
     @staticmethod
     def write_until(client, what):
@@ -104,6 +123,71 @@ class DiskFull(Case):
         self.assertIn("handing leadership over" if os.environ.get("DESIGN") not in ("step", "mixed")
                       else "full", leader.log())
         os.unlink(filler)
+        self.assertEqual(len(set(cluster.wait_until_equal())), 1)
+
+    def test_snapshots_meet_full_disks_too(self):
+        cluster = self.cluster_on_small_disks(16 * MIB, "2MiB").start()
+        leader = cluster.wait_for_leader()
+        done = {}
+        with leader.client() as client:
+            def write(count):
+                key, value = "key:%d" % (count % 400), ("%d " % count) * 2000
+                try:
+                    client.set(key, value)
+                    done[key] = value
+                    return True
+                except redis.ResponseError as error:
+                    self.assertTrue(str(error).startswith("NOSPACE"), error)
+                    return False
+            for count in range(400):
+                self.assertTrue(write(count))
+            wait_until("everybody takes snapshots",
+                       lambda: all(self.snapshots_taken(s) > 0 for s in cluster.servers))
+            # Room for a segment perhaps, not for a snapshot.
+            fillers = [self.fill(server, MIB) for server in cluster.servers]
+            refused = next((count for count in range(400, 4000) if not write(count)), None)
+            self.assertIsNotNone(refused, "the disks are never full")
+            for server in cluster.servers:
+                with server.client() as asker, self.assertRaises(redis.ResponseError):
+                    asker.execute_command("RAFT.SNAPSHOT")
+                self.assertRegex(server.log(), "snapshot of entry [0-9]+ cannot be written, and "
+                                               "will be tried again later: .*No space left")
+            for key, value in done.items():
+                self.assertEqual(client.get(key), value)
+            for server in cluster.servers:
+                self.assertIsNone(server.process.poll(), "server %d has ended" % server.number)
+            taken = [self.snapshots_taken(server) for server in cluster.servers]
+            for filler in fillers:
+                os.unlink(filler)
+            wait_until("snapshots are taken again", lambda: all(
+                self.snapshots_taken(s) > n for s, n in zip(cluster.servers, taken)))
+            wait_until("there is room again", lambda: write(refused))
+            for key, value in done.items():
+                self.assertEqual(client.get(key), value)
+        self.assertEqual(len(set(cluster.wait_until_equal())), 1)
+
+    def test_a_snapshot_that_finds_no_room_where_it_is_sent(self):
+        cluster = self.cluster_on_small_disks(64 * MIB, "2MiB").start()
+        leader = cluster.wait_for_leader()
+        lagging = next(server for server in cluster.servers if server is not leader)
+        filler = self.fill(lagging, MIB)
+        held = lagging.info()["raft_last_index"]
+        lagging.kill()
+        with leader.client() as client:
+            def forgets():
+                for count in range(400):
+                    client.set("key:%d" % count, ("%d " % count) * 2000)
+                return leader.info()["raft_log_first_index"] > held + 1
+            wait_until("the leader forgets what the other lacks", forgets)
+            lagging.start()
+            wait_until("the snapshot finds no room", lambda: re.search(
+                "cannot be received, and is asked for again: .*No space left on device",
+                lagging.log()))
+            self.assertIsNone(lagging.process.poll())
+            client.set("in the midst of it", 1)
+            os.unlink(filler)
+            wait_until("the snapshot is received", lambda: re.search(
+                "snapshot of entry [0-9]+ received and loaded", lagging.log()))
         self.assertEqual(len(set(cluster.wait_until_equal())), 1)
 
 
