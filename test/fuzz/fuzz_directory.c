@@ -1,16 +1,19 @@
 /* fuzz_directory.c - a whole data directory, opened as a server does at start (storage/storage.h).
  * An input is an image of it. Whatever is in it: it is refused, or what comes out of it is sound,
- * comes out of it again, and the log goes on behind it. */
+ * comes out of it again, also when the power fails during a start, and the log goes on behind
+ * it. */
 #include "server/machine/kv.h"
 #include "server/storage/snapshot.h"
 #include "server/storage/storage.h"
 
+#include "common/crc32c.h"
 #include "common/memory.h"
+#include "common/rng.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/fuzz_image.h"
 #include "test/fuzz/fuzz_repair_storage.h"
 
-enum { SEGMENT_BYTES = 8192 };
+enum { SEGMENT_BYTES = 8192, CHANGES_OF_A_START = 40 };
 
 /* What a start finds. */
 struct start {
@@ -125,32 +128,71 @@ static void append(struct start *start)
     start->recovery.last = id;
 }
 
+/* Both starts have found the same, and nothing that was promised at one is forgotten at the other.
+ */
+static void check_same(const struct start *before, const struct start *after)
+{
+    const struct metadata *then = &before->recovery.metadata, *now = &after->recovery.metadata;
+    ASSERT(after->recovery.last.index == before->recovery.last.index);
+    ASSERT(after->recovery.last.term == before->recovery.last.term);
+    ASSERT(after->applied_digest == before->applied_digest);
+    ASSERT(after->recovery.base.index != before->recovery.base.index ||
+           after->log_crc == before->log_crc);
+    /* A start that has lost entries leaves its term; if it comes to an end there, the next does. */
+    ASSERT(now->current_term > then->current_term ||
+           (now->current_term == then->current_term && now->voted_for == then->voted_for));
+    ASSERT(entry_id_is_up_to_date(now->promised, then->promised));
+}
+
 /* The next start of the same directory. */
 static void check_again(struct memory_vfs *memory, const struct start *before)
 {
     struct start again;
     ASSERT(open_start(memory, &again) == ERROR_NONE);
     check_start(&again);
+    check_same(before, &again);
     const struct metadata *now = &again.recovery.metadata, *then = &before->recovery.metadata;
-    ASSERT(again.recovery.last.index == before->recovery.last.index);
-    ASSERT(again.recovery.last.term == before->recovery.last.term);
-    ASSERT(again.applied_digest == before->applied_digest);
-    ASSERT(again.recovery.base.index != before->recovery.base.index ||
-           again.log_crc == before->log_crc);
     ASSERT(again.recovery.torn_bytes == 0);
     ASSERT(now->start_count == then->start_count + 1 && now->starts[1] == then->starts[0]);
-    ASSERT(now->current_term == then->current_term && now->voted_for == then->voted_for);
-    ASSERT(entry_id_is_up_to_date(now->promised, then->promised));
+    ASSERT(now->current_term == then->current_term);
     storage_close(again.storage);
+}
+
+static bool keep_some(void *context, const char *name, u64 offset)
+{
+    (void)name, (void)offset;
+    return rng_chance(context, 1, 2);
+}
+
+/* The power fails at a change of the start, and of what was not synced some is kept: the next start
+ * finds what one without the power cut has found, `whole`. */
+static void check_power_cut(struct memory_vfs *memory, const struct start *whole, struct rng *rng)
+{
+    struct memory_vfs *before = memory_copy(memory);
+    struct start cut, after;
+    memory_fault_after(before, rng_range(rng, 1, CHANGES_OF_A_START), MEMORY_POWER_CUT, ERROR_IO);
+    if (open_start(before, &cut) == ERROR_NONE)
+        storage_close(cut.storage);
+    struct memory_vfs *image = memory_crash(before, keep_some, rng, rng_chance(rng, 1, 2));
+    ASSERT(open_start(image, &after) == ERROR_NONE);
+    check_start(&after);
+    check_same(whole, &after);
+    storage_close(after.storage);
+    memory_destroy(image);
+    memory_destroy(before);
 }
 
 static void run(const u8 *data, size_t size)
 {
     struct memory_vfs *memory = image_open(data, size);
+    struct memory_vfs *copy = memory_copy(memory);
     struct start start;
+    struct rng rng;
+    rng_init(&rng, crc32c(0, data, size));
     if (open_start(memory, &start) == ERROR_NONE) {
         check_start(&start);
         storage_close(start.storage);
+        check_power_cut(copy, &start, &rng);
         check_again(memory, &start);
         struct start writing;
         ASSERT(open_start(memory, &writing) == ERROR_NONE);
@@ -162,6 +204,7 @@ static void run(const u8 *data, size_t size)
         ASSERT(open_start(memory, &start) != ERROR_NONE);
     }
     memory_destroy(memory);
+    memory_destroy(copy);
 }
 
 static size_t repair(u8 *data, size_t size, size_t capacity, u32 choice)
