@@ -1,7 +1,7 @@
 /* fuzz_image.c - see fuzz_image.h. */
 #include "test/fuzz/fuzz_image.h"
 
-enum { RUN_MAX = 65535, RUN_HEAD_SIZE = 4, ZEROS_WORTH_A_RUN = 8 };
+enum { RUN_MAX = 65535, RUN_HEAD_SIZE = 4, ZEROS_WORTH_A_RUN = 8, DIRECTORIES = 2, BAD_SIZE = 5 };
 
 struct image_reader {
     const u8 *data;
@@ -82,7 +82,7 @@ static void write_file(struct memory_vfs *memory, const char *name,
 {
     struct error error;
     struct vfs_file *file = NULL;
-    if (name[0] == '\0' || vfs_open(&memory->vfs, name, VFS_CREATE, &file, &error) != ERROR_NONE)
+    if (vfs_open(&memory->vfs, name, VFS_CREATE, &file, &error) != ERROR_NONE)
         return;
     struct iovec piece = {.iov_base = content->data, .iov_len = content->size};
     enum error_code code = vfs_write_at(file, &piece, 1, 0, &error);
@@ -90,8 +90,27 @@ static void write_file(struct memory_vfs *memory, const char *name,
     vfs_close(file);
 }
 
+/* A file without a name: what cannot be read. */
+static void note_unreadable(const struct memory_content *content, u8 bad[BAD_SIZE])
+{
+    if (content->size >= BAD_SIZE)
+        memcpy(bad, content->data, BAD_SIZE);
+}
+
+/* The directories are the first two inodes. */
+static void make_unreadable(struct memory_vfs *memory, const u8 bad[BAD_SIZE])
+{
+    int inode = DIRECTORIES + bad[0];
+    if (inode >= memory->inode_count)
+        return;
+    memory->bad_inode = inode;
+    memory->bad_from = (u64)load_u16(bad + 1) * MEMORY_SECTOR;
+    memory->bad_size = (u64)load_u16(bad + 3) * MEMORY_SECTOR;
+}
+
 struct memory_vfs *image_open(const u8 *data, size_t size)
 {
+    u8 bad[BAD_SIZE] = {0};
     struct memory_vfs *memory = memory_create();
     struct image_reader reader = {.data = data, .size = size};
     struct memory_content content;
@@ -99,9 +118,13 @@ struct memory_vfs *image_open(const u8 *data, size_t size)
     make_directory(memory, "log");
     make_directory(memory, "snapshots");
     for (u32 i = 0; i < IMAGE_FILES_MAX && take_file(&reader, name, &content); i++) {
-        write_file(memory, name, &content);
+        if (name[0] == '\0')
+            note_unreadable(&content, bad);
+        else
+            write_file(memory, name, &content);
         free(content.data);
     }
+    make_unreadable(memory, bad);
     return memory;
 }
 

@@ -3,7 +3,10 @@
  * Files one after another: u8 size of the name, the name, then its content in runs of u16 zeros,
  * u16 size, bytes (little-endian); a run of no zeros and no bytes ends the file, and so does the
  * input's end. Prewritten segments are mostly zeros: so inputs stay small. Any bytes are an image;
- * what has no proper name, comes twice, or is too much, is left out. */
+ * what has no proper name, comes twice, or is too much, is left out.
+ *
+ * A file without a name says of one before it that a part of it cannot be read: u8 which (0: the
+ * first), u16 begin and u16 size, in sectors of 512 bytes. The last that says so counts. */
 #ifndef MAILRAFT_TEST_FUZZ_IMAGE_H
 #define MAILRAFT_TEST_FUZZ_IMAGE_H
 

@@ -78,7 +78,12 @@ static void read_segment(struct contents *contents, struct vfs *vfs, u64 id)
     u64 before = 0;
     for (enum scan_found found = SCAN_BATCH; code == ERROR_NONE && found != SCAN_END;) {
         code = scan_next(&scan, &found, &error);
-        ASSERT(code == ERROR_NONE && scan.offset <= scan.info.size && scan.offset >= before);
+        if (code != ERROR_NONE) {
+            ASSERT(code == ERROR_IO && scan.window.unreadable_count > 0);
+            contents->whole = false;
+            break;
+        }
+        ASSERT(scan.offset <= scan.info.size && scan.offset >= before);
         before = scan.offset;
         if (found == SCAN_BATCH) {
             note_batch(contents, &scan);

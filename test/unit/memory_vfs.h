@@ -437,7 +437,8 @@ static inline u64 memory_changes(struct memory_vfs *memory)
  * it. */
 typedef bool memory_keep(void *context, const char *name, u64 offset);
 
-/* The file system after a power cut. Names that were not synced are kept when `keep_names`. */
+/* The file system after a power cut. Names that were not synced are kept when `keep_names`; what
+ * could not be read cannot be read. */
 static inline struct memory_vfs *memory_crash(struct memory_vfs *memory, memory_keep *keep,
                                               void *context, bool keep_names)
 {
@@ -453,6 +454,11 @@ static inline struct memory_vfs *memory_crash(struct memory_vfs *memory, memory_
         strcpy(to->disk_name, name);
         to->directory = from->directory;
         content_copy(&to->now, &from->disk);
+        if (i == memory->bad_inode && memory->bad_size > 0) {
+            after->bad_inode = after->inode_count - 1;
+            after->bad_from = memory->bad_from;
+            after->bad_size = memory->bad_size;
+        }
         for (u64 at = 0; at < from->now.size; at += MEMORY_SECTOR) {
             u64 size = u64_min(MEMORY_SECTOR, from->now.size - at);
             bool changed = at + size > from->disk.size ||
