@@ -58,10 +58,13 @@ def die_with_parent():
 
 
 def free_ports(count):
-    """Ports that nobody listens on, outside of those that the kernel hands to outgoing connections."""
+    """Ports that nobody listens on, outside of those that the kernel hands to outgoing connections.
+    Of these, each of the workers of test/run-process has its part."""
+    worker, workers = int(os.environ.get("TEST_WORKER", 0)), int(os.environ.get("TEST_WORKERS", 1))
+    part = (31000 - 12000) // workers
     ports = []
     while len(ports) < count:
-        port = random.randrange(12000, 31000)
+        port = 12000 + worker * part + random.randrange(part)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
