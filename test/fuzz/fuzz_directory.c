@@ -147,7 +147,7 @@ static void check_same(const struct start *before, const struct start *after)
 /* The next start of the same directory. */
 static void check_again(struct memory_vfs *memory, const struct start *before)
 {
-    struct start again;
+    struct start again = {0};
     ASSERT(open_start(memory, &again) == ERROR_NONE);
     check_start(&again);
     check_same(before, &again);
@@ -169,7 +169,7 @@ static bool keep_some(void *context, const char *name, u64 offset)
 static void check_power_cut(struct memory_vfs *memory, const struct start *whole, struct rng *rng)
 {
     struct memory_vfs *before = memory_copy(memory);
-    struct start cut, after;
+    struct start cut = {0}, after = {0};
     memory_fault_after(before, rng_range(rng, 1, CHANGES_OF_A_START), MEMORY_POWER_CUT, ERROR_IO);
     if (open_start(before, &cut) == ERROR_NONE)
         storage_close(cut.storage);
@@ -186,7 +186,7 @@ static void run(const u8 *data, size_t size)
 {
     struct memory_vfs *memory = image_open(data, size);
     struct memory_vfs *copy = memory_copy(memory);
-    struct start start;
+    struct start start = {0};
     struct rng rng;
     rng_init(&rng, crc32c(0, data, size));
     if (open_start(memory, &start) == ERROR_NONE) {
@@ -194,7 +194,7 @@ static void run(const u8 *data, size_t size)
         storage_close(start.storage);
         check_power_cut(copy, &start, &rng);
         check_again(memory, &start);
-        struct start writing;
+        struct start writing = {0};
         ASSERT(open_start(memory, &writing) == ERROR_NONE);
         if (writing.recovery.last.index < UINT64_MAX >> 2)
             append(&writing);
