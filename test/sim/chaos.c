@@ -144,12 +144,13 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
     } else if (fault->kind == CHAOS_CRASH_MANY) {
         fault->struck = many;
         each(cluster, many, cluster_crash);
-    } else if (fault->kind == CHAOS_CRASH_AT_WRITE) {
+    } else if (fault->kind == CHAOS_CRASH_AT_WRITE || fault->kind == CHAOS_KILL_AT_WRITE) {
         fault->struck = rng_chance(rng, 1, 2) ? one : leader;
-        for (server_id id = 1; id <= cluster->count; id++) {
-            if (cluster_set_has(fault->struck, id))
-                cluster_crash_at_write(cluster, id, writes);
-        }
+        server_id id = (server_id)__builtin_ctzll(fault->struck);
+        if (fault->kind == CHAOS_CRASH_AT_WRITE)
+            cluster_crash_at_write(cluster, id, writes);
+        else
+            cluster_kill_at_write(cluster, id, writes);
     } else if (fault->kind == CHAOS_KILL_ANY || fault->kind == CHAOS_KILL_THEN_CRASH) {
         fault->struck = one;
         each(cluster, one, cluster_kill);

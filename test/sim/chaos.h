@@ -30,6 +30,7 @@
     X(CRASH_LEADER, "crash leader", 5)          \
     X(CRASH_MANY, "crash many", 3)              \
     X(CRASH_AT_WRITE, "crash at write", 8)      \
+    X(KILL_AT_WRITE, "kill at write", 4)        \
     X(KILL_ANY, "kill", 3)                      \
     X(KILL_LEADER, "kill leader", 3)            \
     X(KILL_THEN_CRASH, "kill, start, crash", 3) \

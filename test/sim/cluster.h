@@ -281,6 +281,8 @@ u64 cluster_log_used_bytes(const struct cluster *cluster, server_id server);
 /* Crashes the server at its `count`th write, sync or change of a directory (a file made, renamed or
  * removed, and its sync) from now (1: the next). 0 takes it back. */
 void cluster_crash_at_write(struct cluster *cluster, server_id server, u32 count);
+/* As that, but the process is killed, and nothing that it wrote is lost by it. */
+void cluster_kill_at_write(struct cluster *cluster, server_id server, u32 count);
 
 /* ---- snapshots ---- */
 

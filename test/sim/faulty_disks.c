@@ -39,12 +39,23 @@ void cluster_disk(struct cluster *cluster, server_id id, enum cluster_disk_fault
 void cluster_crash_at_write(struct cluster *cluster, server_id id, u32 count)
 {
     cluster->servers[id].disk.crash_at = count;
+    cluster->servers[id].killed_at_write = false;
+}
+
+void cluster_kill_at_write(struct cluster *cluster, server_id id, u32 count)
+{
+    cluster->servers[id].disk.crash_at = count;
+    cluster->servers[id].killed_at_write = true;
 }
 
 static void crash_now(void *context)
 {
     const struct sim_server *server = context;
-    cluster_crash(server->cluster, server->id);
+    story_note(server->cluster, server->id, "AtWrite");
+    if (server->killed_at_write)
+        cluster_kill(server->cluster, server->id);
+    else
+        cluster_crash(server->cluster, server->id);
 }
 
 static void disk_told(void *context, enum disk_step step, const char *path, u64 bytes)

@@ -103,6 +103,7 @@ struct sim_server {
     u64 disks;              /* wiped that often */
     struct disk_copy *copy; /* of an earlier state of its disk; NULL: none was made */
     u64 copy_start;         /* the start that was the newest then; 0: it was not running */
+    bool killed_at_write;   /* what disk.crash_at means */
     struct report report;
     char said[SAID_SIZE]; /* the newest whole lines of its log, warnings and errors */
     size_t said_size;

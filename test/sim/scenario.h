@@ -96,6 +96,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(WIPE, "wipe")                     \
     X(DISK, "disk")                     \
     X(CRASH_AT_WRITE, "crash-at-write") \
+    X(KILL_AT_WRITE, "kill-at-write")   \
     X(EXHAUST, "exhaust")               \
     X(CLOCK, "clock")                   \
     X(CHAOS, "chaos")                   \
@@ -222,7 +223,7 @@ struct statement {
     enum statement_kind kind;
     struct statement *inner; /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
     u64 time_ns;             /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
-    u64 count;      /* REPEAT, DISK flip log, CRASH_AT_WRITE and EXHAUST (0: off), ONCE serial */
+    u64 count;      /* REPEAT, DISK flip log, CRASH/KILL_AT_WRITE, EXHAUST (0: off), ONCE serial */
     u64 per_second; /* LOAD */
     u32 ppm;        /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */
     i64 jump_ns;    /* CLOCK jump; 0: the statement sets the rate */

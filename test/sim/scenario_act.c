@@ -171,6 +171,9 @@ static void act_on_server(struct player *player, const struct statement *stateme
     case STATEMENT_CRASH_AT_WRITE:
         cluster_crash_at_write(cluster, id, (u32)statement->count);
         break;
+    case STATEMENT_KILL_AT_WRITE:
+        cluster_kill_at_write(cluster, id, (u32)statement->count);
+        break;
     case STATEMENT_EXHAUST:
         act_exhaust(cluster, statement, id);
         break;
@@ -293,6 +296,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_DISK:
     case STATEMENT_SNAPSHOT:
     case STATEMENT_CRASH_AT_WRITE:
+    case STATEMENT_KILL_AT_WRITE:
     case STATEMENT_EXHAUST:
     case STATEMENT_CLOCK:
     case STATEMENT_TIMEOUT:

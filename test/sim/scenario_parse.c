@@ -36,7 +36,7 @@
  *                                    | "copy" | "set-back"
  *                                    | ( "flip" | "unreadable" ) , place
  *                                    | ( "tear" | "remove" ) , "snapshot" )
- *               | "crash-at-write" , servers , ( number | "off" )
+ *               | ( "crash-at-write" | "kill-at-write" ) , servers , ( number | "off" )
  *               | "exhaust" , servers , ( "memory" | "threads" | "descriptors" )
  *                           , ( "at" , number , [ "once" ] | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )

@@ -329,6 +329,7 @@ static const struct step_rule step_rules[] = {
     {"wipe", STATEMENT_WIPE, parse_servers},
     {"disk", STATEMENT_DISK, parse_disk},
     {"crash-at-write", STATEMENT_CRASH_AT_WRITE, parse_crash_at_write},
+    {"kill-at-write", STATEMENT_KILL_AT_WRITE, parse_crash_at_write},
     {"exhaust", STATEMENT_EXHAUST, parse_exhaust},
     {"clock", STATEMENT_CLOCK, parse_clock},
     {"chaos", STATEMENT_CHAOS, parse_chaos},

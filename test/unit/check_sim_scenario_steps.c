@@ -80,11 +80,17 @@ START_TEST(faults__of_servers)
         const char *text;
         enum statement_kind kind;
     } faults[] = {
-        {"crash 2", STATEMENT_CRASH},     {"kill 2", STATEMENT_KILL},
-        {"stop 2", STATEMENT_STOP},       {"restart 2", STATEMENT_RESTART},
-        {"pause 2", STATEMENT_PAUSE},     {"resume 2", STATEMENT_RESUME},
-        {"wipe 2", STATEMENT_WIPE},       {"crash-at-write 2 5", STATEMENT_CRASH_AT_WRITE},
-        {"timeout 2", STATEMENT_TIMEOUT}, {"exhaust 2 threads off", STATEMENT_EXHAUST},
+        {"crash 2", STATEMENT_CRASH},
+        {"kill 2", STATEMENT_KILL},
+        {"stop 2", STATEMENT_STOP},
+        {"restart 2", STATEMENT_RESTART},
+        {"pause 2", STATEMENT_PAUSE},
+        {"resume 2", STATEMENT_RESUME},
+        {"wipe 2", STATEMENT_WIPE},
+        {"crash-at-write 2 5", STATEMENT_CRASH_AT_WRITE},
+        {"kill-at-write 2 5", STATEMENT_KILL_AT_WRITE},
+        {"timeout 2", STATEMENT_TIMEOUT},
+        {"exhaust 2 threads off", STATEMENT_EXHAUST},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(faults); i++) {
         struct scenario *scenario;
