@@ -117,13 +117,6 @@ static void store_log(struct step *step)
     action->as.log_store = (struct step_log_store){stores->asked, first, log_last(log)};
 }
 
-/* Term and vote come first: no entry of a term reaches the disk before the term. */
-void step_store(struct step *step)
-{
-    store_state(step);
-    store_log(step);
-}
-
 /* What the disk once lost has come again. */
 static void forget_promise(struct step *step)
 {
@@ -131,6 +124,16 @@ static void forget_promise(struct step *step)
         return;
     step->raft->promised = (struct entry_id){0, 0};
     (void)step_do(step, DO_FORGET_PROMISE);
+}
+
+/* Term and vote come first: no entry of a term reaches the disk before the term. A server that
+ * ended when all that was lost had come again, and was not yet forgotten, forgets it with the first
+ * event of its next life. */
+void step_store(struct step *step)
+{
+    store_state(step);
+    store_log(step);
+    forget_promise(step);
 }
 
 void step_persisted(struct step *step, const struct step_persisted *persisted)
