@@ -264,6 +264,7 @@ enum cluster_damage {
 /* And which bytes. */
 enum cluster_place {
     CLUSTER_LOG,      /* in the record of entry `index`, wherever it is */
+    CLUSTER_REPLACED, /* in one that was replaced by another entry `index` */
     CLUSTER_LOG_BYTE, /* number `index` of the bytes that were ever written to segments */
     CLUSTER_SPARE,    /* in the header of the segment that the log will go on in */
     CLUSTER_METADATA, /* in both slots */

@@ -111,7 +111,8 @@ static void damage_records(void *context, const char *path, u64 size)
         if (load_u64(bytes + at + 8) != damaging->index ||
             record_decode(bytes + at, got - at, &entry) == 0)
             continue;
-        if (damaging->term != 0 && entry.id.term != damaging->term)
+        bool live = damaging->term == 0 || entry.id.term == damaging->term;
+        if (live != (damaging->place == CLUSTER_LOG))
             continue;
         damage_byte(damaging, path, at + 24, 3); /* in its time */
     }
@@ -217,6 +218,7 @@ bool cluster_disk_damage(struct cluster *cluster, server_id id, enum cluster_dam
     ASSERT(damage == CLUSTER_FLIP || damage == CLUSTER_UNREADABLE || place == CLUSTER_SNAPSHOT);
     switch (place) {
     case CLUSTER_LOG:
+    case CLUSTER_REPLACED:
         damaging.term = cluster_log_term(cluster, id, index);
         disk_each_file(disk, damage_records, &damaging);
         break;

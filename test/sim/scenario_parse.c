@@ -41,7 +41,7 @@
  *                           , ( "at" , number , [ "once" ] | "off" )
  *               | "clock" , servers , ( "rate" , decimal | "jump" , [ "-" ] time )
  *               | "chaos" , time ;
- *   place       = "log" , number | "spare" | "metadata" | "slot" | "snapshot" ;
+ *   place       = ( "log" | "replaced" ) , number | "spare" | "metadata" | "slot" | "snapshot" ;
  *
  *   work        = "elect" , server | "timeout" , servers
  *               | command | "async" , name , command | "once" , name , number , command

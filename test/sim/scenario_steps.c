@@ -83,22 +83,21 @@ static bool parse_place(struct line_reader *reader, struct statement *statement)
     static const struct {
         const char *word;
         enum cluster_place place;
-    } places[] = {{"log", CLUSTER_LOG},
-                  {"spare", CLUSTER_SPARE},
-                  {"metadata", CLUSTER_METADATA},
-                  {"slot", CLUSTER_SLOT},
-                  {"snapshot", CLUSTER_SNAPSHOT}};
+    } places[] = {{"log", CLUSTER_LOG},     {"replaced", CLUSTER_REPLACED},
+                  {"spare", CLUSTER_SPARE}, {"metadata", CLUSTER_METADATA},
+                  {"slot", CLUSTER_SLOT},   {"snapshot", CLUSTER_SNAPSHOT}};
     for (size_t i = 0; i < ARRAY_LENGTH(places); i++) {
         if (!line_accept(reader, places[i].word))
             continue;
         statement->place = places[i].place;
-        return statement->place != CLUSTER_LOG ||
+        return (statement->place != CLUSTER_LOG && statement->place != CLUSTER_REPLACED) ||
                take_number(reader, "the index of an entry, 1 or more", 1, UINT64_MAX,
                            &statement->count);
     }
-    return line_fail(reader,
-                     "\"%s\" cannot be damaged, expected log N, spare, metadata, slot or snapshot",
-                     line_peek(reader));
+    return line_fail(
+        reader,
+        "\"%s\" cannot be damaged, expected log N, replaced N, spare, metadata, slot or snapshot",
+        line_peek(reader));
 }
 
 static bool parse_damage(struct line_reader *reader, struct statement *statement)

@@ -134,6 +134,7 @@ START_TEST(faults__of_disks_and_clocks)
         {"disk 2 stall", DISK_STALL, 0, 0},
         {"disk 2 heal", DISK_HEAL, 0, 0},
         {"disk 2 flip log 17", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_LOG},
+        {"disk 2 flip replaced 17", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_REPLACED},
         {"disk 2 flip spare", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_SPARE},
         {"disk 2 flip metadata", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_METADATA},
         {"disk 2 flip slot", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_SLOT},
@@ -154,7 +155,7 @@ START_TEST(faults__of_disks_and_clocks)
         if (statement->disk == DISK_DAMAGE) {
             ck_assert_int_eq(statement->damage, disks[i].damage);
             ck_assert_int_eq(statement->place, disks[i].place);
-            ck_assert_uint_eq(statement->count, statement->place == CLUSTER_LOG ? 17 : 0);
+            ck_assert_uint_eq(statement->count, statement->place <= CLUSTER_REPLACED ? 17 : 0);
         }
         scenario_destroy(scenario);
     }
@@ -200,9 +201,10 @@ START_TEST(faults__mistakes)
         "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
         "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, unreadable, tear, remove, copy or "
         "set-back");
-    refuses("disk 2 flip lid",
-            "t.scn:1: \"lid\" cannot be damaged, expected log N, spare, metadata, slot or "
-            "snapshot");
+    refuses(
+        "disk 2 flip lid",
+        "t.scn:1: \"lid\" cannot be damaged, expected log N, replaced N, spare, metadata, slot or "
+        "snapshot");
     refuses("disk 2 tear log", "t.scn:1: \"log\" is out of place, expected \"snapshot\"");
     refuses("disk 2 flip log", "t.scn:1: the line ends too early, expected the index of an entry, "
                                "1 or more");
