@@ -1,6 +1,7 @@
 /* checks.c - the judge. Read it beside Figure 3 of the paper, property by property; what Raft needs
  * beyond the figure (what is promised is on disk, leaders know when they are cut off, progress)
  * stands below it. What the judge sees, and how it keeps it, is in checks_see.c. */
+#include "server/storage/inside.h"
 #include "test/sim/checks_see.h"
 
 /* ---- Figure 3 ---- */
@@ -170,7 +171,8 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
                      "(its vote: %u)",
                      server->id, judged->promised_vote, judged->promised_term, raft->voted_for);
     const struct entry_id base = raft->log.base;
-    for (u64 index = 1; index <= judged->durable_index; index++) {
+    u64 durable = judged->damaged && judged->resetting ? judged->reset_from : judged->durable_index;
+    for (u64 index = 1; index <= durable; index++) {
         /* A snapshot of a committed entry was installed in place of another one: that and all
          * behind it can never be committed. */
         if (index == base.index && index <= cluster->checks.committed_count &&
@@ -188,6 +190,23 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
                      ", and after a restart entry " U64 " of term " U64 " is gone",
                      server->id, judged->durable_index, index, judged->terms[index]);
         return;
+    }
+}
+
+/* Until the mark that begins the log anew is synced, nobody is told of the snapshot. */
+static void note_reset(struct cluster *cluster, const struct sim_server *server,
+                       struct judged *judged)
+{
+    const struct log *log = &server->server->raft.log;
+    u64 sequence = server->server->storage->sequence;
+    if (log->base.index > judged->durable_index ||
+        (log->base.index > 0 && judged->terms[log->base.index] != log->base.term)) {
+        judged->resetting = true;
+        judged->reset_sequence = sequence;
+        judged->reset_from =
+            u64_min(judged->durable_index, checks_common_index(&cluster->checks, judged, log));
+    } else if (sequence != judged->reset_sequence) {
+        judged->resetting = false;
     }
 }
 
@@ -319,12 +338,14 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
         if (!judged->forgiven)
             remembers_its_promises(cluster, server, judged);
         judged->recovering = false;
+        judged->resetting = false;
         judged->damaged = false;
         judged->current_term = raft->current_term;
         judged->voted_for = raft->voted_for;
         judged->forgiven = false;
     }
     term_and_vote(cluster, server, judged);
+    note_reset(cluster, server, judged);
     look_at_log(cluster, server, judged);
     judged->durable_index = raft->log.durable_index;
     judged->owed = raft->promised;

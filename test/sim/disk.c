@@ -317,7 +317,7 @@ static enum error_code sim_write_at(struct vfs_file *file, const struct iovec *p
     }
     u64 written = size;
     if (disk->write_fails)
-        written = rng_range(&disk->rng, 0, size / SECTOR_SIZE) * SECTOR_SIZE;
+        written = rng_range(&disk->rng, 0, size / DISK_SECTOR_SIZE) * DISK_SECTOR_SIZE;
     if (written > 0)
         write_change(handle->inode, bytes, offset, written);
     sim_free(bytes);

@@ -21,7 +21,7 @@
 #include "common/vfs.h"
 #include "test/sim/world.h"
 
-enum { SECTOR_SIZE = 512, DISK_PAGE_SIZE = 4096, DISK_UNREADABLE_MAX = 16 };
+enum { DISK_SECTOR_SIZE = 512, DISK_PAGE_SIZE = 4096, DISK_UNREADABLE_MAX = 16 };
 
 /* One unsynced change of a file: bytes written, or (bytes NULL and `zeros` false) a new size. */
 struct change {

@@ -52,15 +52,15 @@ static enum tear tear_of(struct disk *disk, enum survival survival, u32 position
 static void write_torn(struct disk *disk, struct inode *inode, const struct change *change,
                        enum tear tear)
 {
-    u64 first = change->offset / SECTOR_SIZE;
-    u64 last = (change->offset + change->size - 1) / SECTOR_SIZE;
+    u64 first = change->offset / DISK_SECTOR_SIZE;
+    u64 last = (change->offset + change->size - 1) / DISK_SECTOR_SIZE;
     u64 cut = rng_range(&disk->rng, first, last + 1);
     for (u64 sector = first; sector <= last; sector++) {
         bool kept = tear == TEAR_WHOLE || (tear == TEAR_FIRST && sector < cut) ||
                     (tear == TEAR_LAST && sector >= cut) ||
                     (tear == TEAR_RANDOM && rng_chance(&disk->rng, 1, 2));
-        u64 begin = u64_max(sector * SECTOR_SIZE, change->offset);
-        u64 end = u64_min((sector + 1) * SECTOR_SIZE, change->offset + change->size);
+        u64 begin = u64_max(sector * DISK_SECTOR_SIZE, change->offset);
+        u64 end = u64_min((sector + 1) * DISK_SECTOR_SIZE, change->offset + change->size);
         end = u64_min(end, inode->platter.size);
         if (!kept || begin >= end)
             continue;

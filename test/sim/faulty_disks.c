@@ -174,8 +174,8 @@ static void damage_metadata(void *context, const char *path, u64 size)
     if (strcmp(path, "metadata") != 0)
         return;
     u64 end = damaging->place == CLUSTER_SLOT ? size / METADATA_SLOTS : size;
-    for (u64 sector = 0; sector < end; sector += SECTOR_SIZE) {
-        u8 bytes[SECTOR_SIZE];
+    for (u64 sector = 0; sector < end; sector += DISK_SECTOR_SIZE) {
+        u8 bytes[DISK_SECTOR_SIZE];
         size_t got = disk_peek(&damaging->server->disk, path, sector, bytes, sizeof(bytes));
         size_t used = got;
         while (used > 0 && bytes[used - 1] == 0)

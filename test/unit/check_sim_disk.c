@@ -124,9 +124,9 @@ START_TEST(disk_power_cut__unsynced_writes_are_torn_at_sectors)
         ck_assert_uint_eq(peek("f", bytes, sizeof(bytes)), 4096);
         u32 kept = 0;
         for (size_t sector = 0; sector < 8; sector++) {
-            const char *at = bytes + sector * SECTOR_SIZE;
+            const char *at = bytes + sector * DISK_SECTOR_SIZE;
             ck_assert(at[0] == 'o' || at[0] == 'n');
-            for (size_t i = 1; i < SECTOR_SIZE; i++)
+            for (size_t i = 1; i < DISK_SECTOR_SIZE; i++)
                 ck_assert_int_eq(at[i], at[0]);
             kept += at[0] == 'n';
         }
