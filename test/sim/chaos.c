@@ -177,6 +177,24 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
     }
 }
 
+/* Of what and when, so that a start may run out as well as work that goes on. */
+static void strike_resources(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
+{
+    static const struct {
+        enum cluster_resource resource;
+        u64 nth_max;
+    } kinds_of_shortage[] = {
+        {CLUSTER_MEMORY, 400}, {CLUSTER_DESCRIPTORS, 12}, {CLUSTER_THREADS, 3}};
+    server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
+    u64 kind = rng_range(rng, 0, ARRAY_LENGTH(kinds_of_shortage) - 1);
+    u64 nth = rng_range(rng, 1, kinds_of_shortage[kind].nth_max);
+    bool lasts = rng_chance(rng, 1, 2);
+    fault->struck = cluster_set_of(id);
+    cluster_exhaust(cluster, id, kinds_of_shortage[kind].resource, nth, lasts);
+    if (rng_chance(rng, 1, 3))
+        cluster_restart(cluster, id);
+}
+
 static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fault,
                                  struct rng *rng)
 {
@@ -258,6 +276,8 @@ static void strike(void *context)
         strike_loss(cluster, fault, &rng);
     else if (is_damage(fault->kind))
         chaos_damage(fault, &rng);
+    else if (fault->kind == CHAOS_EXHAUST)
+        strike_resources(cluster, fault, &rng);
     else if (fault->kind <= CHAOS_RESET)
         strike_network(cluster, fault, &rng);
     else if (fault->kind <= CHAOS_PAUSE_LEADER || fault->kind >= CHAOS_TIMEOUT)
@@ -294,6 +314,7 @@ static void put_right(struct cluster *cluster, server_id id)
     if (server->disk.sync_fails || server->disk.write_fails || server->disk.full ||
         server->disk.stalled || server->disk.slow_ns != 0 || server->disk.crash_at != 0)
         cluster_disk(cluster, id, CLUSTER_DISK_HEAL, 0);
+    shortages_end(server);
     cluster_resume(cluster, id);
     /* Who was asked to stop and has not got round to it would do so later. */
     if (server->process == NULL || server->asked_to_stop)

@@ -42,6 +42,7 @@
     X(DISK_SYNC_EIO, "sync=EIO", 2)             \
     X(DISK_WRITE_EIO, "write=EIO", 2)           \
     X(DISK_FULL, "full disk", 3)                \
+    X(EXHAUST, "exhausted", 4)                  \
     X(DAMAGE_LOG, "damaged log", 3)             \
     X(DAMAGE_SNAPSHOT, "damaged snapshot", 2)   \
     X(DAMAGE_SLOT, "damaged slot", 1)           \

@@ -285,6 +285,8 @@ void faulty_disk_init(struct sim_server *server);
 
 /* Whether it lacks something until further notice. */
 bool shortages_last(const struct sim_server *server);
+/* There is enough of all again. */
+void shortages_end(struct sim_server *server);
 /* world.starved */
 void shortages_starved(void *context, struct process *process);
 

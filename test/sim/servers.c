@@ -191,6 +191,7 @@ static void server_main(void *argument)
         disk_process_ended(
             &server->disk); /* made by raftd --init, a process of its own: its lock */
     }
+    server->process->shortages = server->shortages;
     if (code == ERROR_NONE)
         run_server(server);
     /* The coroutine cannot end the process that it lives in: what is left of it is checked. */
@@ -206,7 +207,6 @@ void server_boot(struct sim_server *server)
     server->told_to_stop = false;
     error_clear(&server->stop_reason);
     server->process = process_create(&cluster->world, server->id, &server->clock);
-    server->process->shortages = server->shortages;
     server->starved = false;
     server->state = PROCESS_RUNNING;
     story_note(cluster, server->id, "ProcessStarted");

@@ -40,6 +40,14 @@ bool shortages_last(const struct sim_server *server)
     return false;
 }
 
+void shortages_end(struct sim_server *server)
+{
+    for (u32 i = 0; i < RESOURCE_COUNT; i++) {
+        if (server->shortages[i].nth > 0)
+            cluster_exhaust(server->cluster, server->id, (enum cluster_resource)i, 0, false);
+    }
+}
+
 void shortages_starved(void *context, struct process *process)
 {
     struct cluster *cluster = context;
