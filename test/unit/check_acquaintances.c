@@ -200,7 +200,31 @@ START_TEST(acquaintances_save__power_cut_leaves_old_or_new)
 }
 END_TEST
 
-UNIT_MAIN("acquaintances", acquaintances_save__comes_back,
+START_TEST(acquaintances_open__a_slot_that_cannot_be_read)
+{
+    for (u64 slot = 0; slot < 2; slot++) {
+        struct memory_vfs *memory = made_directory();
+        struct acquaintances_file file = opened(memory, DIRECTORY);
+        struct acquaintance first = acquaintance_of(2, 5), second = acquaintance_of(2, 6);
+        save(&file, &first, 1);
+        acquaintances_close(&file);
+        memory_make_bad(memory, "peers", slot * SLOT, SLOT);
+        file = opened(memory, DIRECTORY);
+        must_be(&first);
+        ck_assert_ptr_nonnull(strstr(lines, "one slot is damaged"));
+        save(&file, &second, 1);
+        acquaintances_close(&file);
+        ck_assert_uint_eq(memory->bad_size, 0); /* healed */
+        file = opened(memory, DIRECTORY);
+        must_be(&second);
+        acquaintances_close(&file);
+        memory_destroy(memory);
+    }
+}
+END_TEST
+
+UNIT_MAIN("acquaintances", acquaintances_open__a_slot_that_cannot_be_read,
+          acquaintances_save__comes_back,
           acquaintances_open__makes_the_file_that_an_older_program_did_not,
           acquaintances_open__survives_damage_to_either_slot,
           acquaintances_open__with_both_damaged_says_that_nothing_is_known,
