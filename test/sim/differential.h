@@ -63,10 +63,13 @@ struct differ_world;
     X(CONNECT, "connect", 2, "a b: it is made again")                                        \
     X(CRASH, "crash", 1, "s: power loss")                                                    \
     X(KILL, "kill", 1, "s: its process dies, the kernel closes its connections")             \
+    X(CRASH_AT, "crash-at", 2, "s n: power loss at its nth write or sync from now")          \
+    X(KILL_AT, "kill-at", 2, "s n: its process dies at its nth write or sync from now")      \
     X(STOP, "stop", 1, "s: it is asked to end in good order")                                \
     X(START, "start", 1, "s: it is started again")                                           \
     X(FULL, "full", 1, "s: its disk has no more space")                                      \
-    X(ROOM, "room", 1, "s: its disk has space again")                                        \
+    X(FAIL, "fail", 1, "s: syncs of its disk fail")                                          \
+    X(ROOM, "room", 1, "s: its disk has space again, and fails no more")                     \
     X(WAIT, "wait", 1, "n: n milliseconds pass, on all servers")                             \
     X(SETTLE, "settle", 0, "all messages arrive, until a leader has nothing more to say")
 

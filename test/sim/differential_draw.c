@@ -49,11 +49,12 @@ static cluster_set servers_live(const struct differ_world *world, bool live)
     return set;
 }
 
-static cluster_set disks_full(const struct differ_world *world)
+static cluster_set disks_ill(const struct differ_world *world)
 {
     cluster_set set = 0;
     for (server_id id = 1; id <= world->cluster->count; id++)
-        set |= world->cluster->servers[id].disk.full ? cluster_set_of(id) : 0;
+        if (world->cluster->servers[id].disk.full || world->cluster->servers[id].disk.sync_fails)
+            set |= cluster_set_of(id);
     return set;
 }
 
@@ -167,15 +168,21 @@ static struct differ_event draw_life(struct differ_draw *draw, const struct diff
     server_id dead = pick(draw, servers_live(world, false));
     if (dead != SERVER_NONE && rng_chance(&draw->rng, 3, 4))
         return event_of(DIFFER_START, dead, 0, 0);
-    return event_of(ends[between(draw, 0, 2)], pick(draw, servers_live(world, true)), 0, 0);
+    server_id live = pick(draw, servers_live(world, true));
+    /* In the midst of what it writes next, be it now or some events later. */
+    if (rng_chance(&draw->rng, 1, 2))
+        return event_of(rng_chance(&draw->rng, 1, 2) ? DIFFER_KILL_AT : DIFFER_CRASH_AT, live,
+                        between(draw, 1, 12), 0);
+    return event_of(ends[between(draw, 0, 2)], live, 0, 0);
 }
 
 static struct differ_event draw_disk(struct differ_draw *draw, const struct differ_world *world)
 {
-    server_id full = pick(draw, disks_full(world));
-    if (full != SERVER_NONE)
-        return event_of(DIFFER_ROOM, full, 0, 0);
-    return event_of(DIFFER_FULL, pick(draw, cluster_all(world->cluster)), 0, 0);
+    server_id ill = pick(draw, disks_ill(world));
+    if (ill != SERVER_NONE)
+        return event_of(DIFFER_ROOM, ill, 0, 0);
+    enum differ_kind kind = rng_chance(&draw->rng, 1, 3) ? DIFFER_FAIL : DIFFER_FULL;
+    return event_of(kind, pick(draw, cluster_all(world->cluster)), 0, 0);
 }
 
 static struct differ_event draw_one(struct differ_draw *draw, const struct differ_world *world)

@@ -425,8 +425,17 @@ void differ_act(struct differ_world *world, const struct differ_event *event)
     case DIFFER_START:
         act_on_server(cluster, event->kind, a);
         return;
+    case DIFFER_CRASH_AT:
+        cluster_crash_at_write(cluster, a, event->numbers[1]);
+        return;
+    case DIFFER_KILL_AT:
+        cluster_kill_at_write(cluster, a, event->numbers[1]);
+        return;
     case DIFFER_FULL:
         cluster_disk(cluster, a, CLUSTER_DISK_WRITE_ENOSPC, 0);
+        return;
+    case DIFFER_FAIL:
+        cluster_disk(cluster, a, CLUSTER_DISK_SYNC_EIO, 0);
         return;
     case DIFFER_ROOM:
         cluster_disk(cluster, a, CLUSTER_DISK_HEAL, 0);
