@@ -7,7 +7,9 @@
  *
  * Every function: Blocks (a switching point in the simulator). Thread: any, one at a time a file,
  * except that read_at may run beside anything. Interrupted and short transfers are completed
- * inside. Errors: ERROR_IO unless said otherwise, with the path in the text. */
+ * inside. Errors: ERROR_IO unless said otherwise, with the path in the text. What has to open a file
+ * or directory (open, sync_directory, list, lock) may fail with ERROR_SYSTEM: there was no descriptor
+ * for it, which may pass, and says nothing of the disk. */
 #ifndef MAILRAFT_COMMON_VFS_H
 #define MAILRAFT_COMMON_VFS_H
 
@@ -29,7 +31,7 @@ enum vfs_open_mode {
 enum { VFS_STREAM_UNIT = 4096 };
 
 struct vfs_ops {
-    /* Errors: ERROR_MISSING, ERROR_EXISTS, ERROR_NO_SPACE, ERROR_SYSTEM (no descriptor). */
+    /* Errors: ERROR_MISSING, ERROR_EXISTS, ERROR_NO_SPACE. */
     enum error_code (*open)(struct vfs *vfs, const char *path, enum vfs_open_mode mode,
                             struct vfs_file **file, struct error *error);
     void (*close)(struct vfs_file *file);
