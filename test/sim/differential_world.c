@@ -358,6 +358,21 @@ static void act_on_server(struct cluster *cluster, enum differ_kind kind, server
     }
 }
 
+static void act_on_disk(struct cluster *cluster, const struct differ_event *event)
+{
+    server_id id = event->numbers[0];
+    if (event->kind == DIFFER_CRASH_AT)
+        cluster_crash_at_write(cluster, id, event->numbers[1]);
+    else if (event->kind == DIFFER_KILL_AT)
+        cluster_kill_at_write(cluster, id, event->numbers[1]);
+    else if (event->kind == DIFFER_FULL)
+        cluster_disk(cluster, id, CLUSTER_DISK_WRITE_ENOSPC, 0);
+    else if (event->kind == DIFFER_FAIL)
+        cluster_disk(cluster, id, CLUSTER_DISK_SYNC_EIO, 0);
+    else
+        cluster_disk(cluster, id, CLUSTER_DISK_HEAL, 0);
+}
+
 static bool makes_sense(const struct cluster *cluster, const struct differ_event *event)
 {
     u32 numbers = differ_numbers_of(event->kind);
@@ -426,19 +441,11 @@ void differ_act(struct differ_world *world, const struct differ_event *event)
         act_on_server(cluster, event->kind, a);
         return;
     case DIFFER_CRASH_AT:
-        cluster_crash_at_write(cluster, a, event->numbers[1]);
-        return;
     case DIFFER_KILL_AT:
-        cluster_kill_at_write(cluster, a, event->numbers[1]);
-        return;
     case DIFFER_FULL:
-        cluster_disk(cluster, a, CLUSTER_DISK_WRITE_ENOSPC, 0);
-        return;
     case DIFFER_FAIL:
-        cluster_disk(cluster, a, CLUSTER_DISK_SYNC_EIO, 0);
-        return;
     case DIFFER_ROOM:
-        cluster_disk(cluster, a, CLUSTER_DISK_HEAL, 0);
+        act_on_disk(cluster, event);
         return;
     case DIFFER_WAIT:
         cluster_run(cluster, (u64)a * NS_PER_MS);
