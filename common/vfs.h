@@ -7,9 +7,9 @@
  *
  * Every function: Blocks (a switching point in the simulator). Thread: any, one at a time a file,
  * except that read_at may run beside anything. Interrupted and short transfers are completed
- * inside. Errors: ERROR_IO unless said otherwise, with the path in the text. What has to open a file
- * or directory (open, sync_directory, list, lock) may fail with ERROR_SYSTEM: there was no descriptor
- * for it, which may pass, and says nothing of the disk. */
+ * inside. Errors: ERROR_IO unless said otherwise, with the path in the text. What has to open a
+ * file or directory (open, sync_directory, list, lock) may fail with ERROR_SYSTEM: there was no
+ * descriptor for it, which may pass, and says nothing of the disk. */
 #ifndef MAILRAFT_COMMON_VFS_H
 #define MAILRAFT_COMMON_VFS_H
 
