@@ -339,7 +339,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
             remembers_its_promises(cluster, server, judged);
         judged->recovering = false;
         judged->resetting = false;
-        judged->damaged = false;
+        judged->damaged = judged->damaged_in_start;
         judged->current_term = raft->current_term;
         judged->voted_for = raft->voted_for;
         judged->forgiven = false;

@@ -46,14 +46,15 @@ struct judged {
     server_id saved_vote;
     u64 contact_ns[CLUSTER_SERVERS_MAX + 1]; /* when a leader last heard each peer; world time */
     u64 led_since_ns;
-    u64 excused_until_ns; /* it was paused or stalled: late is no fault */
-    bool recovering;      /* it has been started, and not yet looked at */
-    bool forgiven;        /* its disk was wiped: it may have forgotten */
-    bool damaged;         /* its disk was: it may lack entries as long as it knows that it does */
-    bool resetting;       /* a snapshot has overtaken its log, and the disk may not know yet that
-                             the log begins anew: without the file it would be the one before */
-    u64 reset_sequence;   /* of the storage's last batch before that */
-    u64 reset_from;       /* what it had durable then, and has not been replaced */
+    u64 excused_until_ns;  /* it was paused or stalled: late is no fault */
+    bool recovering;       /* it has been started, and not yet looked at */
+    bool forgiven;         /* its disk was wiped: it may have forgotten */
+    bool damaged;          /* its disk was: it may lack entries as long as it knows that it does */
+    bool damaged_in_start; /* the same, when it may have read that already */
+    bool resetting;        /* a snapshot has overtaken its log, and the disk may not know yet that
+                              the log begins anew: without the file it would be the one before */
+    u64 reset_sequence;    /* of the storage's last batch before that */
+    u64 reset_from;        /* what it had durable then, and has not been replaced */
     struct entry_id
         owed;        /* what it knows that it had promised to hold, and lacks; {0, 0}: nothing */
     bool lost;       /* its disk was wiped or set back: nothing may count on it any more */

@@ -139,6 +139,7 @@ void checks_started(struct cluster *cluster, struct sim_server *server)
 {
     struct judged *judged = &cluster->checks.servers[server->id];
     judged->recovering = true;
+    judged->damaged_in_start = false;
     judged->told = false;
     judged->led = false;
     judged->commit_index = 0;
@@ -160,7 +161,9 @@ void checks_forgive(struct cluster *cluster, struct sim_server *server)
 
 void checks_damaged(struct cluster *cluster, struct sim_server *server)
 {
-    cluster->checks.servers[server->id].damaged = true;
+    struct judged *judged = &cluster->checks.servers[server->id];
+    judged->damaged = true;
+    judged->damaged_in_start = judged->recovering;
 }
 
 u32 checks_damaged_count(const struct cluster *cluster, server_id but)

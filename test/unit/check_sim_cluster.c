@@ -270,6 +270,26 @@ START_TEST(chaos_run__leaving_out_all_faults_leaves_a_quiet_run)
 }
 END_TEST
 
+/* A log is damaged while its server starts and has read it already, which the next start finds out:
+ * that the damage was done before this one is what excuses it. */
+START_TEST(chaos_run__damage_during_a_start_is_met_at_the_next_one)
+{
+    bool left_out[12];
+    memset(left_out, true, sizeof(left_out));
+    left_out[0] = left_out[5] = false;
+    struct chaos_options options = {.servers = 3,
+                                    .duration_ns = 10 * NS_PER_S,
+                                    .seed = 2885,
+                                    .load_per_second = 100,
+                                    .design = CLUSTER_MIXED,
+                                    .left_out = left_out,
+                                    .left_out_count = ARRAY_LENGTH(left_out)};
+    struct chaos_result result;
+    chaos_run(&options, &result);
+    ck_assert(result.held);
+}
+END_TEST
+
 START_TEST(sweep_run__runs_each_seed_once)
 {
     struct sweep_options options = {
@@ -292,4 +312,5 @@ UNIT_MAIN("sim_cluster", chaos_run__twice_in_one_process_is_the_same_run,
           cluster_partition__one_way_and_back,
           cluster_clock_rate__a_fast_clock_only_campaigns_sooner,
           sweep_replay_line__says_what_is_left_out,
-          chaos_run__leaving_out_all_faults_leaves_a_quiet_run, sweep_run__runs_each_seed_once)
+          chaos_run__leaving_out_all_faults_leaves_a_quiet_run,
+          chaos_run__damage_during_a_start_is_met_at_the_next_one, sweep_run__runs_each_seed_once)
