@@ -377,6 +377,7 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
     struct snapshot_point point = {.name = worker->name};
     struct loading loading = {machine, &point};
     struct snapshot_taker taker = {.head = take_head, .piece = take_piece, .context = &loading};
+    u64 complete_ns = clock_monotonic_ns();
     enum error_code code = snapshot_receiver_finish(worker->receiver, &taker, &error);
     worker->receiver = NULL;
     if (code == ERROR_NONE && !machine->ops->restore_end(machine))
@@ -388,9 +389,11 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
     }
     note_space(snapshots, ERROR_NONE);
     REPORT(snapshots->report, REPORT_INFO, "server",
-           "snapshot of entry %" PRIu64 " received and loaded: %" PRIu64 " bytes in %" PRIu64 " ms",
+           "snapshot of entry %" PRIu64 " received and loaded: %" PRIu64 " bytes in %" PRIu64
+           " ms, of these %" PRIu64 " ms of loading",
            point.name.last.index, point.name.size,
-           (clock_monotonic_ns() - worker->received_began_ns) / NS_PER_MS);
+           (clock_monotonic_ns() - worker->received_began_ns) / NS_PER_MS,
+           (clock_monotonic_ns() - complete_ns) / NS_PER_MS);
     mutex_lock(&snapshots->lock);
     struct machine *before = snapshots->machine;
     snapshots->machine = machine;

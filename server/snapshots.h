@@ -21,7 +21,7 @@
 
 enum {
     SNAPSHOT_SLICE_BYTES = 128 * 1024,            /* asked of the machine at the end of one pile */
-    SNAPSHOT_PIECE_BYTES_MAX = 256 * 1024,        /* in one INSTALL_SNAPSHOT */
+    SNAPSHOT_PIECE_BYTES_MAX = 1024 * 1024,       /* in one INSTALL_SNAPSHOT */
     SNAPSHOT_TAKE_BYTES_MAX = 1024 * 1024,        /* of one being taken, waiting to be written */
     SNAPSHOT_RECEIVE_BYTES_MAX = 32 * 1024 * 1024 /* the same of one being received */
 };

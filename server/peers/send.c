@@ -2,7 +2,9 @@
  *
  * A message goes to the socket at once, straight from the spans it is in: one system call, nothing
  * copied, nobody woken. Only what the socket will not take is queued (the spans, not their bytes)
- * for the writer. While anything is queued everything else queues up behind it, so the order in
+ * for the writer. A very large message, such as a piece of a snapshot, is queued at once: to copy
+ * it is the writer's, in parts, since the server's thread may not wait for that. While anything is
+ * queued everything else queues up behind it, so the order in
  * which messages are sent is the order in which they arrive. A frame of which a part went out is
  * completed before anything else, or the connection is closed. */
 #include <errno.h>
@@ -12,13 +14,19 @@
 #include "common/memory.h"
 #include "server/peers/peer.h"
 
-/* Fills `pieces` with what is left of a frame of which `sent` bytes have gone. Returns how many. */
+enum {
+    PAYLOAD_AT_ONCE_MAX = 512 * 1024, /* more than that is the writer's */
+    PART_MAX = 128 * 1024             /* sent while the lock is held */
+};
+
+/* Fills `pieces` with what is left of a frame of which `sent` bytes have gone, but with no more
+ * than `most` bytes. Returns how many. */
 static u32 frame_pieces(const struct frame_head *head, const struct span *spans, u32 span_count,
-                        u32 sent, struct iovec *pieces)
+                        u32 sent, u32 most, struct iovec *pieces)
 {
     u32 count = 0;
     u32 skip = sent;
-    for (u32 i = 0; i <= span_count; i++) {
+    for (u32 i = 0; i <= span_count && most > 0; i++) {
         const u8 *data = i == 0 ? head->bytes : spans[i - 1].data;
         u32 size = i == 0 ? head->size : spans[i - 1].size;
         if (skip >= size) {
@@ -26,21 +34,23 @@ static u32 frame_pieces(const struct frame_head *head, const struct span *spans,
             continue;
         }
         /* sendmsg only reads what it is given, but its type does not say so. */
+        u32 part = size - skip < most ? size - skip : most;
         pieces[count++] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)(data + skip), .iov_len = size - skip};
+            (struct iovec){.iov_base = (void *)(uintptr_t)(data + skip), .iov_len = part};
+        most -= part;
         skip = 0;
     }
     return count;
 }
 
-/* Sends what it can of a frame. Returns the bytes taken, 0 when the socket is full, or -1 when the
- * connection is broken. */
+/* Sends what it can of a frame, and no more than `most` bytes. Returns the bytes taken, 0 when the
+ * socket is full, or -1 when the connection is broken. */
 static i64 frame_transmit(int socket, const struct frame_head *head, const struct span *spans,
-                          u32 span_count, u32 sent)
+                          u32 span_count, u32 sent, u32 most)
 {
     struct iovec pieces[1 + MESSAGE_SPANS_MAX];
     struct msghdr msg = {.msg_iov = pieces};
-    msg.msg_iovlen = frame_pieces(head, spans, span_count, sent, pieces);
+    msg.msg_iovlen = frame_pieces(head, spans, span_count, sent, most, pieces);
     ssize_t taken;
     do {
         taken = sendmsg(socket, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -110,8 +120,8 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
     message_encode(message, &head);
     u32 whole = head.size + (u32)payload_size;
     i64 sent = 0;
-    if (idle) {
-        sent = frame_transmit(peer->outgoing, &head, message->spans, message->span_count, 0);
+    if (idle && payload_size <= PAYLOAD_AT_ONCE_MAX) {
+        sent = frame_transmit(peer->outgoing, &head, message->spans, message->span_count, 0, whole);
         if (sent < 0) {
             peer->outgoing_broken = true;
             *wake = true;
@@ -162,7 +172,7 @@ enum push peer_push(struct peer *peer)
         result = PUSH_BROKEN;
     } else if (frame != NULL) {
         i64 sent = frame_transmit(peer->outgoing, &frame->head, frame->spans, frame->span_count,
-                                  frame->sent);
+                                  frame->sent, PART_MAX);
         if (sent > 0) {
             frame->sent += (u32)sent;
             peer->bytes_sent += (u64)sent;

@@ -51,6 +51,27 @@ START_TEST(peers__messages_of_all_sizes)
 }
 END_TEST
 
+/* The large ones are the writer's, the small ones could go at once. */
+START_TEST(peers__small_messages_never_overtake_large_ones)
+{
+    struct house *house = house_of_two();
+    enum { LARGE = 600 * KIB, SMALL = 10, COUNT = 200 };
+    u64 taken = 0;
+    for (u64 n = 1; n <= COUNT; n++) {
+        u32 size = n % 2 == 0 ? LARGE : SMALL;
+        while (!send_numbered(&house->node[0], 2, n, size)) /* no room until some have gone */
+            taken +=
+                take_numbered(&house->node[1], (taken + 1) % 2 == 0 ? LARGE : SMALL) == taken + 1;
+    }
+    while (taken < COUNT) {
+        ck_assert_uint_eq(take_numbered(&house->node[1], (taken + 1) % 2 == 0 ? LARGE : SMALL),
+                          taken + 1);
+        taken++;
+    }
+    house_destroy(house);
+}
+END_TEST
+
 START_TEST(peers__unknown_or_absent_receiver_is_a_definite_loss)
 {
     struct house *house = house_create(2);
@@ -235,6 +256,7 @@ START_TEST(peers_destroy__at_any_moment)
 END_TEST
 
 UNIT_MAIN("peers", peers__messages_arrive_in_order, peers__messages_of_all_sizes,
+          peers__small_messages_never_overtake_large_ones,
           peers__unknown_or_absent_receiver_is_a_definite_loss, peers__too_large_for_a_frame,
           peers__reconnect_after_a_restart, peers__slow_reader_never_blocks_the_sender,
           peers__destroyed_while_a_queue_is_full, peers__two_servers_of_different_clusters,
