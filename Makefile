@@ -54,7 +54,9 @@ SIM_SOURCES   := $(wildcard test/sim/*.c)
 HISTORY_SOURCES := $(wildcard test/history/*.c)
 FUZZ_SOURCES  := $(filter-out test/fuzz/libfuzzer.c,$(wildcard test/fuzz/*.c))
 FUZZ_TARGETS  := $(shell sed -n 's/^    X(\([a-z_]*\)).*/fuzz_\1/p' test/fuzz/fuzz.h)
-UNIT_TESTS    := $(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c))
+# A simulated server has no thread of its own: there is nothing in it for the thread sanitizer.
+NO_THREADS_tsan := check_sim_%
+UNIT_TESTS    := $(filter-out $(NO_THREADS_$(VARIANT)),$(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c)))
 TOOLS_C       := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
 INSTALLED_SCRIPTS := raftcluster
 
