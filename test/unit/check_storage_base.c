@@ -48,6 +48,15 @@ START_TEST(storage_reset__begins_the_log_anew)
 }
 END_TEST
 
+/* While the thread that makes and removes segments is at work. */
+static bool is_there(struct memory_vfs *memory, const char *path)
+{
+    pthread_mutex_lock(&memory->lock);
+    bool there = memory_find(memory, path) >= 0;
+    pthread_mutex_unlock(&memory->lock);
+    return there;
+}
+
 START_TEST(storage_reset__removes_the_segments_before)
 {
     struct memory_vfs *memory = memory_create();
@@ -57,7 +66,7 @@ START_TEST(storage_reset__removes_the_segments_before)
     must_snapshot(memory, 50, 1);
     ck_assert_int_eq(storage_reset(storage, (struct entry_id){1, 50}, &error), ERROR_NONE);
     await_segments(storage, 2); /* the one in use and a spare */
-    ck_assert_int_lt(memory_find(memory, "log/00000000000000000001.seg"), 0);
+    ck_assert(!is_there(memory, "log/00000000000000000001.seg"));
     storage_close(storage);
     storage_close(must_open(memory));
     ck_assert_uint_eq(seen.recovery.last.index, 50);
@@ -150,7 +159,7 @@ START_TEST(storage_compact__fails_and_is_tried_again)
     struct memory_vfs *memory = memory_create();
     struct storage *storage = begin_story(memory, &story);
     must_append_large(storage, &story, 6, 1);
-    await_segments(storage, memory_find(memory, "log/00000000000000000004.seg") >= 0 ? 4 : 3);
+    await_segments(storage, is_there(memory, "log/00000000000000000004.seg") ? 4 : 3);
     must_snapshot(memory, story.count, 1);
     memory_fault_after(memory, 1, MEMORY_FAIL_ONCE, ERROR_IO);
     storage_compact(storage, story.count);
