@@ -188,8 +188,9 @@ bench: $(B)/test/unit/bench_kv ## pauses and speed of a large machine (BENCH="40
 
 # Servers under the thread sanitizer keep a core busy: two clusters at once would wait for it.
 PROCESS_JOBS ?= $(if $(filter tsan,$(VARIANT)),1,$(JOBS))
-process: all ## whole-process tests: real servers, real clients
-	@test/run-process -j $(PROCESS_JOBS) $(B)
+PROCESS ?=
+process: all ## whole-process tests: real servers, real clients (PROCESS=names: only these)
+	@test/run-process -j $(PROCESS_JOBS) $(B) $(PROCESS)
 
 scenarios: all ## play every scenario file
 	@test/run-scenarios $(B)
