@@ -69,9 +69,8 @@ static bool say_failure(struct fetcher *fetcher, const struct fetch_order *order
 
 static bool is_ahead(const struct fetcher *fetcher, const struct fetch_order *order)
 {
-    const struct snapshot_name *a = &fetcher->ahead.snapshot, *b = &order->snapshot;
-    return fetcher->ahead_piece.block != NULL && a->last.index == b->last.index &&
-           a->last.term == b->last.term && a->size == b->size && a->checksum == b->checksum &&
+    return fetcher->ahead_piece.block != NULL &&
+           snapshot_names_are_equal(&fetcher->ahead.snapshot, &order->snapshot) &&
            fetcher->ahead.first == order->first && fetcher->ahead.bytes_max == order->bytes_max;
 }
 

@@ -76,6 +76,7 @@ static void describe_snapshots(const struct server *server, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
     const struct snapshotting *self = &server->snapshotting;
+    bool going_on = snapshotting_is_going_on(server);
     buffer_append_format(
         to,
         "raft_snapshot_index:%" PRIu64 "\r\nraft_snapshot_term:%" PRIu64
@@ -85,9 +86,8 @@ static void describe_snapshots(const struct server *server, struct buffer *to)
         "\r\nraft_snapshots_installed:%" PRIu64 "\r\nraft_snapshot_incoming_bytes:%" PRIu64
         "\r\nraft_snapshot_incoming_size:%" PRIu64 "\r\n",
         raft->snapshot.last.index, raft->snapshot.last.term, raft->snapshot.size,
-        raft->snapshot.checksum, snapshotting_is_going_on(server), self->taken, self->failed,
-        self->received, self->installed, raft->incoming.received, raft->incoming.name.size);
-    bool going_on = snapshotting_is_going_on(server);
+        raft->snapshot.checksum, going_on, self->taken, self->failed, self->received,
+        self->installed, raft->incoming.received, raft->incoming.name.size);
     buffer_append_format(
         to, "raft_snapshot_written_bytes:%" PRIu64 "\r\nraft_snapshot_us:%" PRIu64 "\r\n",
         going_on ? self->handed_bytes : 0, self->took_ns / NS_PER_US);

@@ -1,12 +1,6 @@
 /* install.c - InstallSnapshot, from both ends: see install.h. */
 #include "server/rules/install.h"
 
-static bool names_are_equal(const struct snapshot_name *a, const struct snapshot_name *b)
-{
-    return a->last.index == b->last.index && a->last.term == b->last.term && a->size == b->size &&
-           a->checksum == b->checksum;
-}
-
 /* ---- the follower ---- */
 
 static void recognise(struct raft *raft, const struct message *request, u64 now_ns)
@@ -22,7 +16,7 @@ static void recognise(struct raft *raft, const struct message *request, u64 now_
 static void expect_file(struct raft *raft, const struct install_request *install)
 {
     struct snapshot_name name = {install->last, install->size, install->checksum};
-    if (names_are_equal(&raft->incoming.name, &name))
+    if (snapshot_names_are_equal(&raft->incoming.name, &name))
         return;
     RULE("[InstallSnapshot 2, §7]");
     raft->incoming = (struct incoming_snapshot){.name = name};
@@ -152,13 +146,13 @@ static void begin_install(struct raft *raft, struct leadership *leadership,
 /* Whether the peer has to wait for a new snapshot. */
 static bool waits_for_another(const struct raft *raft, const struct progress *progress)
 {
-    return raft->snapshot_spoilt && names_are_equal(&progress->snapshot, &raft->snapshot);
+    return raft->snapshot_spoilt && snapshot_names_are_equal(&progress->snapshot, &raft->snapshot);
 }
 
 /* What the peer was being sent is of no use. */
 static void spoil(struct raft *raft, struct progress *progress)
 {
-    if (names_are_equal(&progress->snapshot, &raft->snapshot))
+    if (snapshot_names_are_equal(&progress->snapshot, &raft->snapshot))
         raft->snapshot_spoilt = true;
     else
         install_begin(raft, progress);
@@ -170,7 +164,7 @@ enum replicate_verdict install_replicate(struct raft *raft, struct leadership *l
 {
     /* Whoever has nothing of the file yet gets the newest one. */
     if (progress->snapshot_offset == 0 && !progress->reading &&
-        !names_are_equal(&progress->snapshot, &raft->snapshot))
+        !snapshot_names_are_equal(&progress->snapshot, &raft->snapshot))
         install_begin(raft, progress);
     bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
                progress->round_sent < leadership->round;
@@ -191,7 +185,8 @@ bool install_read_done(struct raft *raft, struct leadership *leadership, struct 
                        const struct snapshot_name *name, u64 offset, const struct span *piece,
                        u64 now_ns, struct message *message)
 {
-    bool wanted = progress->mode == PROGRESS_SNAPSHOT && names_are_equal(&progress->snapshot, name);
+    bool wanted =
+        progress->mode == PROGRESS_SNAPSHOT && snapshot_names_are_equal(&progress->snapshot, name);
     if (!wanted)
         return false;
     progress->reading = false;

@@ -28,6 +28,14 @@ struct snapshot_name {
     u32 checksum;         /* of the file */
 };
 
+/* Whether they name the same bytes. */
+static inline bool snapshot_names_are_equal(const struct snapshot_name *a,
+                                            const struct snapshot_name *b)
+{
+    return a->last.index == b->last.index && a->last.term == b->last.term && a->size == b->size &&
+           a->checksum == b->checksum;
+}
+
 /* The snapshot that a leader is sending to this server. */
 struct incoming_snapshot {
     struct snapshot_name name; /* last {0, 0}: none */

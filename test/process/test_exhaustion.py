@@ -83,8 +83,9 @@ class Exhaustion(Case):
             if server.process.poll() is not None:
                 return "ended"
             try:
-                return "runs" if ping(server.raw()) else None
-            except ConnectionRefusedError:
+                with server.raw() as connection:
+                    return "runs" if ping(connection) else None
+            except ConnectionError:  # not yet listening, or ending with this client in its queue
                 return None
         if wait_until("it starts or ends", outcome) == "runs":
             return None
