@@ -21,7 +21,14 @@
  * A slot is valid if and only if magic, checksum and format version are right, n is in bounds, the
  * version is not 0, the directory is this one and no server's id is 0. What counts is the valid
  * slot with the highest version. A change writes both slots, a sync each, as metadata.c does, so
- * that damage to either one loses nothing. */
+ * that damage to either one loses nothing.
+ *
+ * Two valid slots of one version are both that change, and the one that was written first is on the
+ * medium, since its sync came before the other's write. Two that differ mean that the last change
+ * was cut short, or that one was damaged. If it was the process that ended, the newer slot may lie
+ * in the page cache alone, or be marked there as clean after a sync that failed; and who has once
+ * read it sees no change when it meets the same servers again, and would never save it. So opening
+ * writes both anew, before anybody relies on what it has read. */
 #include "server/storage/acquaintances.h"
 
 #include "common/bytes.h"
@@ -112,9 +119,10 @@ static enum error_code decode(const u8 data[SLOT_PLACE], u64 directory_id, struc
     return slot->version != 0 && decode_items(data + HEAD_SIZE, slot) ? ERROR_NONE : ERROR_CORRUPT;
 }
 
-/* Takes the newest valid slot. */
+/* Takes the newest valid slot. `*differ`: the other one is older, or not valid. */
 static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 directory_id,
-                                  struct report *report, struct slot *newest, struct error *error)
+                                  struct report *report, struct slot *newest, bool *differ,
+                                  struct error *error)
 {
     u64 versions[SLOTS] = {0, 0};
     u32 damaged = 0;
@@ -146,6 +154,7 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
     }
     acquaintances->version = newest->version;
     acquaintances->oldest = versions[0] <= versions[1] ? 0 : 1;
+    *differ = versions[0] != versions[1];
     if (damaged == SLOTS)
         REPORT(report, REPORT_WARN, "storage",
                "peers: no slot is whole: nothing is known any more of the servers that were met "
@@ -154,7 +163,7 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
     else if (damaged > 0)
         REPORT(report, REPORT_WARN, "storage",
                "peers: one slot is damaged or was being written during a crash; the other one is "
-               "whole and is used");
+               "whole and is used, and both are written again");
     return ERROR_NONE;
 }
 
@@ -201,8 +210,11 @@ enum error_code acquaintances_open(struct acquaintances_file *acquaintances, str
             code = vfs_open(vfs, "peers", VFS_READ_WRITE, &acquaintances->file, error);
     }
     struct slot newest = {.count = 0};
+    bool differ = false;
     if (code == ERROR_NONE)
-        code = read_slots(acquaintances, directory_id, report, &newest, error);
+        code = read_slots(acquaintances, directory_id, report, &newest, &differ, error);
+    if (code == ERROR_NONE && differ)
+        code = acquaintances_save(acquaintances, directory_id, newest.met, newest.count, error);
     if (code != ERROR_NONE) {
         acquaintances_close(acquaintances);
         return code;

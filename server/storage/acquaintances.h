@@ -19,10 +19,10 @@ struct acquaintances_file {
 WARN_UNUSED enum error_code acquaintances_create(struct vfs *vfs, u64 directory_id,
                                                  struct error *error);
 
-/* Opens `peers` and gives what it holds; it is made if an older program has not. Damage to both
- * slots is said, and then nothing is known: other servers remember what this one has forgotten,
- * and to refuse would cost a server that has lost no promise of its own. Errors: ERROR_IO,
- * ERROR_MISMATCH (another version of the format). */
+/* Opens `peers` and gives what it holds, which survives a power cut when it returns; it is made if
+ * an older program has not. Damage to both slots is said, and then nothing is known: other servers
+ * remember what this one has forgotten, and to refuse would cost a server that has lost no promise
+ * of its own. Errors: ERROR_IO, ERROR_MISMATCH (another version of the format). */
 WARN_UNUSED enum error_code acquaintances_open(struct acquaintances_file *acquaintances,
                                                struct vfs *vfs, u64 directory_id,
                                                struct report *report,
