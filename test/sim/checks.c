@@ -283,6 +283,22 @@ static void stands_back_when_told(struct cluster *cluster, const struct sim_serv
                      raft_state_word(state));
 }
 
+/* No acknowledged write is lost. What clients were told of is in the log of each later leader; that
+ * it was applied before they were told, and what machines are given, is seen by the witness at the
+ * machines' doors, acknowledged.c. A leader that has nothing of its term committed may not know yet
+ * what is (§8), so it is asked once it has. */
+static void leader_holds_what_is_acknowledged(struct cluster *cluster,
+                                              const struct sim_server *server,
+                                              struct judged *judged)
+{
+    const struct raft *raft = &server->server->raft;
+    if (!judged->led || judged->settled_term == raft->current_term ||
+        log_term_at(&raft->log, raft->commit_index) != raft->current_term)
+        return;
+    judged->settled_term = raft->current_term;
+    acknowledged_leader(cluster, server);
+}
+
 /* ---- after every step of a server ---- */
 
 static void look_at_log(struct cluster *cluster, struct sim_server *server, struct judged *judged)
@@ -362,6 +378,8 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
         checks_begins_to_lead(cluster, judged);
     }
     look_at_commit(cluster, server, judged);
+    if (!cluster->failed)
+        leader_holds_what_is_acknowledged(cluster, server, judged);
 }
 
 void checks_sent(struct cluster *cluster, struct sim_server *server, const struct message *message)

@@ -10,6 +10,7 @@
 
 #include "server/rules/message.h"
 #include "server/rules/raft.h"
+#include "test/sim/acknowledged.h"
 #include "test/sim/cluster.h"
 
 struct sim_server;
@@ -40,6 +41,7 @@ struct judged {
     u64 commit_index;
     u64 applied_index;
     bool led;                /* in current_term, at the last look */
+    u64 settled_term;        /* the last one in which it led and had an entry of it committed */
     u64 promised_term;       /* told to others, or counted on: must not be forgotten */
     server_id promised_vote; /* in promised_term */
     u64 saved_term;          /* known to be on the platter */
@@ -75,6 +77,7 @@ struct checks {
     u64 committed_count; /* highest index anybody has known to be committed */
     u64 *digests;        /* of the machine, by applied index; 0: not seen */
     u64 digest_capacity;
+    struct acknowledged acknowledged;
     u64 well_since_ns; /* nothing stands in the way of a leader since then; TIME_NEVER: it does */
     u64 progress_ns;   /* when there last was a leader with an entry of its own committed */
     bool liveness_off;

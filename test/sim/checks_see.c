@@ -6,8 +6,7 @@
 
 /* ---- tables ---- */
 
-/* Makes room for `index`, with zeros behind what was there. */
-static void *grown(void *table, u64 *capacity, u64 index, size_t size)
+void *checks_grown(void *table, u64 *capacity, u64 index, size_t size)
 {
     if (index < *capacity)
         return table;
@@ -23,21 +22,21 @@ static void *grown(void *table, u64 *capacity, u64 index, size_t size)
 server_id *checks_leader_of(struct checks *checks, u64 term)
 {
     checks->leaders =
-        grown(checks->leaders, &checks->leader_capacity, term, sizeof(*checks->leaders));
+        checks_grown(checks->leaders, &checks->leader_capacity, term, sizeof(*checks->leaders));
     return &checks->leaders[term];
 }
 
 struct committed_entry *checks_committed(struct checks *checks, u64 index)
 {
-    checks->committed =
-        grown(checks->committed, &checks->committed_capacity, index, sizeof(*checks->committed));
+    checks->committed = checks_grown(checks->committed, &checks->committed_capacity, index,
+                                     sizeof(*checks->committed));
     return &checks->committed[index];
 }
 
 u64 *checks_digest(struct checks *checks, u64 index)
 {
     checks->digests =
-        grown(checks->digests, &checks->digest_capacity, index, sizeof(*checks->digests));
+        checks_grown(checks->digests, &checks->digest_capacity, index, sizeof(*checks->digests));
     return &checks->digests[index];
 }
 
@@ -91,8 +90,8 @@ u64 checks_common_index(const struct checks *checks, const struct judged *judged
 void checks_set_log(const struct checks *checks, struct judged *judged, const struct log *log,
                     u64 common)
 {
-    judged->terms =
-        grown(judged->terms, &judged->term_capacity, log->last_index, sizeof(*judged->terms));
+    judged->terms = checks_grown(judged->terms, &judged->term_capacity, log->last_index,
+                                 sizeof(*judged->terms));
     for (u64 index = common + 1; index <= log->last_index; index++)
         judged->terms[index] = term_of(checks, log, index);
     judged->last_index = log->last_index;
@@ -323,7 +322,7 @@ void checks_init(struct cluster *cluster)
         /* What a disk is made with is on it before anybody runs: entry 1 at least. */
         judged->last_index = judged->durable_index = u64_max(1, initial->log_count);
         judged->terms =
-            grown(NULL, &judged->term_capacity, judged->last_index, sizeof(*judged->terms));
+            checks_grown(NULL, &judged->term_capacity, judged->last_index, sizeof(*judged->terms));
         judged->terms[1] = 1;
         for (u32 i = 0; i < initial->log_count; i++)
             judged->terms[i + 1] = initial->log_terms[i];
@@ -341,4 +340,5 @@ void checks_deinit(struct cluster *cluster)
     sim_free(checks->leaders);
     sim_free(checks->committed);
     sim_free(checks->digests);
+    acknowledged_deinit(cluster);
 }

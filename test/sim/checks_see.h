@@ -8,6 +8,9 @@
 
 #define U64 "%" PRIu64
 
+/* Makes room for `index` in a table, with zeros behind what was there. */
+void *checks_grown(void *table, u64 *capacity, u64 index, size_t size);
+
 /* Tables that grow as needed; the pointers hold until the next call for the same table. */
 server_id *checks_leader_of(struct checks *checks, u64 term);
 struct committed_entry *checks_committed(struct checks *checks, u64 index);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/crc32c.h"
 #include "common/memory.h"
 #include "server/machine/kv.h"
 #include "test/history/linearizability.h"
@@ -259,6 +260,7 @@ static void sink_answer(struct command_sink *sink, struct command *command, cons
     struct client *client = command->owner;
     if (client->busy && client->serial == command->slot) {
         client->incoming = answer_parse(client, data, size);
+        acknowledged_answered(server, client);
         world_at(&cluster->world, cluster->world.now_ns + travel_ns(cluster), answer_arrives,
                  client, command->slot);
     }
@@ -338,6 +340,7 @@ static struct command *command_of(struct sim_server *server, const struct client
                                : op == CLIENT_TRANSFER ? COMMAND_TRANSFER
                                                        : COMMAND_WRITE;
     struct command *command = command_create(class, body_of(call->request), &server->sink);
+    call->request->body_crc = crc32c(0, command->body.data, command->body.size);
     command->owner = call->client;
     command->slot = call->serial;
     command->arrived_ns = sim_clock_local_ns(&server->clock, server->cluster->world.now_ns);
@@ -408,6 +411,7 @@ static void send_now(struct client *client)
     u64 now = cluster->world.now_ns;
     client->busy = true;
     client->serial++;
+    client->sent_after = cluster->checks.acknowledged.last;
     client->to =
         client->request->via != SERVER_NONE ? client->request->via : cluster_leader(cluster);
     record_invocation(client);

@@ -154,8 +154,8 @@ void cluster_fail(struct cluster *cluster, const char *property, cluster_set ser
  * repeats the run. */
 void cluster_print_failure(const struct cluster *cluster, FILE *to, const char *replay);
 
-/* The checks that need the whole run: the history is linearizable; no acknowledged write is lost.
- * To be called once, at the end. */
+/* The checks that need the whole run: the history is linearizable; machines hold what acknowledged
+ * writes imply. To be called once, at the end. */
 void cluster_finish(struct cluster *cluster);
 
 /* ---- network faults ---- */

@@ -8,6 +8,7 @@
  *   network.c    links, connections, frames on their way
  *   clients.c    clients, load, history
  *   checks.c     the judge
+ *   acknowledged.c  its witness: what machines are given, what clients are told
  *   look.c       what can be asked
  *   story.c      what is told: last events, story, trace
  *   chaos.c      random faults
@@ -111,6 +112,7 @@ struct sim_server {
     struct transport transport;
     struct command_sink sink;
     struct command_sink farewell_sink; /* of the order to hand leadership over before it stops */
+    struct witness witness;            /* of what its machines are given */
     struct error stop_reason;
     enum cluster_design design;
     struct reader readers[CLUSTER_SERVERS_MAX + 1]; /* by peer; [0]: the client port */
@@ -138,6 +140,7 @@ struct asked {
     const char *key; /* all of them lie behind the struct; never NULL */
     const char *value;
     const char *old;
+    u32 body_crc; /* once it has reached a server: of its encoding */
 };
 
 /* A request on its way to a server, or waiting in its socket. */
@@ -161,6 +164,7 @@ struct client {
     u64 serial;   /* of the newest command sent */
     server_id to; /* whom it was sent to */
     u64 incarnation;
+    u64 sent_after;                /* what anybody had applied when it was sent */
     struct asked *request;         /* the newest one that was sent */
     size_t operation;              /* its position in the history */
     struct client_answer incoming; /* on its way back */

@@ -336,4 +336,5 @@ void cluster_finish(struct cluster *cluster)
         cluster_fail(cluster, "linearizability", 0, "the clients' history has no order:\n%.*s",
                      (int)why.size, (const char *)why.data);
     buffer_deinit(&why);
+    acknowledged_finish(cluster);
 }

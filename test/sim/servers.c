@@ -161,7 +161,8 @@ static void run_server(struct sim_server *server)
                                  .report = &server->report,
                                  .trace = cluster->config.trace != NULL ? &server->trace : NULL};
     struct server *made = NULL;
-    if (server_create(&options, &world, kv_create(), &made, &server->stop_reason) != ERROR_NONE)
+    struct machine *machine = acknowledged_watch(server, kv_create());
+    if (server_create(&options, &world, machine, &made, &server->stop_reason) != ERROR_NONE)
         return;
     made->timers_held = !cluster->timers_on;
     server->server = made;

@@ -79,6 +79,7 @@ START_TEST(judge__a_healthy_cluster_is_not_complained_of)
     cluster_run(cluster, 6 * NS_PER_S);
     cluster_finish(cluster);
     ck_assert_ptr_null(cluster_failure(cluster));
+    ck_assert_uint_gt(cluster->checks.acknowledged.count, 300);
     cluster_destroy(cluster);
 }
 END_TEST
@@ -331,6 +332,43 @@ START_TEST(judge__a_vote_survives_a_crash)
 }
 END_TEST
 
+/* ---- what clients were told: by hand in the judge's memory; more in check_sim_acknowledged ----
+ */
+
+START_TEST(judge__a_write_is_acknowledged_after_it_is_applied)
+{
+    begin_well();
+    struct client *client = cluster_client(cluster, "main");
+    struct client_request request = {.op = CLIENT_SET, .key = "k", .value = "three"};
+    client_send(client, &request);
+    client->sent_after = cluster->checks.acknowledged.last + 1;
+    cluster_run(cluster, 100 * NS_PER_MS);
+    end_violating("acknowledged after it is applied");
+}
+END_TEST
+
+START_TEST(judge__entries_are_applied_in_order)
+{
+    begin_well();
+    nth(2)->witness.last--;
+    set_key("three");
+    cluster_run(cluster, 300 * NS_PER_MS);
+    end_violating("applied in order");
+}
+END_TEST
+
+START_TEST(judge__no_acknowledged_write_is_lost)
+{
+    begin_well();
+    struct acknowledged *acknowledged = &cluster->checks.acknowledged;
+    ck_assert(acknowledged->line[acknowledged->last].claimed);
+    acknowledged->line[acknowledged->last].term++;
+    cluster_crash(cluster, 1);
+    cluster_run(cluster, 5 * NS_PER_S);
+    end_violating("no acknowledged write is lost");
+}
+END_TEST
+
 /* ---- what must happen in time ---- */
 
 START_TEST(judge__a_cut_off_leader_steps_down)
@@ -430,7 +468,9 @@ UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__el
           judge__an_acknowledged_entry_is_on_disk, judge__a_log_survives_a_crash,
           judge__a_wiped_disk_is_no_broken_promise, judge__an_entry_on_a_lost_disk_is_on_none,
           judge__who_knows_that_it_may_not_vote_stands_back, judge__a_vote_survives_a_crash,
-          judge__a_cut_off_leader_steps_down, judge__a_quorum_that_is_well_has_a_leader,
-          judge__without_a_quorum_no_leader_is_demanded, judge__a_stale_read_is_not_linearizable,
+          judge__a_write_is_acknowledged_after_it_is_applied, judge__entries_are_applied_in_order,
+          judge__no_acknowledged_write_is_lost, judge__a_cut_off_leader_steps_down,
+          judge__a_quorum_that_is_well_has_a_leader, judge__without_a_quorum_no_leader_is_demanded,
+          judge__a_stale_read_is_not_linearizable,
           judge__a_server_that_stops_leaves_no_memory_behind, judge__time_passes,
           judge__a_damaged_frame_must_be_refused)

@@ -1,0 +1,75 @@
+/* acknowledged.h - the judge's witness at the machines' doors: no acknowledged write is lost.
+ *
+ * It believes no server's word, neither about what is committed nor about which entry a command
+ * waits for. It sees commands go into the machines, and answers come out to clients:
+ *
+ *   - each server's machine is given the same commands in the same order, none twice, none left out
+ *     (a snapshot stands for all before it);
+ *   - when a client is told that its write succeeded, some machine was given that very command
+ * since the client had sent it; the answer is the one it has at that place; and no other client was
+ *     told of that same place. So each acknowledged write has an entry of its own;
+ *   - whoever leads, and has an entry of its own term committed, holds all those entries, or has
+ *     begun its log behind them;
+ *   - a machine that has been given all of them, directly or in a snapshot, holds what they imply:
+ *     looked at when a leader has committed for the first time, and at the end of a run.
+ *
+ * Which place? Commands may be alike (INCR of one key), so that an answer can fit several. Answers
+ * come in order of time, and each takes the first place that fits, is free, and was applied since
+ * its command was sent: if the answers can be matched to places at all, this matches them. So each
+ * answer costs a look at what was applied while its client waited, and no search.
+ *
+ * (A history's linearizability says more, of reads too, but is judged at the end, may be given up
+ * when histories are large, and cannot see a promise that was made too early and then kept.) */
+#ifndef MAILRAFT_TEST_SIM_ACKNOWLEDGED_H
+#define MAILRAFT_TEST_SIM_ACKNOWLEDGED_H
+
+#include "server/machine/machine.h"
+#include "test/sim/model.h"
+
+struct client;
+struct cluster;
+struct sim_server;
+
+/* What the first machine that was given the entry at this index was given. */
+struct applied_entry {
+    u64 term;     /* 0: it was no command, or nobody has applied it yet */
+    u64 previous; /* index of the command before it; 0: it is the first */
+    i64 answer;   /* by the model */
+    u32 crc;      /* of the command */
+    bool refused; /* the answer is an error */
+    bool claimed; /* a client was told that this is done */
+};
+
+struct acknowledged {
+    struct applied_entry *line; /* by index */
+    u64 capacity;
+    u64 last;           /* highest index applied by anybody */
+    u64 claimed_last;   /* highest index that somebody was told of */
+    u64 count;          /* of writes that somebody was told of */
+    struct model model; /* all through `last` */
+};
+
+/* Stands between a server and its machines: the machine's own functions, but where it looks. */
+struct witness {
+    struct machine_ops ops;
+    const struct machine_ops *inner;
+    u64 last;   /* what its machine was given last */
+    bool known; /* false: that came in a snapshot, and is not known */
+};
+
+void acknowledged_deinit(struct cluster *cluster);
+
+/* A new life begins with this empty machine, which the witness looks at from now on; so it does at
+ * those that come in its place. */
+struct machine *acknowledged_watch(struct sim_server *server, struct machine *machine);
+
+/* `server` answers the command that this client has in flight: client->incoming. */
+void acknowledged_answered(struct sim_server *server, const struct client *client);
+
+/* This leader has committed an entry of its own term. */
+void acknowledged_leader(struct cluster *cluster, const struct sim_server *server);
+
+/* At the end: all live servers that are as far as any. */
+void acknowledged_finish(struct cluster *cluster);
+
+#endif
