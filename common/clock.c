@@ -22,3 +22,8 @@ u64 clock_wall_ns(void)
 {
     return read_clock(CLOCK_REALTIME);
 }
+
+u64 clock_thread_ns(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}

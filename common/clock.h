@@ -18,4 +18,10 @@ u64 clock_monotonic_ns(void);
  * for the time stamped into entries. Nothing about safety or elections depends on it. */
 u64 clock_wall_ns(void);
 
+/* Nanoseconds for which the calling thread has had a processor since it began: differences tell its
+ * work from the time in which it waited, or others were let run in its place. A system call, and
+ * several times as slow as the other clocks. In the simulator code takes no time, and this is as
+ * clock_monotonic_ns(). */
+u64 clock_thread_ns(void);
+
 #endif

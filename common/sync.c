@@ -17,8 +17,7 @@ enum { THREAD_NAME_SIZE = 16 }; /* the kernel's bound, with the NUL */
 
 /* ---- mutex ---- */
 
-/* Any non-NULL value that no other living thread has. */
-static void *self(void)
+void *thread_self(void)
 {
     return (void *)pthread_self();
 }
@@ -49,10 +48,10 @@ void mutex_deinit(struct mutex *mutex)
 
 SYNC_UNCHECKED void mutex_lock(struct mutex *mutex)
 {
-    ASSERT(owner_of(mutex) != self()); /* would wait for itself for ever */
+    ASSERT(owner_of(mutex) != thread_self()); /* would wait for itself for ever */
     int failed = pthread_mutex_lock(&mutex->as.posix);
     ASSERT(!failed);
-    owner_set(mutex, self());
+    owner_set(mutex, thread_self());
 }
 
 SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
@@ -65,7 +64,7 @@ SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
 
 void mutex_assert_held(struct mutex *mutex)
 {
-    ASSERT(owner_of(mutex) == self());
+    ASSERT(owner_of(mutex) == thread_self());
 }
 
 /* ---- condition ---- */
@@ -93,7 +92,7 @@ void condition_wait(struct condition *condition, struct mutex *mutex)
     owner_set(mutex, NULL);
     int failed = pthread_cond_wait(&condition->as.posix, &mutex->as.posix);
     ASSERT(!failed);
-    owner_set(mutex, self());
+    owner_set(mutex, thread_self());
 }
 
 bool condition_wait_until(struct condition *condition, struct mutex *mutex, u64 deadline_ns)
@@ -107,7 +106,7 @@ bool condition_wait_until(struct condition *condition, struct mutex *mutex, u64 
                                 .tv_nsec = (long)(deadline_ns % NS_PER_S)};
     owner_set(mutex, NULL);
     int result = pthread_cond_timedwait(&condition->as.posix, &mutex->as.posix, &deadline);
-    owner_set(mutex, self());
+    owner_set(mutex, thread_self());
     ASSERT(result == 0 || result == ETIMEDOUT);
     return result == 0;
 }

@@ -74,6 +74,8 @@ void condition_broadcast(struct condition *condition);
 WARN_UNUSED enum error_code thread_start(struct thread *thread, const char *name,
                                          void (*run)(void *argument), void *argument,
                                          struct error *error);
+/* The calling thread: not NULL, and not the same as any other that lives. */
+void *thread_self(void);
 /* Waits for the thread to end. A no-op for a thread that was never started. Blocks. */
 void thread_join(struct thread *thread);
 

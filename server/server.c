@@ -319,17 +319,34 @@ void server_enter(struct server *server, enum raft_state state, const char *why)
     events_became(&server->events, why);
 }
 
+static struct pace_clocks read_clocks(const struct server *server)
+{
+    return (struct pace_clocks){
+        .now_ns = clock_monotonic_ns(),
+        .waited_ns = storage_timing(server->storage)->waited_ns,
+        .thread = thread_self(),
+        .thread_ns = clock_thread_ns,
+    };
+}
+
 u64 server_begin_round(struct server *server)
 {
-    u64 now_ns = clock_monotonic_ns();
+    struct pace_clocks clocks = read_clocks(server);
     server->pile_wall_ns = clock_wall_ns();
-    pace_begin(&server->pace, now_ns, storage_timing(server->storage)->waited_ns);
-    return now_ns;
+    pace_begin(&server->pace, &clocks);
+    return clocks.now_ns;
+}
+
+void server_pause_round(struct server *server)
+{
+    struct pace_clocks clocks = read_clocks(server);
+    pace_pause(&server->pace, &clocks);
 }
 
 void server_end_round(struct server *server)
 {
-    pace_end(&server->pace, clock_monotonic_ns(), storage_timing(server->storage)->waited_ns);
+    struct pace_clocks clocks = read_clocks(server);
+    pace_end(&server->pace, &clocks);
 }
 
 bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)

@@ -146,10 +146,12 @@ enum error_code server_run(struct server *server, struct transport *transport, s
 /* Begins a state: notes it for status, prints and traces the transition. */
 void server_enter(struct server *server, enum raft_state state, const char *why);
 
-/* A round of work begins, unless one goes on: reads both clocks, notes the wall's, and returns the
- * other. server_collect calls these two; a design that takes in its mail otherwise, where it does.
- */
+/* A round of work begins, or if one goes on, this thread's part in it (pace.h): reads the clocks,
+ * notes the wall's, and returns the monotonic one. server_collect begins and ends rounds; a design
+ * that takes in its mail otherwise, where it does. */
 u64 server_begin_round(struct server *server);
+/* The round goes on, but with another thread. */
+void server_pause_round(struct server *server);
 /* The thread is about to wait. */
 void server_end_round(struct server *server);
 

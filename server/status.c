@@ -165,6 +165,7 @@ static void describe_pace(const struct server *server, struct buffer *to)
     buffer_append_format(to, "raft_loop_rounds:%" PRIu64 "\r\n", server->pace.rounds.count);
     describe_durations("loop", &server->pace.rounds, to);
     describe_durations("loop_nodisk", &server->pace.rounds_without_disk, to);
+    describe_durations("loop_cpu", &server->pace.rounds_of_work, to);
 }
 
 static u32 parked_count(const struct server *server)

@@ -57,8 +57,10 @@ static void flush(struct dispatch *dispatch)
 /* The end of whatever was done under the lock. */
 static void finish(struct dispatch *dispatch)
 {
-    if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX)
+    if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX) {
+        server_pause_round(dispatch->server);
         return; /* the next one flushes for all, and ends the round */
+    }
     /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
     if (dispatch->server->state != RAFT_STOPPED)
         flush(dispatch);
@@ -167,8 +169,10 @@ void dispatch_run(struct dispatch *dispatch)
         (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
         tell_time(dispatch);
         /* Mail that is already at the door is read before anybody is given up. */
-        if (atomic_load(&dispatch->waiting) > 0 && dispatch->unflushed < UNFLUSHED_MAX)
+        if (atomic_load(&dispatch->waiting) > 0 && dispatch->unflushed < UNFLUSHED_MAX) {
+            server_pause_round(server);
             continue;
+        }
         dispatch_timers(dispatch);
         finish(dispatch);
     }

@@ -42,7 +42,11 @@ class Status(Case):
             self.assertGreaterEqual(info["raft_loop_us_max"], info["raft_sync_us_max"])
             self.assertLessEqual(info["raft_loop_nodisk_us_max"], info["raft_loop_us_max"])
             self.assertLessEqual(info["raft_loop_nodisk_us_mean"], info["raft_loop_us_mean"])
-            for what in ("sync", "metadata", "loop", "loop_nodisk"):
+            # No round has worked for longer than it took, and some have.
+            self.assertGreater(info["raft_loop_cpu_us_max"], 0)
+            self.assertLessEqual(info["raft_loop_cpu_us_max"], info["raft_loop_nodisk_us_max"])
+            self.assertLessEqual(info["raft_loop_cpu_us_mean"], info["raft_loop_nodisk_us_mean"])
+            for what in ("sync", "metadata", "loop", "loop_nodisk", "loop_cpu"):
                 self.check_durations(info, what)
 
     def test_figures_begin_anew(self):
@@ -122,6 +126,8 @@ class Status(Case):
             self.assertGreaterEqual(row["disk_bytes"], row["log_disk_bytes"])
             self.assertGreaterEqual(row["sync_max_us"], row["sync_p99_us"])
             self.assertGreaterEqual(row["loop_max_us"], row["loop_nodisk_max_us"])
+            self.assertGreaterEqual(row["loop_nodisk_max_us"], row["loop_cpu_max_us"])
+            self.assertGreater(row["loop_cpu_max_us"], 0)
 
     def test_peer_that_needs_a_snapshot(self):
         servers = self.cluster(settings="trailing-entries 0\nsegment-bytes 1MiB\n"

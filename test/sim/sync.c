@@ -55,7 +55,7 @@ static void queue_wake_one(void **queue)
 /* Stands for the holder when no coroutine runs. */
 static char outside;
 
-static void *self(void)
+void *thread_self(void)
 {
     struct world *world = world_current();
     return world != NULL && world->running != NULL ? (void *)world->running : (void *)&outside;
@@ -73,26 +73,26 @@ void mutex_deinit(struct mutex *mutex)
 
 SYNC_UNCHECKED void mutex_lock(struct mutex *mutex)
 {
-    ASSERT(mutex->owner != self());
+    ASSERT(mutex->owner != thread_self());
     while (mutex->owner != NULL) {
         struct world *world = world_current();
         ASSERT(world != NULL && world->running != NULL);
         queue_put(mutex->as.coroutine, mutex, world->running);
         (void)coroutine_wait(world, TIME_NEVER);
     }
-    mutex->owner = self();
+    mutex->owner = thread_self();
 }
 
 SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
 {
-    ASSERT(mutex->owner == self());
+    ASSERT(mutex->owner == thread_self());
     mutex->owner = NULL;
     queue_wake_one(mutex->as.coroutine);
 }
 
 void mutex_assert_held(struct mutex *mutex)
 {
-    ASSERT(mutex->owner == self());
+    ASSERT(mutex->owner == thread_self());
 }
 
 /* ---- conditions ---- */

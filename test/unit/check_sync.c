@@ -270,7 +270,21 @@ START_TEST(clock__never_goes_back)
 }
 END_TEST
 
+START_TEST(clock_thread__runs_while_the_thread_does)
+{
+    u64 worked_ns = clock_thread_ns();
+    u64 began_ns = clock_monotonic_ns();
+    struct timespec pause = {.tv_nsec = (long)(20 * NS_PER_MS)};
+    (void)nanosleep(&pause, NULL);
+    u64 thread_ns = clock_thread_ns() - worked_ns;
+    ck_assert_uint_lt(thread_ns, clock_monotonic_ns() - began_ns);
+    for (worked_ns = clock_thread_ns(); clock_thread_ns() == worked_ns;)
+        continue;
+    ck_assert_uint_gt(clock_thread_ns(), worked_ns);
+}
+END_TEST
+
 UNIT_MAIN("sync", mutex_lock__excludes, condition_broadcast__wakes_all,
           condition_wait_until__woken_before_the_deadline, condition_wait_until__deadline_passes,
-          thread_start__named_and_signals_blocked, mutex__misuse_is_caught,
-          clock__never_goes_back WITHOUT_SANITIZER_TESTS)
+          thread_start__named_and_signals_blocked, mutex__misuse_is_caught, clock__never_goes_back,
+          clock_thread__runs_while_the_thread_does WITHOUT_SANITIZER_TESTS)

@@ -257,6 +257,7 @@ static void print_json_disk(const struct target *target)
         {"loop_p99_us", "raft_loop_us_p99"},
         {"loop_max_us", "raft_loop_us_max"},
         {"loop_nodisk_max_us", "raft_loop_nodisk_us_max"},
+        {"loop_cpu_max_us", "raft_loop_cpu_us_max"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++)
         printf(",\"%s\":%" PRIu64, numbers[i][0], info_number(target, numbers[i][1]));
