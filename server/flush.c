@@ -42,11 +42,13 @@ void server_apply(struct server *server, u64 index, struct command *writer)
 }
 
 /* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
- * log[lastApplied] to state machine". */
+ * log[lastApplied] to state machine". Much is applied in helpings, so that the loop can hear and be
+ * heard between them. */
 static void apply_committed(struct server *server, struct lead *lead)
 {
     struct raft *raft = &server->raft;
-    while (raft->last_applied < raft->commit_index) {
+    u64 end = commit_helping(raft, raft->round_bytes_max);
+    while (raft->last_applied < end) {
         u64 index = raft->last_applied + 1;
         server_apply(server, index, lead != NULL ? leading_writer_of(lead, index) : NULL);
         raft->last_applied = index;

@@ -46,6 +46,7 @@ static void apply_options(struct server *server)
     raft->heartbeat_ns = server->options.heartbeat_ns;
     raft->message_bytes_max = server->options.message_bytes_max;
     raft->window_bytes_max = server->options.window_bytes_max;
+    raft->round_bytes_max = server->options.round_bytes_max;
     raft->uncommitted_bytes_max = server->options.uncommitted_bytes_max;
     raft->room_bytes_min =
         u64_min(server->options.message_bytes_max, server->options.segment_bytes / 4);
@@ -214,7 +215,7 @@ enum error_code server_create(const struct server_options *options,
                               const struct server_world *world, struct machine *machine,
                               struct server **server, struct error *error)
 {
-    ASSERT(options->answer_bytes_max > 0);
+    ASSERT(options->answer_bytes_max > 0 && options->round_bytes_max > 0);
     struct server *made = memory_alloc_zero(1, sizeof(*made));
     made->options = *options;
     made->world = *world;
@@ -349,12 +350,16 @@ void server_end_round(struct server *server)
     pace_end(&server->pace, &clocks);
 }
 
-bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
+u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
 {
     server_end_round(server);
-    bool passed = mailbox_collect(&server->mailbox, &server->pile, deadline_ns);
+    /* Between two helpings of what is to be applied there is only a look into the mailbox. */
+    if (server->raft.last_applied < server->raft.commit_index)
+        deadline_ns = 0;
+    u64 heard_ns =
+        mailbox_collect(&server->mailbox, &server->pile, server->raft.round_bytes_max, deadline_ns);
     *now_ns = server_begin_round(server);
-    return passed;
+    return heard_ns;
 }
 
 void server_open_mail(struct server *server, struct mail *mail)

@@ -52,6 +52,7 @@ struct server_options {
     u64 message_bytes_max;     /* records in one AppendEntries */
     u64 answer_bytes_max;      /* answers in one FORWARD_REPLY: what the transport surely takes */
     u64 window_bytes_max;      /* unacknowledged records on their way to a peer */
+    u64 round_bytes_max;       /* mail that a loop takes in, and entries that it applies, at once */
     u64 uncommitted_bytes_max; /* of the log's tail on a leader */
     u64 log_memory_bytes_max;  /* newest entries kept in memory */
     u64 peer_mail_bytes_max;   /* budgets of the mailbox */
@@ -155,10 +156,11 @@ void server_pause_round(struct server *server);
 /* The thread is about to wait. */
 void server_end_round(struct server *server);
 
-/* Takes in all mail there is, waiting for some until `deadline_ns`. The only place where a loop
- * waits for anything but the disk. Returns as mailbox_collect: whether the deadline had passed
- * before the mail now on the pile was taken in. `*now_ns` is the time afterwards. */
-bool server_collect(struct server *server, u64 deadline_ns, u64 *now_ns);
+/* Takes in a round's mail, waiting for some until `deadline_ns`. The only place where a loop waits
+ * for anything but the disk. Returns as mailbox_collect: all mail that came before that instant is
+ * on the pile or has been read, and no later deadline may be acted upon. `*now_ns` is the time
+ * afterwards. */
+u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns);
 
 /* Notes in the event trace that this mail is read; a second time, in another loop, is not noted. */
 void server_open_mail(struct server *server, struct mail *mail);

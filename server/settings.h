@@ -22,6 +22,7 @@ struct settings_values {
     u64 forward_timeout;
     u64 message_bytes;
     u64 window_bytes;
+    u64 round_bytes;
     u64 uncommitted_bytes;
     u64 log_memory_bytes;
     u64 segment_bytes;

@@ -316,6 +316,7 @@ static void begin(struct pipe *pipe, const struct arguments *arguments, struct f
         .message_bytes_max = MIB,
         .answer_bytes_max = MIB,
         .window_bytes_max = 8 * MIB,
+        .round_bytes_max = UINT64_MAX / 4,
         .uncommitted_bytes_max = UINT64_MAX / 4,
         .log_memory_bytes_max = 16 * MIB,
         .peer_mail_bytes_max = 64 * MIB,

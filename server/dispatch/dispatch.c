@@ -40,6 +40,7 @@ static void flush(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
     dispatch->unflushed = 0;
+    dispatch->unflushed_bytes = 0;
     do {
         stage(dispatch);
         if (!server_flush(server, lead_of(dispatch)))
@@ -54,12 +55,21 @@ static void flush(struct dispatch *dispatch)
         lead_begin_pile(server, &dispatch->lead);
 }
 
+/* Whether somebody waits for the lock who will flush for all: there is room for more in this round.
+ */
+static bool others_will_flush(struct dispatch *dispatch)
+{
+    return atomic_load(&dispatch->waiting) > 0 && dispatch->unflushed < UNFLUSHED_MAX &&
+           dispatch->unflushed_bytes < dispatch->server->raft.round_bytes_max;
+}
+
 /* The end of whatever was done under the lock. */
 static void finish(struct dispatch *dispatch)
 {
-    if (atomic_load(&dispatch->waiting) > 0 && ++dispatch->unflushed < UNFLUSHED_MAX) {
+    dispatch->unflushed++;
+    if (others_will_flush(dispatch)) {
         server_pause_round(dispatch->server);
-        return; /* the next one flushes for all, and ends the round */
+        return; /* they end the round, too */
     }
     /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
     if (dispatch->server->state != RAFT_STOPPED)
@@ -94,6 +104,7 @@ static bool handle(struct dispatch *dispatch, struct mail *mail)
     if (taken) {
         tell_time(dispatch);
         server_open_mail(dispatch->server, mail);
+        dispatch->unflushed_bytes += mail_weigh(mail);
         dispatch_handle(dispatch, mail);
     }
     mail_destroy(mail);
@@ -169,7 +180,7 @@ void dispatch_run(struct dispatch *dispatch)
         (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
         tell_time(dispatch);
         /* Mail that is already at the door is read before anybody is given up. */
-        if (atomic_load(&dispatch->waiting) > 0 && dispatch->unflushed < UNFLUSHED_MAX) {
+        if (others_will_flush(dispatch)) {
             server_pause_round(server);
             continue;
         }

@@ -26,6 +26,7 @@ struct dispatch {
     struct condition changed; /* it has started, a deadline came nearer, or it is to stop */
     _Atomic u32 waiting;      /* threads that wait for the lock with mail in hand */
     u32 unflushed;            /* letters handled since the last flush */
+    u64 unflushed_bytes;      /* of those, as mail_weigh has it */
     bool running;
     bool stopped;
     u64 now_ns;      /* when the handler or the timer took the lock */

@@ -50,6 +50,9 @@ void dispatch_timers(struct dispatch *dispatch)
 u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
 {
     const struct server *server = dispatch->server;
+    /* Between two helpings of entries or reads there is only a look at who waits for the lock. */
+    if (server->state != RAFT_STOPPED && server->raft.last_applied < server->raft.commit_index)
+        return 0;
     switch (server->state) {
     case RAFT_FOLLOWER:
     case RAFT_CANDIDATE: {
@@ -59,7 +62,7 @@ u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
     }
     case RAFT_LEADER:
         if (dispatch->lead.reads_left)
-            return 0; /* only a look at who waits for the lock between two helpings */
+            return 0;
         return leading_next_ns(&server->raft, &dispatch->lead);
     case RAFT_STOPPED:
         return 0;

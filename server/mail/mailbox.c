@@ -2,8 +2,8 @@
  *
  * One mutex guards a list, two sums and three flags, and is held for a few instructions only:
  * letters are weighed before it is taken and destroyed after it is given back. Emptying the box
- * splices its list under the reader's pile, however long it is, and the sums fall to zero; so no
- * letter is touched twice, and posters wait for the disk behind the reader, never for its sorting.
+ * splices its list, however long it is, and the sums fall to zero; so posters wait for the disk
+ * behind the reader, never for its sorting.
  *
  * A poster wakes the reader only if the reader sleeps, and says so by clearing `reader_sleeps`: of
  * a hundred letters that come while it wakes up, one costs a system call. */
@@ -39,6 +39,7 @@ void mailbox_init(struct mailbox *mailbox, u64 peer_bytes_max, u64 client_bytes_
 void mailbox_deinit(struct mailbox *mailbox)
 {
     ASSERT(mailbox->posters_waiting == 0 && !mailbox->reader_sleeps);
+    mail_pile_clear(&mailbox->backlog);
     mail_pile_clear(&mailbox->pile);
     condition_deinit(&mailbox->room);
     condition_deinit(&mailbox->arrived);
@@ -121,7 +122,8 @@ bool mailbox_try_post(struct mailbox *mailbox, struct mail *mail)
     return posted;
 }
 
-bool mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 deadline_ns)
+/* Takes all that is in the box, in the order in which it came. */
+static void empty_box(struct mailbox *mailbox, const struct mail_pile *pile, u64 deadline_ns)
 {
     mutex_lock(&mailbox->lock);
     bool in_time = true;
@@ -132,9 +134,9 @@ bool mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 deadli
     }
     mailbox->reader_sleeps = false;
 
-    /* The clock is read while nobody can post: what came before the deadline is in the box. */
-    bool passed = deadline_ns != UINT64_MAX && clock_monotonic_ns() >= deadline_ns;
-    mail_pile_move(pile, &mailbox->pile);
+    /* The clock is read while nobody can post: what came before that is in the box. */
+    mailbox->emptied_ns = clock_monotonic_ns();
+    mail_pile_move(&mailbox->backlog, &mailbox->pile);
     mailbox->peer_bytes = 0;
     mailbox->client_bytes = 0;
     bool wake = mailbox->posters_waiting > 0;
@@ -142,7 +144,23 @@ bool mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 deadli
 
     if (wake)
         condition_broadcast(&mailbox->room);
-    return passed;
+}
+
+u64 mailbox_collect(struct mailbox *mailbox, struct mail_pile *pile, u64 bytes_max, u64 deadline_ns)
+{
+    /* Not while there is a backlog: with the box it would hold more than the budgets allow. */
+    if (mail_pile_is_empty(&mailbox->backlog))
+        empty_box(mailbox, pile, deadline_ns);
+    struct mail *mail;
+    u64 bytes = 0;
+    while ((bytes == 0 || bytes < bytes_max) &&
+           (mail = mail_pile_take(&mailbox->backlog)) != NULL) {
+        bytes += mail->size;
+        mail_pile_put(pile, mail);
+    }
+    if (mail_pile_is_empty(&mailbox->backlog))
+        mailbox->heard_ns = mailbox->emptied_ns;
+    return mailbox->heard_ns;
 }
 
 void mailbox_close(struct mailbox *mailbox)

@@ -73,7 +73,7 @@ enum raft_state candidate_run(struct server *server)
             continue; /* the pre-vote was won: save and ask for the votes */
 
         u64 now_ns;
-        bool expired = server_collect(
+        u64 heard_ns = server_collect(
             server, u64_min(self.deadline_ns, server_parked_until_ns(server)), &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
@@ -148,12 +148,11 @@ enum raft_state candidate_run(struct server *server)
             }
         }
 
-        if (expired)
-            (void)server_expire_parked(server, now_ns);
+        (void)server_expire_parked(server, heard_ns);
         if (server_take_change(server))
             self.deadline_ns =
                 u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));
-        if (expired && now_ns >= self.deadline_ns) {
+        if (heard_ns >= self.deadline_ns) {
             if (!server->timers_held) /* [Candidates 4, §5.2] */
                 return leave(server, RAFT_CANDIDATE, "the election timed out");
             self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, now_ns);

@@ -76,7 +76,7 @@ enum raft_state follower_run(struct server *server)
         u64 now_ns;
         bool mail_left = !mail_pile_is_empty(&server->pile);
         u64 wake_ns = u64_min(self.deadline_ns, forwarding_deadline_ns(&self.forwarding));
-        bool expired =
+        u64 heard_ns =
             server_collect(server, u64_min(wake_ns, server_parked_until_ns(server)), &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
@@ -177,8 +177,8 @@ enum raft_state follower_run(struct server *server)
         }
 
         /* Not when this is still the mail that ended the loop before: it may tell of a leader. */
-        if (expired && !mail_left)
-            (void)server_expire_parked(server, now_ns);
+        if (!mail_left)
+            (void)server_expire_parked(server, heard_ns);
         act_forward(server, &self.forwarding, now_ns);
         if (server_take_change(server))
             self.deadline_ns =
@@ -186,7 +186,7 @@ enum raft_state follower_run(struct server *server)
         if (!server_flush(server, NULL))
             return leave(server, &self, RAFT_STOPPED, "the disk failed");
         /* [Followers 2, §5.2] All that came before the deadline has been read. */
-        if (expired && now_ns >= self.deadline_ns) {
+        if (heard_ns >= self.deadline_ns) {
             if (raft_may_campaign(raft) && !server->timers_held)
                 return leave(server, &self, RAFT_CANDIDATE,
                              server->raft.leader_gone_ns != 0 ? "the leader's connection ended"

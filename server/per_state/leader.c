@@ -47,7 +47,7 @@ enum raft_state leader_run(struct server *server)
         if (!server_flush(server, &lead))
             return leave(server, &lead, RAFT_STOPPED, "the disk failed");
 
-        bool expired = server_collect(server, wake_ns(server, &lead), &now_ns);
+        u64 heard_ns = server_collect(server, wake_ns(server, &lead), &now_ns);
         leadership_awake(raft, &lead.leadership, now_ns);
         lead_begin_pile(server, &lead);
 
@@ -130,7 +130,7 @@ enum raft_state leader_run(struct server *server)
         }
 
         /* Thesis §6.2. What came in while this server was stalled has been read by now. */
-        if (expired && now_ns >= leadership_quorum_until_ns(raft, &lead.leadership)) {
+        if (heard_ns >= leadership_quorum_until_ns(raft, &lead.leadership)) {
             enum raft_state next = leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
             /* Who waited is told before anybody waits for mail again. */
             return server_flush(server, NULL) ? next : RAFT_STOPPED;

@@ -86,6 +86,7 @@ struct raft {
     u64 heartbeat_ns;
     u64 message_bytes_max;     /* records in one AppendEntries, but at least one entry */
     u64 window_bytes_max;      /* unacknowledged records on their way to one peer */
+    u64 round_bytes_max;       /* mail taken in, and entries applied, before it looks up again */
     u64 uncommitted_bytes_max; /* of a leader's log tail; above it new commands are refused */
     u64 room_bytes_min;        /* with less room a server should not be made the leader */
     bool no_op_at_start;       /* append a no-op when a term begins (§8); only raftpipe does not */

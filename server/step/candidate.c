@@ -110,6 +110,7 @@ void candidate_step(struct step *step, const struct step_event *event)
             u64_min(step->deadline_ns, election_timeout_ns(step->raft, &step->rng, step->now_ns));
         return;
     case ON_SETTLE: /* what it had to say it has said */
+        step_apply(step);
         step_compact(step);
         return;
     case ON_STOP:

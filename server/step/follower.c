@@ -146,6 +146,7 @@ void follower_step(struct step *step, const struct step_event *event)
         return;
     case ON_SETTLE:
         step_forward(step);
+        step_apply(step); /* what was too much for one helping */
         step_compact(step);
         return;
     case ON_STOP:

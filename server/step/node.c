@@ -361,7 +361,7 @@ void step_node_run(struct step_node *node)
     while (!has_stopped(node)) {
         /* Between two helpings of reads there is only a look into the mailbox. */
         u64 until_ns = node->reads.first != NULL ? 0 : node->alarm_ns;
-        bool expired = server_collect(server, until_ns, &node->now_ns);
+        u64 heard_ns = server_collect(server, until_ns, &node->now_ns);
         serve_reads(node);
         tell_room(node);
         for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node) && !node->disk_failed;
@@ -371,7 +371,7 @@ void step_node_run(struct step_node *node)
             tell_mail(node, mail);
         }
         /* All that came before the alarm has been told. */
-        if (expired && node->now_ns >= node->alarm_ns && !has_stopped(node))
+        if (heard_ns >= node->alarm_ns && !has_stopped(node))
             tell_timeout(node);
         if (server_take_change(server) && !has_stopped(node))
             tell_settings(node);

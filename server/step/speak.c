@@ -208,9 +208,11 @@ void step_note_room(struct step *step, const struct step_room *room)
 static void apply_entries(struct step *step)
 {
     struct raft *raft = step->raft;
-    while (raft->last_applied < raft->commit_index) {
+    u64 end = commit_helping(raft, step->apply_bytes);
+    while (raft->last_applied < end) {
         RULE("[All Servers 1, §5.3]");
         u64 index = ++raft->last_applied;
+        step->apply_bytes -= u64_min(step->apply_bytes, log_bytes(&raft->log, index, index));
         struct command *writer =
             step->state == RAFT_LEADER ? leading_writer_of(&step->lead, index) : NULL;
         struct step_action *action = step_do(step, DO_APPLY);

@@ -10,6 +10,7 @@ void step_init(struct step *step, struct raft *raft, u64 seed)
     rng_init(&step->rng, seed);
     forwarding_init(&step->forwarding);
     step->commit_told = raft->commit_index;
+    step->apply_bytes = raft->round_bytes_max;
     step->stores.asked_term = raft->current_term;
     step->stores.asked_vote = raft->voted_for;
     step->stores.next_index = raft->log.last_index + 1;
@@ -94,8 +95,10 @@ void step(struct step *step, const struct step_event *event, struct step_actions
     step->now_ns = event->now_ns;
     step->wall_ns = event->wall_ns;
     /* Entries that actions named lie in the log until the next call; now the oldest may go. */
-    if (event->kind == ON_SETTLE)
+    if (event->kind == ON_SETTLE) {
         log_evict(&step->raft->log, step->raft->last_applied);
+        step->apply_bytes = step->raft->round_bytes_max;
+    }
     if (step->state == RAFT_LEADER)
         leadership_awake(step->raft, &step->lead.leadership, step->now_ns);
     if (step->state != RAFT_STOPPED && step_event_is_message(event->kind))

@@ -22,7 +22,12 @@ static void vary(struct cluster_config *config, struct rng *rng)
         (struct cluster_option){"snapshot-log-bytes", enough[rng_range(rng, 0, 2)]};
     config->options[4] =
         (struct cluster_option){"trailing-entries", trailing[rng_range(rng, 0, 2)]};
-    config->option_count = 5;
+    /* Of a generator of its own: seeds of before this was drawn play as they did, but for this. */
+    static const char *const rounds[] = {"1KiB", "8KiB", "1MiB"};
+    struct rng another;
+    rng_init(&another, config->seed ^ 0x726f756e64ULL);
+    config->options[5] = (struct cluster_option){"round-bytes", rounds[rng_range(&another, 0, 2)]};
+    config->option_count = 6;
     if (rng_chance(rng, 1, 3))
         config->latency = (struct cluster_range){50 * NS_PER_US, 500 * NS_PER_US};
     if (rng_chance(rng, 1, 4))

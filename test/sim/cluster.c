@@ -38,6 +38,7 @@ bool cluster_design_supported(enum cluster_design design)
     X("forward-timeout", forward_timeout_ns, AMOUNT_TIME)      \
     X("message-bytes", message_bytes_max, AMOUNT_SIZE)         \
     X("window-bytes", window_bytes_max, AMOUNT_SIZE)           \
+    X("round-bytes", round_bytes_max, AMOUNT_SIZE)             \
     X("uncommitted-bytes", uncommitted_bytes_max, AMOUNT_SIZE) \
     X("log-memory-bytes", log_memory_bytes_max, AMOUNT_SIZE)   \
     X("peer-mail-bytes", peer_mail_bytes_max, AMOUNT_SIZE)     \
@@ -121,6 +122,7 @@ static enum error_code options_of(const struct cluster_config *config,
         .message_bytes_max = 16 * KIB,
         .answer_bytes_max = 64 * KIB,
         .window_bytes_max = 256 * KIB,
+        .round_bytes_max = 1 * MIB,
         .uncommitted_bytes_max = 16 * MIB,
         .log_memory_bytes_max = 64 * KIB, /* small: old entries are read from the disk */
         .peer_mail_bytes_max = 4 * MIB,

@@ -217,7 +217,7 @@ static void must_read_piece(struct rig *rig, struct mailbox *mailbox,
     struct mail_pile pile = {0};
     ck_assert(fetcher_order_piece(&rig->fetcher, PEER, name, offset, PIECE));
     while (pile.first == NULL)
-        ck_assert(!mailbox_collect(mailbox, &pile, UINT64_MAX));
+        (void)mailbox_collect(mailbox, &pile, MIB, UINT64_MAX);
     struct mail *mail = mail_pile_take(&pile);
     ck_assert_ptr_null(pile.first);
     ck_assert_int_eq(mail->kind, MAIL_PIECE_READ);

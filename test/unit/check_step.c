@@ -155,6 +155,23 @@ START_TEST(step__an_acceptance_waits_for_its_store)
 }
 END_TEST
 
+/* Between two helpings the node looks for mail: ON_SETTLE comes without anything else to do. */
+START_TEST(step__much_is_applied_in_helpings)
+{
+    place(&f, PLACE_FOLLOWER);
+    f.raft.round_bytes_max = 1;
+    tell_kind(&f, ON_SETTLE);
+    ck_story(tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2 2 2", 6)),
+             "Commit(6); Apply(3); LogStore(4..6)");
+    ck_story(tell_persisted(&f), "Send(AppendEntriesResp to 2: holds 6)");
+    ck_story(tell_kind(&f, ON_SETTLE), "Apply(4)");
+    ck_story(tell_kind(&f, ON_SETTLE), "Apply(5)");
+    ck_story(tell_kind(&f, ON_SETTLE), "Apply(6)");
+    ck_story(tell_kind(&f, ON_SETTLE), "");
+    leave_place(&f);
+}
+END_TEST
+
 START_TEST(step__nothing_overtakes_a_letter_that_waits)
 {
     place(&f, PLACE_FOLLOWER);
@@ -526,8 +543,9 @@ END_TEST
 
 UNIT_MAIN("step", step__every_event_in_every_state_and_twice_the_same,
           step__requests_are_answered_by_all_but_the_stopped,
-          step__an_acceptance_waits_for_its_store, step__nothing_overtakes_a_letter_that_waits,
-          step__a_letter_waits_for_no_later_store, step__what_a_later_store_replaces_is_not_durable,
+          step__an_acceptance_waits_for_its_store, step__much_is_applied_in_helpings,
+          step__nothing_overtakes_a_letter_that_waits, step__a_letter_waits_for_no_later_store,
+          step__what_a_later_store_replaces_is_not_durable,
           step__the_same_entry_again_is_not_durable_by_its_first_store,
           step__a_vote_waits_for_its_store, step__term_and_vote_are_stored_before_entries,
           step__from_timeout_to_leadership,

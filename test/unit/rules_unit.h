@@ -55,6 +55,7 @@ UNIT_HELPER void raft_of(struct raft *raft, u32 servers, server_id self, const c
     raft->heartbeat_ns = 50 * T_MS;
     raft->message_bytes_max = MIB;
     raft->window_bytes_max = 8 * MIB;
+    raft->round_bytes_max = MIB;
     raft->uncommitted_bytes_max = 64 * MIB;
     log_add(&raft->log, terms);
     log_saved(&raft->log, raft->log.last_index);
