@@ -215,7 +215,9 @@ static void keeps_entries(struct cluster *cluster, const struct sim_server *serv
     const struct log *log = &server->server->raft.log;
     for (u64 index = log->base.index + 1; index <= acknowledged->claimed_last; index++) {
         const struct applied_entry *entry = &acknowledged->line[index];
-        if (!entry->claimed)
+        /* A leader that was asleep may find its own term settled when a later one is long under
+         * way: it knows nothing of that, and commits nothing any more. */
+        if (!entry->claimed || entry->term > server->server->raft.current_term)
             continue;
         u64 term = index <= log->last_index ? log_term_at(log, index) : 0;
         bool same = term == entry->term;
