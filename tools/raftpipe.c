@@ -29,10 +29,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "common/memory.h"
 #include "common/quantity.h"
-#include "server/peers/codec.h"
 #include "server/storage/snapshot.h"
+#include "tools/raftpipe/input.h"
 #include "tools/raftpipe/pipe.h"
 
 const char *argp_program_version = "mailraft 0.1.0";
@@ -100,15 +99,7 @@ static const struct argp argp = {options,
 
 /* ---- frames coming in ---- */
 
-struct frame {
-    u64 number; /* of all that came, from 1 */
-    u8 type;
-    u8 *data; /* payload */
-    u32 size;
-    u32 at; /* read so far */
-};
-
-static void refuse(const struct frame *frame, const char *why)
+static void refuse(const struct pipe_frame *frame, const char *why)
 {
     (void)fprintf(stderr, "raftpipe: frame %llu (type '%c', %u bytes of payload): %s\n",
                   (unsigned long long)frame->number,
@@ -116,116 +107,47 @@ static void refuse(const struct frame *frame, const char *why)
     _exit(65);
 }
 
-/* Returns how many of the bytes came before the end of input. */
-static size_t read_bytes(void *to, size_t size)
+static size_t read_input(void *context, void *to, size_t size)
 {
-    size_t got = fread(to, 1, size, stdin);
-    return got;
+    (void)context;
+    return fread(to, 1, size, stdin);
 }
 
-/* Returns false at the end of input. */
-static bool read_frame(struct frame *frame)
+/* Reads the next frame, and what it orders. Returns false at the end of input. */
+static bool read_order(const struct pipe *pipe, struct pipe_frame *frame, struct pipe_order *order)
 {
-    u8 head[5];
-    size_t got = read_bytes(head, sizeof(head));
-    *frame = (struct frame){.number = frame->number + 1};
-    if (got == 0)
-        return false;
-    if (got < sizeof(head))
-        refuse(frame, "the input ends within a frame's length and type");
-    u32 length = load_u32(head);
-    frame->type = head[4];
-    if (length == 0 || length > FRAME_BYTES_MAX)
-        refuse(frame, "a length of 0, or more than 256 MiB");
-    frame->size = length - 1;
-    frame->data = memory_alloc(frame->size + 1);
-    if (read_bytes(frame->data, frame->size) < frame->size)
-        refuse(frame, "the input ends within its payload");
-    return true;
-}
-
-static const u8 *take(struct frame *frame, u32 size)
-{
-    if (size > frame->size - frame->at)
-        refuse(frame, "the payload is too short");
-    frame->at += size;
-    return frame->data + frame->at - size;
-}
-
-static u32 take_u32(struct frame *frame)
-{
-    return load_u32(take(frame, 4));
-}
-
-static const u8 *take_bytes(struct frame *frame, u32 *size)
-{
-    *size = take_u32(frame);
-    return take(frame, *size);
-}
-
-static const u8 *take_rest(struct frame *frame, u32 *size)
-{
-    *size = frame->size - frame->at;
-    return take(frame, *size);
+    static const struct pipe_source source = {.read = read_input};
+    struct error error = {0};
+    bool any = false;
+    if (pipe_frame_read(&source, frame, &any, &error) != ERROR_NONE ||
+        (any && pipe_order_read(frame, pipe->self, pipe->count, pipe->no_noop, order, &error) !=
+                    ERROR_NONE))
+        refuse(frame, error.text);
+    return any;
 }
 
 /* ---- what they order ---- */
 
-static server_id take_peer(struct pipe *pipe, struct frame *frame)
+static void post_message(struct pipe *pipe, const struct pipe_order *order)
 {
-    u32 number = take_u32(frame);
-    if (number >= pipe->count || number + 1 == pipe->self)
-        refuse(frame, "from: no other server has that number");
-    return number + 1;
-}
-
-static struct mail *take_message(struct pipe *pipe, struct frame *frame, server_id from)
-{
-    u32 size;
-    struct error error;
-    const u8 *data = take_rest(frame, &size);
-    struct mail *mail = mail_create(MAIL_TIMEOUT_NOW);
-    struct message *message = &mail->as.message;
-    if (message_decode_copy(data, size, message, &error) != ERROR_NONE)
-        refuse(frame, error.text);
-    if (message->from != from || message->to != pipe->self)
-        refuse(frame, "the message is from or for another server");
-    mail->kind = (enum mail_kind)message->kind;
-    return mail;
-}
-
-static void request(struct pipe *pipe, struct frame *frame)
-{
-    server_id from = take_peer(pipe, frame);
-    u32 request_id = take_u32(frame);
-    struct mail *mail = take_message(pipe, frame, from);
-    const struct message *message = &mail->as.message;
-    if (message_is_reply(message->kind))
-        refuse(frame, "the message is a reply: it belongs into a P frame");
-    if (message->kind == MESSAGE_TIMEOUT_NOW || message->kind == MESSAGE_UNRECOGNISED)
-        pipe_answer_nothing(pipe, request_id);
-    else
-        pipe_note_request(pipe, from, message->call, request_id);
+    if (!order->has_message)
+        return;
+    const struct message *message = &order->message;
+    if (order->type == 'R' &&
+        (message->kind == MESSAGE_TIMEOUT_NOW || message->kind == MESSAGE_UNRECOGNISED))
+        pipe_answer_nothing(pipe, order->id);
+    else if (order->type == 'R')
+        pipe_note_request(pipe, order->from, message->call, order->id);
+    struct mail *mail = mail_create((enum mail_kind)message->kind);
+    mail->as.message = *message;
     (void)mail_post(server_slot(pipe->server), mail);
 }
 
-static void reply(struct pipe *pipe, struct frame *frame)
+static void snapshot_taken_by_application(struct pipe *pipe, const struct pipe_frame *frame,
+                                          const struct pipe_order *order)
 {
-    server_id from = take_peer(pipe, frame);
-    if (frame->at == frame->size)
-        return; /* to a request that has no reply of Raft's own */
-    struct mail *mail = take_message(pipe, frame, from);
-    if (!message_is_reply(mail->as.message.kind))
-        refuse(frame, "the message is a request: it belongs into an R frame");
-    (void)mail_post(server_slot(pipe->server), mail);
-}
-
-static void snapshot_taken_by_application(struct pipe *pipe, struct frame *frame)
-{
-    u32 size;
     u64 term;
-    u64 index = load_u64(take(frame, 8));
-    const u8 *data = take_rest(frame, &size);
+    u64 index = order->index;
     if (index > atomic_load(&pipe->applied))
         refuse(frame, "the snapshot covers an entry that was not given to be applied");
     if (!pipe_store_term(pipe->storage, index, &term))
@@ -236,10 +158,10 @@ static void snapshot_taken_by_application(struct pipe *pipe, struct frame *frame
     struct snapshot_writer *writer = NULL;
     struct error error;
     if (snapshot_writer_create(&pipe->files, &head, &writer, &error) != ERROR_NONE ||
-        snapshot_writer_add(writer, data, size, &error) != ERROR_NONE ||
+        snapshot_writer_add(writer, order->data, order->size, &error) != ERROR_NONE ||
         snapshot_writer_finish(writer, &info, &error) != ERROR_NONE)
         refuse(frame, error.text);
-    pipe_store_offer(pipe->storage, head.last, data, size);
+    pipe_store_offer(pipe->storage, head.last, order->data, order->size);
     struct snapshots *snapshots = &pipe->server->snapshotting.snapshots;
     mutex_lock(&snapshots->lock);
     snapshots->taken = (struct snapshot_point){.name = {info.last, info.size, info.checksum},
@@ -250,54 +172,38 @@ static void snapshot_taken_by_application(struct pipe *pipe, struct frame *frame
     (void)mail_post(server_slot(pipe->server), mail);
 }
 
-static void obey(struct pipe *pipe, struct frame *frame)
+static void obey(struct pipe *pipe, const struct pipe_frame *frame, const struct pipe_order *order)
 {
-    u32 id;
-    u32 size;
-    const u8 *data;
-    switch (frame->type) {
+    switch (order->type) {
     case 'R':
-        request(pipe, frame);
-        return;
     case 'P':
-        reply(pipe, frame);
+        post_message(pipe, order);
         return;
     case 'S':
-        id = take_u32(frame);
-        data = take_rest(frame, &size);
-        pipe_propose(pipe, id, data, size);
+        pipe_propose(pipe, order->id, order->data, order->size);
         return;
     case 'G':
-        pipe_ask(pipe, take_u32(frame));
-        if (frame->at < frame->size)
-            refuse(frame, "bytes behind the id");
+        pipe_ask(pipe, order->id);
         return;
     case 'N':
-        snapshot_taken_by_application(pipe, frame);
-        return;
-    case 'I':
-        refuse(frame, "a second I frame");
+        snapshot_taken_by_application(pipe, frame, order);
         return;
     default:
-        refuse(frame, "no frame has this type");
+        UNREACHABLE();
     }
 }
 
 /* ---- life ---- */
 
-static void begin(struct pipe *pipe, const struct arguments *arguments, struct frame *frame)
+static void begin(struct pipe *pipe, const struct arguments *arguments,
+                  const struct pipe_frame *frame, const struct pipe_order *order)
 {
-    if (frame->type != 'I')
-        refuse(frame, "the first frame must be an I");
-    u32 me = take_u32(frame);
-    pipe->count = take_u32(frame);
-    if (pipe->count == 0 || pipe->count > PIPE_SERVERS_MAX || me >= pipe->count)
-        refuse(frame, "me and count: 0 <= me < count <= 32 is expected");
-    pipe->self = me + 1;
-    pipe->state = take_bytes(frame, &pipe->state_size);
-    pipe->snapshot = take_bytes(frame, &pipe->snapshot_size);
-    if (frame->at < frame->size)
-        refuse(frame, "bytes behind the snapshot");
+    pipe->count = order->count;
+    pipe->self = order->self;
+    pipe->state = order->state_data;
+    pipe->state_size = order->state_size;
+    pipe->snapshot = order->snapshot;
+    pipe->snapshot_size = order->snapshot_size;
     for (server_id id = 1; id <= pipe->count; id++) {
         char address[32];
         struct error error;
@@ -357,11 +263,11 @@ int main(int argc, char **argv)
     report_init_stderr(&pipe.report, REPORT_ERROR, REPORT_LOGFMT, SERVER_NONE);
     pipe_files_init(&pipe);
     pipe_speak_init(&pipe);
-    struct frame first = {0};
-    if (!read_frame(&first))
+    struct pipe_frame frame = {0};
+    struct pipe_order order;
+    if (!read_order(&pipe, &frame, &order))
         return 0;
-    begin(&pipe, &arguments, &first);
-    memory_free(first.data);
+    begin(&pipe, &arguments, &frame, &order);
 
     struct thread thread = {0};
     struct error error;
@@ -369,11 +275,9 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "raftpipe: %s\n", error.text);
         return 71;
     }
-    struct frame frame = {.number = 1};
-    while (read_frame(&frame)) {
-        obey(&pipe, &frame);
-        memory_free(frame.data);
-    }
+    while (read_order(&pipe, &frame, &order))
+        obey(&pipe, &frame, &order);
+    pipe_frame_deinit(&frame);
     (void)mail_post(server_slot(pipe.server), mail_create(MAIL_STOP));
     thread_join(&thread);
     server_destroy(pipe.server);

@@ -37,7 +37,8 @@
     X(answer)           \
     X(kv_state)         \
     X(settings)         \
-    X(forward)
+    X(forward)          \
+    X(pipe)
 
 struct fuzz_target {
     const char *name;

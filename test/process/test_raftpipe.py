@@ -384,6 +384,7 @@ class RaftPipeRefuses(unittest.TestCase):
         self.check(frame(b"I", u32(3) + u32(3) + string(b"") + string(b"")), b"me and count")
         self.check(frame(b"I", u32(0) + u32(3) + string(b"nonsense") + string(b"")), b"state")
         self.check(frame(b"I", u32(0) + u32(3) + u32(99)), b"too short")
+        self.check(frame(b"I", u32(0) + u32(3) + string(b"") + string(b"x")), b"no snapshot")
         self.check(begin + begin, b"second I")
         self.check(begin + b"\x00\x00\x00\x00\x00", b"length of 0")
         self.check(begin + b"\xff\xff\xff\xffR", b"length of 0, or more")
@@ -397,6 +398,19 @@ class RaftPipeRefuses(unittest.TestCase):
         self.check(begin + frame(b"G", u32(1) + b"x"), b"behind the id")
         self.check(begin + frame(b"N", struct.pack("<Q", 99) + b"s"), b"not given to be applied")
         self.check(begin + frame(b"X", b""), b"no frame has this type")
+
+    def test_states_that_no_server_has_had(self):
+        def state(start=1, term=2, vote=0, base=(0, 0)):
+            words = struct.pack("<IQQIQQI", 1, start, term, vote, *base, 0)
+            return frame(b"I", u32(0) + u32(3) + string(b"mrPS" + words) + string(b""))
+        self.check(state(), b"lacks its first entry")
+        self.check(state(term=0), b"term is out of bounds")
+        self.check(state(term=2 ** 64 - 1), b"term is out of bounds")
+        self.check(state(vote=4), b"vote is for no server")
+        self.check(state(start=2 ** 64 - 1), b"started that often")
+        self.check(state(base=(1, 2 ** 64 - 1)), b"snapshot is out of bounds")
+        self.check(state(base=(3, 5)), b"snapshot is out of bounds")
+        self.check(state(base=(0, 5)), b"without a term")
 
     def test_usage(self):
         for words in (["--design", "other"], ["--heartbeat", "1s"], ["--election-timeout", "x"],

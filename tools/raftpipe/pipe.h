@@ -1,7 +1,9 @@
 /* pipe.h - private to raftpipe: one server whose network, disk and application is the process that
  * started it, on standard input and output.
  *
- *   raftpipe.c   options, frames coming in
+ *   raftpipe.c   options, what is done with frames coming in
+ *   input.[ch]   frames coming in, and what they order, read and checked
+ *   state.[ch]   what a server must find again, as bytes
  *   speak.c      frames going out: the transport, the machine, the answers to proposals
  *   store.c      server/storage/storage.h once more: what is to be persisted goes out as D frames
  *   files.c      a file system in memory, for the files of snapshots on their way
@@ -13,9 +15,6 @@
 #include "common/sync.h"
 #include "common/vfs.h"
 #include "server/server.h"
-
-/* Frames: u32 length of what follows, u8 type, payload. */
-enum { FRAME_BYTES_MAX = 256 * 1024 * 1024, PIPE_SERVERS_MAX = SERVERS_MAX };
 
 /* A request that came in, and is to be answered. */
 struct pipe_request {

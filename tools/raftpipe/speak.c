@@ -7,10 +7,7 @@
 #include "common/memory.h"
 #include "server/peers/codec.h"
 #include "tools/raftpipe/pipe.h"
-
-enum {
-    TAG_SIZE = 16
-}; /* before each command: the nonce of the life it was proposed in, a serial */
+#include "tools/raftpipe/state.h"
 
 static void write_all(const u8 *data, size_t size)
 {
@@ -176,11 +173,11 @@ static void post_command(struct pipe *pipe, enum command_class class, struct spa
 void pipe_propose(struct pipe *pipe, u32 id, const u8 *data, u32 size)
 {
     struct pipe_proposal *proposal = proposal_create(pipe, id);
-    struct block *block = block_create(TAG_SIZE + size);
+    struct block *block = block_create(PIPE_TAG_SIZE + size);
     store_u64(block->data, pipe->nonce);
     store_u64(block->data + 8, proposal->serial);
     if (size > 0)
-        memcpy(block->data + TAG_SIZE, data, size);
+        memcpy(block->data + PIPE_TAG_SIZE, data, size);
     struct span body = span_of(block, block->data, block->size);
     block_release(block);
     post_command(pipe, COMMAND_WRITE, body, proposal);
@@ -223,7 +220,7 @@ static const struct command_sink_ops sink_ops = {
 static void appended(struct pipe *pipe, u64 index)
 {
     struct entry entry = log_entry(&pipe->server->raft.log, index);
-    if (entry.type != ENTRY_COMMAND || entry.payload_size < TAG_SIZE ||
+    if (entry.type != ENTRY_COMMAND || entry.payload_size < PIPE_TAG_SIZE ||
         load_u64(entry.payload) != pipe->nonce)
         return;
     u64 serial = load_u64(entry.payload + 8);
@@ -264,9 +261,9 @@ static void machine_apply(struct machine *machine, const struct machine_context 
     struct pipe_machine *self = CONTAINER_OF(machine, struct pipe_machine, machine);
     u8 index[8];
     store_u64(index, context->id.index);
-    ASSERT(size >= TAG_SIZE);
+    ASSERT(size >= PIPE_TAG_SIZE);
     struct iovec pieces[] = {{index, sizeof(index)},
-                             {(void *)(uintptr_t)(command + TAG_SIZE), size - TAG_SIZE}};
+                             {(void *)(uintptr_t)(command + PIPE_TAG_SIZE), size - PIPE_TAG_SIZE}};
     self->applied = context->id.index;
     atomic_store(&self->pipe->applied, context->id.index);
     pipe_say(self->pipe, 'A', pieces, 2);

@@ -1,18 +1,14 @@
 /* store.c - the door to a disk that is a pipe: server/storage/storage.h, where to be synced means
  * to have been written to standard output as a D frame.
  *
- * The `state` of a D frame, little-endian: "mrPS", u32 version (1), u64 start count, u64 current
- * term, u32 voted for (0: nobody), u64 term and u64 index of the entry before the first record (the
- * last one that the snapshot stands for), u32 number of records, and the records in the form of
- * rules/entry.h. Its `snapshot` is the application's own bytes.
+ * The `state` of a D frame is that of state.h. Its `snapshot` is the application's own bytes.
  *
  * Linked before the rooms, so that the real storage stays out. */
 #include "common/clock.h"
 #include "common/memory.h"
 #include "server/storage/snapshot.h"
 #include "tools/raftpipe/pipe.h"
-
-enum { STATE_HEAD_SIZE = 4 + 4 + 8 + 8 + 4 + 8 + 8 + 4, STATE_VERSION = 1 };
+#include "tools/raftpipe/state.h"
 
 struct storage {
     struct pipe *pipe;
@@ -42,20 +38,18 @@ static struct span copy_of(const u8 *data, u32 size)
 /* The D frame of everything as it is now. */
 static void persist(struct storage *storage)
 {
-    u8 head[STATE_HEAD_SIZE];
+    u8 head[PIPE_STATE_HEAD_SIZE];
     u8 state_size[4];
     u8 snapshot_size[4];
     mutex_lock(&storage->lock);
-    memcpy(head, "mrPS", 4);
-    store_u32(head + 4, STATE_VERSION);
-    store_u64(head + 8, storage->metadata.start_count);
-    store_u64(head + 16, storage->metadata.current_term);
-    store_u32(head + 24, storage->metadata.voted_for);
-    store_u64(head + 28, storage->base.term);
-    store_u64(head + 36, storage->base.index);
-    store_u32(head + 44, storage->count);
+    const struct pipe_state state = {.start_count = storage->metadata.start_count,
+                                     .current_term = storage->metadata.current_term,
+                                     .voted_for = storage->metadata.voted_for,
+                                     .base = storage->base,
+                                     .count = storage->count};
+    pipe_state_write_head(&state, head);
     struct iovec *pieces = memory_alloc((storage->count + 4) * sizeof(*pieces));
-    u64 size = STATE_HEAD_SIZE;
+    u64 size = PIPE_STATE_HEAD_SIZE;
     int used = 0;
     pieces[used++] = (struct iovec){state_size, sizeof(state_size)};
     pieces[used++] = (struct iovec){head, sizeof(head)};
@@ -99,6 +93,8 @@ static void truncate_from(struct storage *storage, u64 first)
 
 static void drop_front(struct storage *storage, u32 count)
 {
+    if (count == 0)
+        return; /* there may be no table yet */
     for (u32 i = 0; i < count; i++)
         span_release(&storage->records[i]);
     storage->count -= count;
@@ -144,37 +140,21 @@ void pipe_store_offer(struct storage *storage, struct entry_id last, const u8 *d
 
 /* ---- opening ---- */
 
-static enum error_code malformed(struct error *error, const char *why)
-{
-    return error_set(error, ERROR_FORMAT, "the state in the I frame: %s", why);
-}
-
 static enum error_code read_state(struct storage *storage, struct error *error)
 {
     const struct pipe *pipe = storage->pipe;
-    const u8 *data = pipe->state;
-    if (pipe->state_size < STATE_HEAD_SIZE || memcmp(data, "mrPS", 4) != 0)
-        return malformed(error, "it is not one of raftpipe's");
-    if (load_u32(data + 4) != STATE_VERSION)
-        return malformed(error, "a version that this raftpipe does not know");
-    storage->metadata.start_count = load_u64(data + 8);
-    storage->metadata.current_term = load_u64(data + 16);
-    storage->metadata.voted_for = load_u32(data + 24);
-    storage->base = (struct entry_id){load_u64(data + 28), load_u64(data + 36)};
-    u32 count = load_u32(data + 44);
-    u32 size = pipe->state_size - STATE_HEAD_SIZE;
-    const char *why = "";
-    if (storage->base.index == 0 && pipe->snapshot_size > 0)
-        return malformed(error, "it knows of no snapshot, and there is one");
-    if (count > 0 &&
-        !records_check(data + STATE_HEAD_SIZE, size, storage->base.index + 1, count, &why))
-        return malformed(error, why);
-    if (count == 0 && size > 0)
-        return malformed(error, "bytes behind its end");
-    for (const u8 *at = data + STATE_HEAD_SIZE; count > 0; count--) {
+    struct pipe_state state;
+    if (pipe_state_read(pipe->state, pipe->state_size, pipe->count, pipe->no_noop, &state, error) !=
+        ERROR_NONE)
+        return error->code;
+    storage->metadata.start_count = state.start_count;
+    storage->metadata.current_term = state.current_term;
+    storage->metadata.voted_for = state.voted_for;
+    storage->base = state.base;
+    for (u32 at = 0; at < state.records_size;) {
         struct entry entry;
-        u32 record_size = record_peek(at, &entry);
-        put_record(storage, copy_of(at, record_size));
+        u32 record_size = record_peek(state.records + at, &entry);
+        put_record(storage, copy_of(state.records + at, record_size));
         at += record_size;
     }
     return ERROR_NONE;
@@ -233,7 +213,7 @@ static enum error_code load_snapshot(struct storage *storage, const struct stora
         (!loader->snapshot(loader->context, &head) ||
          !loader->piece(loader->context, pipe->snapshot, pipe->snapshot_size) ||
          !loader->snapshot_end(loader->context)))
-        code = malformed(error, "its snapshot cannot be used");
+        code = error_set(error, ERROR_FORMAT, "the snapshot in the I frame cannot be used");
     return code;
 }
 
