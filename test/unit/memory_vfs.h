@@ -22,6 +22,7 @@ enum { MEMORY_FILES_MAX = 256, MEMORY_NAME_MAX = 64, MEMORY_SECTOR = 512 };
 struct memory_content {
     u8 *data;
     u64 size;
+    u64 capacity; /* of `data`; all bytes from `size` on are 0 */
 };
 
 struct memory_inode {
@@ -70,13 +71,22 @@ static struct memory_vfs *memory_of(struct vfs *vfs)
     return CONTAINER_OF(vfs, struct memory_vfs, vfs);
 }
 
+/* The new bytes are 0. Room is made ahead, so that a file written in pieces is not copied each
+ * time. */
 static void content_resize(struct memory_content *content, u64 size)
 {
-    u8 *data = calloc(1, size + 1);
-    if (content->data != NULL)
-        memcpy(data, content->data, size < content->size ? size : content->size);
-    free(content->data);
-    *content = (struct memory_content){.data = data, .size = size};
+    if (content->data == NULL || size > content->capacity) {
+        u64 capacity = content->data == NULL ? size : u64_max(size, 2 * content->capacity);
+        u8 *data = calloc(1, capacity + 1);
+        if (content->size > 0)
+            memcpy(data, content->data, content->size);
+        free(content->data);
+        content->data = data;
+        content->capacity = capacity;
+    } else if (size < content->size) {
+        memset(content->data + size, 0, content->size - size);
+    }
+    content->size = size;
 }
 
 static void content_copy(struct memory_content *to, const struct memory_content *from)
