@@ -55,7 +55,8 @@ HISTORY_SOURCES := $(wildcard test/history/*.c)
 # Of raftpipe only what reads: the rest of it is a storage room of its own.
 FUZZ_SOURCES  := $(filter-out test/fuzz/libfuzzer.c,$(wildcard test/fuzz/*.c)) tools/raftpipe/input.c tools/raftpipe/state.c
 FUZZ_TARGETS  := $(shell sed -n 's/^    X(\([a-z_]*\)).*/fuzz_\1/p' test/fuzz/fuzz.h)
-# A simulated server has no thread of its own: there is nothing in it for the thread sanitizer.
+# A simulated server has no thread of its own: there is nothing in it for the thread sanitizer. The
+# suites without threads that use the real world are found by their symbols, below.
 NO_THREADS_tsan := check_sim_%
 UNIT_TESTS    := $(filter-out $(NO_THREADS_$(VARIANT)),$(patsubst test/unit/%.c,%,$(wildcard test/unit/check_*.c)))
 TOOLS_C       := $(patsubst tools/%.c,%,$(wildcard tools/*.c))
@@ -179,8 +180,21 @@ check-table: ## fail when server/step/TABLE.md is not what the code does
 	@build/table/step_table | diff -u server/step/TABLE.md - && echo "server/step/TABLE.md is true"
 
 .PHONY: coverage planted unit process scenarios sim test lint analyze
-unit: $(addprefix $(B)/test/unit/,$(UNIT_TESTS)) ## unit tests of this variant
+.PHONY: unit-programs unit-suites
+unit: unit-suites ## unit tests of this variant (tsan: the suites that can start a thread)
+# The thread sanitizer makes all slow, and sees nothing in a program that starts no thread. Which do is
+# told by the symbols of the release build's programs, which are there already or quickly made.
+ifeq ($(VARIANT),tsan)
+unit-suites:
+	@$(MAKE) --no-print-directory VARIANT=release unit-programs UNIT_TESTS="$(UNIT_TESTS)"
+	@suites=$$(test/suites-with-threads build/release $(UNIT_TESTS)) && \
+	    $(MAKE) --no-print-directory unit-programs UNIT_TESTS="$$suites" && \
+	    test/run-unit $(B) $$suites
+else
+unit-suites: unit-programs
 	@test/run-unit $(B) $(UNIT_TESTS)
+endif
+unit-programs: $(addprefix $(B)/test/unit/,$(UNIT_TESTS))
 
 .PHONY: bench
 BENCH ?= 4000000 256

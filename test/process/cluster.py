@@ -32,11 +32,20 @@ DESIGNS = ("per-state", "dispatch", "step")
 
 # How much slower than a release build a server may be.
 SLOW = {"asan": 3, "tsan": 8, "coverage": 2}.get(os.path.basename(BUILD), 1)
-PATIENCE = 30 * SLOW  # seconds; what takes longer is broken
+PATIENCE = 60 * SLOW  # seconds; what takes longer is broken
 
+# Timers for what is no matter of elections: on a busy machine a leader with the usual ones may be
+# silent for too long, and another take over.
+CALM = "election-timeout %dms..%dms\n" % (max(1500, 300 * SLOW), max(3000, 600 * SLOW))
+
+# What any client must be ready to hear while leadership moves.
+NOT_EXECUTED = re.compile(r"^(CLUSTERDOWN|BUSY)\b")
+UNKNOWN = re.compile(r"^TIMEOUT\b")
+REPEATABLE = {"GET", "MGET", "SET", "MSET", "PING", "EXISTS", "STRLEN", "DBSIZE", "SCAN", "INFO"}
 DEFINITE = re.compile(r"^(CLUSTERDOWN|BUSY|MOVED|ERR|WRONGTYPE|OOM|LOADING|NOSPACE)\b")
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_claims = []
 
 
 def limited(limits, user=None):
@@ -57,6 +66,18 @@ def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def claim(port):
+    """Makes the port this process's among all tests on the machine; it ends with the process."""
+    sign = socket.socket(socket.AF_UNIX)
+    try:
+        sign.bind("\0mailraft-test-port-%d" % port)
+    except OSError:
+        sign.close()
+        return False
+    _claims.append(sign)
+    return True
+
+
 def free_ports(count):
     """Ports that nobody listens on, outside of those that the kernel hands to outgoing connections.
     Of these, each of the workers of test/run-process has its part."""
@@ -70,7 +91,7 @@ def free_ports(count):
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in ports:
+        if claim(port):
             ports.append(port)
     return ports
 
@@ -92,6 +113,23 @@ def run(*words, timeout=None, prepare=die_with_parent, **options):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=timeout or PATIENCE, preexec_fn=prepare, **options)
     return done.returncode, done.stdout
+
+
+class PatientClient(redis.Redis):
+    """Tries again what was surely not executed, and what may be executed twice, until the leadership
+    of the cluster has settled: as any client must, whose machine is busy."""
+
+    def execute_command(self, *words, **options):
+        deadline = time.monotonic() + PATIENCE
+        plain = words[0] in REPEATABLE and not {"NX", "XX", "GET"} & set(words[3:])
+        while True:
+            try:
+                return super().execute_command(*words, **options)
+            except redis.ResponseError as error:
+                again = NOT_EXECUTED.match(str(error)) or (plain and UNKNOWN.match(str(error)))
+                if not again or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02)
 
 
 class Server:
@@ -140,10 +178,12 @@ class Server:
         with open(self.log_path, errors="replace") as log:
             return log.read()
 
-    def client(self, **options):
+    def client(self, patient=True, **options):
+        """Patient or not: whether it hides the errors that moving leadership costs."""
         options.setdefault("decode_responses", True)
         options.setdefault("socket_timeout", PATIENCE)
-        return redis.Redis("127.0.0.1", self.port, **options)
+        made = PatientClient if patient else redis.Redis
+        return made("127.0.0.1", self.port, **options)
 
     def raw(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
@@ -151,7 +191,7 @@ class Server:
     def info(self):
         """INFO raft as a dictionary; empty when the server does not answer."""
         try:
-            with self.client(socket_timeout=2 * SLOW) as client:
+            with self.client(patient=False, socket_timeout=5 * SLOW) as client:
                 return client.info("raft")
         except redis.RedisError:
             return {}
@@ -296,7 +336,7 @@ class Load:
     def _write(self, number):
         at = number
         count = 0
-        client = self.servers[at % len(self.servers)].client(socket_timeout=15 * SLOW)
+        client = self.servers[at % len(self.servers)].client(patient=False, socket_timeout=15 * SLOW)
         while not self.stopping.is_set():
             count += 1
             key, value = "load:%d:%d" % (number, count), "v%d" % count
@@ -311,7 +351,7 @@ class Load:
             if "done" not in (outcome, counted):
                 at += 1
                 client.close()
-                client = self.servers[at % len(self.servers)].client(socket_timeout=15 * SLOW)
+                client = self.servers[at % len(self.servers)].client(patient=False, socket_timeout=15 * SLOW)
                 time.sleep(0.01)
         client.close()
 

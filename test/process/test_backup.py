@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 
-from cluster import PATIENCE, RAFTCTL, SLOW, Case, Cluster, run, wait_until
+from cluster import CALM, PATIENCE, RAFTCTL, SLOW, Case, Cluster, run, wait_until
 
 # Small segments and few entries kept, so that snapshots and compaction happen within a test.
 SMALL = ("segment-bytes 1MiB\nmax-value-bytes 64KiB\nmax-key-bytes 1KiB\n"
@@ -59,7 +59,7 @@ class Backup(Case):
             self.assertEqual(server.info()["raft_last_applied"], index)
 
     def test_snapshot_of_an_idle_cluster(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         cluster.wait_until_equal()
         self.assert_snapshots_at_once(cluster)
         text = self.raftctl(cluster, "snapshot", "2")
@@ -229,9 +229,13 @@ class Backup(Case):
         backup = threading.Thread(target=lambda: ended.append(
             run(RAFTCTL, "backup", "-c", cluster.config, self.path())))
         backup.start()
-        wait_until("some of it is there", lambda: [
-            path for path in glob.glob(self.path() + ".*.part") if os.path.getsize(path) > 0]
-            or not backup.is_alive())
+        def has_begun():
+            try:
+                parts = glob.glob(self.path() + ".*.part")
+                return not backup.is_alive() or any(os.path.getsize(path) > 0 for path in parts)
+            except FileNotFoundError:  # it has just got its name
+                return True
+        wait_until("some of it is there", has_begun)
         cluster[1].kill()
         backup.join(PATIENCE)
         code, text = ended[0]

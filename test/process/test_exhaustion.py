@@ -12,7 +12,7 @@ import unittest
 
 import redis
 
-from cluster import PATIENCE, RAFTD, SLOW, Case, Load, limited, run, wait_until
+from cluster import CALM, PATIENCE, RAFTD, SLOW, Case, Load, limited, run, wait_until
 
 EX_OSERR = 71
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -112,7 +112,7 @@ class Exhaustion(Case):
         self.assert_calm(server)  # with no descriptor more than it must have
 
     def test_clients_up_to_the_limit_leave_peers_their_descriptors(self):
-        cluster = self.cluster()
+        cluster = self.cluster(settings=CALM)
         few = limited({resource.RLIMIT_NOFILE: 80})
         for server in cluster.servers:
             server.init()
@@ -142,7 +142,7 @@ class Exhaustion(Case):
         wait_until("there is room for others", lambda: ping(leader.raw()) == b"+PONG\r\n")
 
     def test_no_descriptor_is_left_and_then_there_are_some_again(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()
         peer = cluster.followers()[0]
         with leader.client() as client:
@@ -153,7 +153,8 @@ class Exhaustion(Case):
             self.assertGreater(told.count(b"+PONG\r\n"), 0)
             self.assertGreater(told.count(b"-ERR max number of clients reached\r\n") +
                                told.count(b""), 20)
-            self.assertIn("no file descriptor is left for another client", leader.log())
+            wait_until("it says so", lambda: "no file descriptor is left for another client" in
+                       leader.log())
             self.assert_works(client, "in the midst of it")
             # Now nothing at all can be opened, on no port: connections wait in the queue.
             limit(leader, resource.RLIMIT_NOFILE, 3)
@@ -176,7 +177,7 @@ class Exhaustion(Case):
                                         "client-input-bytes 256KiB\n").start()
         leader = cluster.wait_for_leader()
         done = {}
-        clients = [server.client() for server in cluster.servers]
+        clients = [server.client(patient=False) for server in cluster.servers]
         for client in clients:
             client.ping()
         limit(leader, resource.RLIMIT_NOFILE, 3)
@@ -265,7 +266,7 @@ class Exhaustion(Case):
                 key = "fat:%d:%d" % (number, count)
                 value = ("%d " % count) * 100000
                 try:
-                    with server.client(socket_timeout=5 * SLOW) as client:
+                    with server.client(patient=False, socket_timeout=5 * SLOW) as client:
                         client.set(key, value)
                     done[key] = value
                 except redis.ResponseError as error:

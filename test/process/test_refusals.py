@@ -11,7 +11,7 @@ import struct
 
 import redis
 
-from cluster import PATIENCE, RAFTD, Case, run, wait_until
+from cluster import CALM, PATIENCE, RAFTD, Case, run, wait_until
 
 
 class Refusals(Case):
@@ -208,7 +208,7 @@ class Refusals(Case):
                 return got
 
     def test_garbage_to_the_peer_port(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()
         term = leader.info()["raft_current_term"]
         rng = random.Random(1)
@@ -247,7 +247,7 @@ class Refusals(Case):
 
     def test_server_of_another_cluster(self):
         """It has our addresses for its peers, and is refused by name on both sides."""
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()
         term = leader.info()["raft_current_term"]
         stranger = self.cluster(name="elsewhere", cluster_id="elsewhere")

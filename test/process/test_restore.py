@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 
-from cluster import RAFTDUMP, Case, run, wait_until
+from cluster import CALM, RAFTDUMP, Case, run, wait_until
 
 WRITES = 50
 
@@ -40,7 +40,7 @@ class Restore(Case):
         return text
 
     def restored_cluster(self, backup, count=3):
-        servers = self.cluster(count=count, name="new", cluster_id="new")
+        servers = self.cluster(count=count, name="new", cluster_id="new", settings=CALM)
         for server in servers.servers:
             text = self.restore(server, backup)
             self.assertIn("server %d of cluster new" % server.number, text)

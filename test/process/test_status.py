@@ -6,7 +6,7 @@ import re
 import time
 
 import cluster
-from cluster import RAFTCTL, Case, run, wait_until
+from cluster import CALM, RAFTCTL, Case, run, wait_until
 
 WORDS = ("mean", "p50", "p99", "p999", "max")
 
@@ -100,7 +100,7 @@ class Status(Case):
         self.assertRegex(server.log(), r"snapshot of entry 10\d loaded: \d+ bytes in \d+ ms")
 
     def test_log_and_snapshots_are_shown(self):
-        servers = self.cluster(settings="snapshot-log-bytes 16KiB\ntrailing-entries 5\n").start()
+        servers = self.cluster(settings=CALM + "snapshot-log-bytes 16KiB\ntrailing-entries 5\n").start()
         with servers.wait_for_leader().client() as client:
             for count in range(500):
                 client.set("key:%d" % count, "x" * 100)
@@ -130,7 +130,7 @@ class Status(Case):
             self.assertGreater(row["loop_cpu_max_us"], 0)
 
     def test_peer_that_needs_a_snapshot(self):
-        servers = self.cluster(settings="trailing-entries 0\nsegment-bytes 1MiB\n"
+        servers = self.cluster(settings=CALM + "trailing-entries 0\nsegment-bytes 1MiB\n"
                                         "client-input-bytes 256KiB\nmax-value-bytes 64KiB\n"
                                         "message-bytes 64KiB\nsnapshot-log-bytes 256KiB\n"
                                         "log-memory-bytes 16KiB\n").start()
@@ -142,14 +142,16 @@ class Status(Case):
 
         def peer():
             leader = servers.leader(servers.running())
-            return leader and leader.info().get("raft_peer_%d" % lagging.number)
-        wait_until("it is to get a snapshot", lambda: (peer() or {}).get("mode") == "snapshot")
-        shown = peer()
+            return (leader and leader.info().get("raft_peer_%d" % lagging.number)) or {}
+
+        def peer_in(mode):
+            shown = peer()
+            return shown if shown.get("mode") == mode else None
+        shown = wait_until("it is to get a snapshot", lambda: peer_in("snapshot"))
         self.assertEqual(shown["snapshot_offset"], 0)
         self.assertGreater(shown["snapshot_bytes"], 100000)
         lagging.start()
-        wait_until("it has it", lambda: (peer() or {}).get("mode") == "pipeline")
-        self.assertNotIn("snapshot_offset", peer())
+        self.assertNotIn("snapshot_offset", wait_until("it has it", lambda: peer_in("pipeline")))
         self.assertGreater(lagging.info()["raft_snapshots_installed"], 0)
 
     def test_damage_is_shown_until_it_is_repaired(self):

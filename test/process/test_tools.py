@@ -7,13 +7,13 @@ import socket
 import subprocess
 import time
 
-from cluster import (BUILD, PATIENCE, RAFTCLUSTER, RAFTCTL, SLOW, Case, die_with_parent,
+from cluster import (BUILD, CALM, PATIENCE, RAFTCLUSTER, RAFTCTL, SLOW, Case, die_with_parent,
                      run, wait_until)
 
 
 class Raftctl(Case):
     def test_table_and_json(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         code, text = run(RAFTCTL, "status", "-c", cluster.config, "--wait")
         self.assertEqual(code, 0, text)
         lines = text.splitlines()
@@ -37,7 +37,7 @@ class Raftctl(Case):
             self.assertEqual("trails" in row, server is not leader)
 
     def test_unreachable_and_paused_servers(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()
         dead, paused = cluster.followers()
         dead.kill()
@@ -49,7 +49,7 @@ class Raftctl(Case):
         paused.signal(signal.SIGSTOP)
         code, text = run(RAFTCTL, "status", "-c", cluster.config, "--timeout", "300ms")
         self.assertIn("no answer in time", text)
-        self.assertLess(time.monotonic() - begun, 5 * SLOW)
+        self.assertLess(time.monotonic() - begun, 20 * SLOW)
         # Alone, the leader steps down: there is none that a majority follows.
         wait_until("no leader", lambda: run(RAFTCTL, "status", "-c", cluster.config,
                                             "-t", "300ms")[0] == 69)
@@ -65,7 +65,7 @@ class Raftctl(Case):
         self.assertIn("3 of 3 voters", text)
 
     def test_strangers_behind_a_port(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         other = self.cluster(name="other", cluster_id="other", count=1).start()
         with open(cluster.config) as config:
             text = config.read()
@@ -96,7 +96,7 @@ class Raftcluster(Case):
 
     def setUp(self):
         super().setUp()
-        self.servers = self.cluster()
+        self.servers = self.cluster(settings=CALM)
         for name in ("raftd", "raftctl"):
             os.symlink(os.path.join(BUILD, name), os.path.join(self.directory, name))
         self.script = shutil.copy(RAFTCLUSTER, os.path.join(self.directory, "raftcluster"))
@@ -109,6 +109,12 @@ class Raftcluster(Case):
         if code is not None:
             self.assertEqual(got, code, text)
         return text
+
+    def status(self):
+        """What it says when there is a leader, which the one that was killed may have been."""
+        line = (self.script, "-c", self.servers.config, "-d", self.data, "status")
+        wait_until("a leader", lambda: run(*line)[0] == 0)
+        return self.do("status", code=0)
 
     def process(self, number):
         with open(os.path.join(self.data, "%d.pid" % number)) as file:
@@ -125,7 +131,7 @@ class Raftcluster(Case):
         self.assertEqual(before, [self.process(number) for number in (1, 2, 3)])
 
         self.do("kill", "2", code=0)
-        self.assertIn("server 2: does not run", self.do("status", code=0))
+        self.assertIn("server 2: does not run", self.status())
         self.assertIn("server 2 does not run", self.do("kill", "2", code=69))
         self.do("restart", "2", code=0)
         self.do("restart", "1", code=0)
@@ -175,7 +181,7 @@ class Raftcluster(Case):
         open(letter, "w").close()
         self.assertIn("letter.txt", self.do("start", "--fresh", code=73))
         self.assertTrue(os.path.exists(letter))
-        self.assertIn("2 of 3 voters", self.do("status", code=0))
+        self.assertIn("2 of 3 voters", self.status())
         os.unlink(letter)
         self.do("kill", "1", code=0)
         # A server that has lost its data must not come back as if it had never promised anything.

@@ -3,7 +3,7 @@ import signal
 
 import redis
 
-from cluster import RAFTCTL, Case, Load, run, wait_until
+from cluster import CALM, RAFTCTL, Case, Load, run, wait_until
 
 
 def transfer(cluster, *words):
@@ -12,7 +12,7 @@ def transfer(cluster, *words):
 
 class Transfer(Case):
     def test_costs_no_client_of_the_leader_an_error(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         for _ in range(3):
             load = Load([cluster.wait_for_leader()])
             load.wait_for_more()
@@ -23,7 +23,7 @@ class Transfer(Case):
             self.assertEqual((load.unknown, load.refused), ({}, {}))
 
     def test_by_order_under_load(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         cluster.wait_for_leader()
         load = Load(cluster.servers)
         for _ in range(3):
@@ -43,7 +43,7 @@ class Transfer(Case):
         self.assertEqual(load.refused, {})
 
     def test_what_cannot_be_done_is_said(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()
         dead, follower = cluster.followers()
         code, text = transfer(cluster, "9")
@@ -65,7 +65,7 @@ class Transfer(Case):
         self.assertEqual(cluster.wait_for_leader().number, follower.number)
 
     def test_who_is_told_to_end_hands_over_first(self):
-        cluster = self.cluster().start()
+        cluster = self.cluster(settings=CALM).start()
         load = Load(cluster.servers)
         for _ in range(3):
             load.wait_for_more()
@@ -86,7 +86,7 @@ class Transfer(Case):
         code, text = transfer(cluster)
         self.assertEqual((code, text), (69, "raftctl: ERR no server but 1 could lead now\n"))
         self.assertEqual(leader.end(signal.SIGTERM), 0)
-        cluster = self.cluster(name="of three").start()
+        cluster = self.cluster(name="of three", settings=CALM).start()
         leader = cluster.wait_for_leader()
         for server in cluster.followers():
             server.signal(signal.SIGSTOP)

@@ -17,9 +17,9 @@
 #include "server/peers/peers.h"
 #include "test/unit/unit.h"
 
-enum { NODES_MAX = 3, LINES_MAX = 256, PATIENCE_S = 30, FRAME_MAX = 1 << 20, TRIES_MAX = 100 };
+enum { NODES_MAX = 3, LINES_MAX = 256, PATIENCE_S = 120, FRAME_MAX = 1 << 20, TRIES_MAX = 100 };
 
-static const u64 HANDSHAKE_NS = 2 * NS_PER_S;
+static const u64 HANDSHAKE_NS = 10 * NS_PER_S;
 
 /* ---- one server's end: a slot that keeps mail, a report that keeps lines ---- */
 
