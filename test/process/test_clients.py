@@ -22,7 +22,7 @@ class Clients(Case):
 
     def settings(self):
         if "large_reads" in self.id():
-            return "election-timeout %dms..%dms\n" % (1500 * SLOW, 3000 * SLOW)
+            return "election-timeout %dms..%dms\n" % (max(1500, 1000 * SLOW), max(3000, 2000 * SLOW))
         return CALM + ("max-clients 3000\n" if "thousand" in self.id() else "")
 
     def cli(self, server, *words, **options):
