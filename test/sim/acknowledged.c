@@ -10,6 +10,56 @@
 
 static const char lost[] = "no acknowledged write is lost";
 
+/* ---- what clients have sent ---- */
+
+static struct sent_command *sent_slot(struct sent_command *table, u32 capacity, u32 crc)
+{
+    u32 at = crc & (capacity - 1);
+    while (table[at].sent != 0 && table[at].crc != crc)
+        at = (at + 1) & (capacity - 1);
+    return &table[at];
+}
+
+u32 acknowledged_sent(struct cluster *cluster, const struct command *command)
+{
+    struct acknowledged *self = &cluster->checks.acknowledged;
+    if (self->sent_count * 2 >= self->sent_capacity) {
+        u32 capacity = self->sent_capacity == 0 ? 1024 : self->sent_capacity * 2;
+        struct sent_command *table = sim_alloc_zero(capacity, sizeof(*table));
+        for (u32 i = 0; i < self->sent_capacity; i++) {
+            if (self->sent[i].sent != 0)
+                *sent_slot(table, capacity, self->sent[i].crc) = self->sent[i];
+        }
+        sim_free(self->sent);
+        self->sent = table;
+        self->sent_capacity = capacity;
+    }
+    u32 crc = crc32c(0, command->body.data, command->body.size);
+    struct sent_command *sent = sent_slot(self->sent, self->sent_capacity, crc);
+    self->sent_count += sent->sent == 0;
+    sent->crc = crc;
+    sent->sent++;
+    return crc;
+}
+
+/* An entry of its own for each command that was sent, at most. */
+static void note_applied(const struct sim_server *server, u64 index, u32 crc)
+{
+    static const struct sent_command none;
+    const struct acknowledged *self = &server->cluster->checks.acknowledged;
+    struct sent_command *sent =
+        self->sent_capacity > 0 ? sent_slot(self->sent, self->sent_capacity, crc) : NULL;
+    const struct sent_command *found = sent != NULL ? sent : &none;
+    if (found->applied < found->sent) {
+        sent->applied++;
+        return;
+    }
+    cluster_fail(server->cluster, "applied once", cluster_set_of(server->id),
+                 "server %u applies entry " U64
+                 ": the same command was applied %u times before, and sent by clients %u times",
+                 server->id, index, found->applied, found->sent);
+}
+
 /* ---- the line of what was applied ---- */
 
 static struct applied_entry *line_at(struct acknowledged *acknowledged, u64 index)
@@ -54,10 +104,12 @@ static void see(struct sim_server *server, struct entry_id id, const u8 *command
     struct witness *witness = &server->witness;
     if (server->cluster->failed)
         return;
-    if (id.index > acknowledged->last)
+    if (id.index > acknowledged->last) {
         extend(acknowledged, id, command, size);
-    else
+        note_applied(server, id.index, acknowledged->line[id.index].crc);
+    } else {
         compare(server, &acknowledged->line[id.index], id, command, size);
+    }
     u64 previous = acknowledged->line[id.index].previous;
     if (witness->known && witness->last != previous)
         cluster_fail(server->cluster, "applied in order", cluster_set_of(server->id),
@@ -262,5 +314,6 @@ void acknowledged_finish(struct cluster *cluster)
 void acknowledged_deinit(struct cluster *cluster)
 {
     sim_free(cluster->checks.acknowledged.line);
+    sim_free(cluster->checks.acknowledged.sent);
     model_deinit(&cluster->checks.acknowledged.model);
 }

@@ -4,7 +4,8 @@
  * waits for. It sees commands go into the machines, and answers come out to clients:
  *
  *   - each server's machine is given the same commands in the same order, none twice, none left out
- *     (a snapshot stands for all before it);
+ *     (a snapshot stands for all before it), and no command more often than clients sent it: nobody
+ *     hands one on twice;
  *   - when a client is told that its write succeeded, some machine was given that very command
  * since the client had sent it; the answer is the one it has at that place; and no other client was
  *     told of that same place. So each acknowledged write has an entry of its own;
@@ -28,6 +29,7 @@
 
 struct client;
 struct cluster;
+struct command;
 struct sim_server;
 
 /* What the first machine that was given the entry at this index was given. */
@@ -40,12 +42,22 @@ struct applied_entry {
     bool claimed; /* a client was told that this is done */
 };
 
+/* Commands of the same bytes. (Those of the same checksum, which at worst hides something.) */
+struct sent_command {
+    u32 crc;
+    u32 sent;    /* to any server; 0: a free slot */
+    u32 applied; /* at so many indexes */
+};
+
 struct acknowledged {
     struct applied_entry *line; /* by index */
     u64 capacity;
-    u64 last;           /* highest index applied by anybody */
-    u64 claimed_last;   /* highest index that somebody was told of */
-    u64 count;          /* of writes that somebody was told of */
+    u64 last;                  /* highest index applied by anybody */
+    u64 claimed_last;          /* highest index that somebody was told of */
+    u64 count;                 /* of writes that somebody was told of */
+    struct sent_command *sent; /* hash table, a power of two */
+    u32 sent_capacity;
+    u32 sent_count;
     struct model model; /* all through `last` */
 };
 
@@ -62,6 +74,9 @@ void acknowledged_deinit(struct cluster *cluster);
 /* A new life begins with this empty machine, which the witness looks at from now on; so it does at
  * those that come in its place. */
 struct machine *acknowledged_watch(struct sim_server *server, struct machine *machine);
+
+/* A client's write reaches a server's mailbox. Returns its checksum. */
+u32 acknowledged_sent(struct cluster *cluster, const struct command *command);
 
 /* `server` answers the command that this client has in flight: client->incoming. */
 void acknowledged_answered(struct sim_server *server, const struct client *client);

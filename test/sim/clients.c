@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/crc32c.h"
 #include "common/memory.h"
 #include "server/machine/kv.h"
 #include "test/history/linearizability.h"
@@ -340,7 +339,8 @@ static struct command *command_of(struct sim_server *server, const struct client
                                : op == CLIENT_TRANSFER ? COMMAND_TRANSFER
                                                        : COMMAND_WRITE;
     struct command *command = command_create(class, body_of(call->request), &server->sink);
-    call->request->body_crc = crc32c(0, command->body.data, command->body.size);
+    if (class == COMMAND_WRITE)
+        call->request->body_crc = acknowledged_sent(server->cluster, command);
     command->owner = call->client;
     command->slot = call->serial;
     command->arrived_ns = sim_clock_local_ns(&server->clock, server->cluster->world.now_ns);

@@ -244,6 +244,8 @@ static void ask(struct differ_world *world, struct sim_server *server,
     struct command_sink *sink = &world->sinks[server->id].sink;
     bool is_order = event->kind == DIFFER_SNAPSHOT || event->kind == DIFFER_TRANSFER;
     struct command *command = is_order ? order_of(event, sink) : command_of(event, sink);
+    if (command->class == COMMAND_WRITE)
+        (void)acknowledged_sent(world->cluster, command);
     command->slot = number;
     command->arrived_ns = sim_clock_local_ns(&server->clock, world->cluster->world.now_ns);
     command_list_put(&mail->as.commands, command);

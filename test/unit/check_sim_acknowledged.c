@@ -183,6 +183,26 @@ START_TEST(judge__no_entry_is_applied_twice)
 }
 END_TEST
 
+START_TEST(judge__no_command_is_applied_more_often_than_it_was_sent)
+{
+    begin_well();
+    set_key("two"); /* sent twice, applied twice */
+    ck_assert_ptr_null(cluster_failure(cluster));
+    struct entry_id next = {last_applied().term, last_applied().index + 1};
+    apply_by_hand(1, true, next, "two");
+    end_violating("applied once");
+}
+END_TEST
+
+START_TEST(judge__what_nobody_sent_is_not_applied)
+{
+    begin_well();
+    struct entry_id next = {last_applied().term, last_applied().index + 1};
+    apply_by_hand(1, true, next, "nine");
+    end_violating("applied once");
+}
+END_TEST
+
 START_TEST(judge__no_entry_is_left_out)
 {
     begin_well();
@@ -199,10 +219,22 @@ END_TEST
 START_TEST(judge__a_leader_holds_what_was_acknowledged)
 {
     begin_well();
-    cluster->checks.acknowledged.line[last_applied().index].term++;
+    cluster->checks.acknowledged.line[last_applied().index].term--;
     cluster->checks.servers[1].settled_term = 0;
     checks_ran(cluster, nth(1));
     end_violating("no acknowledged write is lost");
+}
+END_TEST
+
+/* One that slept, and finds its own term settled when a later one is under way. */
+START_TEST(judge__an_old_leader_is_not_asked_for_later_terms)
+{
+    begin_well();
+    cluster->checks.acknowledged.line[last_applied().index].term++;
+    cluster->checks.servers[1].settled_term = 0;
+    checks_ran(cluster, nth(1));
+    ck_assert_ptr_null(cluster_failure(cluster));
+    cluster_destroy(cluster);
 }
 END_TEST
 
@@ -264,8 +296,11 @@ UNIT_MAIN("sim_acknowledged", judge__what_is_not_applied_is_not_acknowledged,
           judge__an_answer_in_time_is_not_complained_of,
           judge__another_entry_is_not_applied_in_its_place,
           judge__another_entry_is_not_applied_even_if_nobody_was_told,
-          judge__no_entry_is_applied_twice, judge__no_entry_is_left_out,
+          judge__no_entry_is_applied_twice,
+          judge__no_command_is_applied_more_often_than_it_was_sent,
+          judge__what_nobody_sent_is_not_applied, judge__no_entry_is_left_out,
           judge__a_leader_holds_what_was_acknowledged,
+          judge__an_old_leader_is_not_asked_for_later_terms,
           judge__a_leader_s_log_ends_behind_what_was_acknowledged,
           judge__at_the_end_machines_hold_what_was_acknowledged,
           judge__at_the_end_machines_hold_nothing_else, judge__what_came_in_a_snapshot_counts)

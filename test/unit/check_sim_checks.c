@@ -357,6 +357,17 @@ START_TEST(judge__entries_are_applied_in_order)
 }
 END_TEST
 
+START_TEST(judge__commands_are_applied_once)
+{
+    begin_well();
+    struct acknowledged *acknowledged = &cluster->checks.acknowledged;
+    for (u32 i = 0; i < acknowledged->sent_capacity; i++)
+        acknowledged->sent[i].applied += acknowledged->sent[i].sent != 0;
+    set_key("one"); /* for the second time, and the third that it is applied */
+    end_violating("applied once");
+}
+END_TEST
+
 START_TEST(judge__no_acknowledged_write_is_lost)
 {
     begin_well();
@@ -469,8 +480,8 @@ UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__el
           judge__a_wiped_disk_is_no_broken_promise, judge__an_entry_on_a_lost_disk_is_on_none,
           judge__who_knows_that_it_may_not_vote_stands_back, judge__a_vote_survives_a_crash,
           judge__a_write_is_acknowledged_after_it_is_applied, judge__entries_are_applied_in_order,
-          judge__no_acknowledged_write_is_lost, judge__a_cut_off_leader_steps_down,
-          judge__a_quorum_that_is_well_has_a_leader, judge__without_a_quorum_no_leader_is_demanded,
-          judge__a_stale_read_is_not_linearizable,
+          judge__commands_are_applied_once, judge__no_acknowledged_write_is_lost,
+          judge__a_cut_off_leader_steps_down, judge__a_quorum_that_is_well_has_a_leader,
+          judge__without_a_quorum_no_leader_is_demanded, judge__a_stale_read_is_not_linearizable,
           judge__a_server_that_stops_leaves_no_memory_behind, judge__time_passes,
           judge__a_damaged_frame_must_be_refused)
