@@ -34,6 +34,16 @@ void histogram_add(struct histogram *histogram, u64 ns)
     histogram->buckets[bucket_of(ns / NS_PER_US)]++;
 }
 
+void histogram_move(struct histogram *to, struct histogram *from)
+{
+    to->count += from->count;
+    to->total_ns += from->total_ns;
+    to->max_ns = u64_max(to->max_ns, from->max_ns);
+    for (u32 bucket = 0; bucket < HISTOGRAM_BUCKETS; bucket++)
+        to->buckets[bucket] += from->buckets[bucket];
+    *from = (struct histogram){0};
+}
+
 u64 histogram_quantile(const struct histogram *histogram, u32 per_mille)
 {
     ASSERT(per_mille >= 1 && per_mille <= 1000);

@@ -31,6 +31,9 @@ struct histogram {
 
 void histogram_add(struct histogram *histogram, u64 ns);
 
+/* Adds all that is in `from`, and empties that. */
+void histogram_move(struct histogram *to, struct histogram *from);
+
 /* The duration that `per_mille` of 1000 were not longer than, in ns: 500 is the median, 999 leaves
  * out one in a thousand. 0 when there is none. `per_mille` is 1..1000. */
 u64 histogram_quantile(const struct histogram *histogram, u32 per_mille);

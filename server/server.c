@@ -447,6 +447,7 @@ static void reset_statistics(struct server *server, struct buffer *answer)
 {
     storage_reset_timing(server->storage);
     pace_reset(&server->pace);
+    snapshotting_reset_syncs(server);
     buffer_append_string(answer, "+OK\r\n");
 }
 

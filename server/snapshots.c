@@ -39,6 +39,7 @@ struct snapshot_worker {
     struct snapshot_receiver *receiver; /* the same */
     struct snapshot_name name;          /* of the one being received */
     u64 received_began_ns;
+    struct snapshot_syncs syncs; /* not handed over yet */
 };
 
 /* ---- orders ---- */
@@ -238,10 +239,29 @@ void snapshots_remove_old(struct snapshots *snapshots, u64 log_base, const struc
     order(snapshots, job);
 }
 
+static void move_syncs(struct snapshot_syncs *to, struct snapshot_syncs *from)
+{
+    if (from->taken.count > 0)
+        histogram_move(&to->taken, &from->taken);
+    if (from->received.count > 0)
+        histogram_move(&to->received, &from->received);
+}
+
+void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *to)
+{
+    mutex_lock(&snapshots->lock);
+    move_syncs(to, &snapshots->syncs);
+    mutex_unlock(&snapshots->lock);
+}
+
 /* ---- the thread: taking ---- */
 
-static void tell(struct snapshots *snapshots, enum snapshot_news news)
+static void tell(struct snapshot_worker *worker, enum snapshot_news news)
 {
+    struct snapshots *snapshots = worker->snapshots;
+    mutex_lock(&snapshots->lock);
+    move_syncs(&snapshots->syncs, &worker->syncs);
+    mutex_unlock(&snapshots->lock);
     struct mail *mail = mail_create(MAIL_SNAPSHOT);
     mail->as.news = news;
     (void)mail_post(snapshots->slot, mail);
@@ -263,7 +283,7 @@ static void take_failed(struct snapshot_worker *worker, const struct error *erro
            worker->head.last.index, error->text);
     worker->writer = NULL;
     note_space(snapshots, error->code);
-    tell(snapshots, SNAPSHOT_NOT_TAKEN);
+    tell(worker, SNAPSHOT_NOT_TAKEN);
 }
 
 static void begin_take(struct snapshot_worker *worker, const struct snapshot_job *job)
@@ -275,6 +295,8 @@ static void begin_take(struct snapshot_worker *worker, const struct snapshot_job
     if (snapshot_writer_create(worker->snapshots->vfs, &job->head, &worker->writer, &error) !=
         ERROR_NONE)
         take_failed(worker, &error);
+    else
+        snapshot_writer_measure(worker->writer, &worker->syncs.taken);
 }
 
 static void put(struct snapshot_worker *worker, const struct snapshot_job *job)
@@ -288,7 +310,7 @@ static void put(struct snapshot_worker *worker, const struct snapshot_job *job)
         take_failed(worker, &error);
         return;
     }
-    tell(worker->snapshots, SNAPSHOT_PROGRESS);
+    tell(worker, SNAPSHOT_PROGRESS);
 }
 
 static void end_take(struct snapshot_worker *worker)
@@ -313,7 +335,7 @@ static void end_take(struct snapshot_worker *worker)
                                                .time_ns = worker->head.time_ns,
                                                .configuration = worker->head.configuration};
     mutex_unlock(&snapshots->lock);
-    tell(snapshots, SNAPSHOT_TAKEN);
+    tell(worker, SNAPSHOT_TAKEN);
 }
 
 static void give_up(struct snapshot_worker *worker)
@@ -333,7 +355,7 @@ static void receive_failed(struct snapshot_worker *worker, const struct error *e
            worker->name.last.index, error->text);
     worker->receiver = NULL;
     note_space(snapshots, error->code);
-    tell(snapshots, SNAPSHOT_NOT_RECEIVED);
+    tell(worker, SNAPSHOT_NOT_RECEIVED);
 }
 
 static void begin_receive(struct snapshot_worker *worker, const struct snapshot_job *job)
@@ -348,6 +370,8 @@ static void begin_receive(struct snapshot_worker *worker, const struct snapshot_
     if (snapshot_receiver_create(worker->snapshots->vfs, &info, &worker->receiver, &error) !=
         ERROR_NONE)
         receive_failed(worker, &error);
+    else
+        snapshot_receiver_measure(worker->receiver, &worker->syncs.received);
 }
 
 struct loading {
@@ -401,7 +425,7 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
     mutex_unlock(&snapshots->lock);
     if (before != NULL)
         before->ops->destroy(before);
-    tell(snapshots, SNAPSHOT_RECEIVED);
+    tell(worker, SNAPSHOT_RECEIVED);
 }
 
 static void receive(struct snapshot_worker *worker, struct snapshot_job *job)
@@ -502,6 +526,7 @@ static void snapshots_main(void *argument)
         carry_out(&worker, job);
         job_destroy(job);
         mutex_lock(&snapshots->lock);
+        move_syncs(&snapshots->syncs, &worker.syncs);
     }
     mutex_unlock(&snapshots->lock);
     give_up(&worker);

@@ -29,6 +29,12 @@ enum {
 struct snapshot_job;
 struct snapshot_worker;
 
+/* How long syncs of snapshots' files took. */
+struct snapshot_syncs {
+    struct histogram taken;    /* of files that this server wrote of its own machine */
+    struct histogram received; /* of files that came from a leader */
+};
+
 struct snapshots {
     struct vfs *vfs;
     struct mail_slot *slot;
@@ -48,6 +54,7 @@ struct snapshots {
     struct snapshot_point taken;
     struct snapshot_point received;
     struct machine *machine; /* made from `received`; NULL: none */
+    struct snapshot_syncs syncs;
 };
 
 void snapshots_init(struct snapshots *snapshots, struct vfs *vfs, struct mail_slot *slot,
@@ -87,6 +94,10 @@ WARN_UNUSED bool snapshots_receive(struct snapshots *snapshots, const struct mes
 struct machine *snapshots_received(struct snapshots *snapshots, struct snapshot_point *point);
 
 /* ---- the rest ---- */
+
+/* Adds to `to` what the thread has measured since the last call. What belongs to news is there when
+ * the news is. */
+void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *to);
 
 /* Frees it, in this thread. */
 void snapshots_destroy_machine(struct snapshots *snapshots, struct machine *machine);

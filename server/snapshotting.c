@@ -261,6 +261,21 @@ bool snapshotting_install(struct server *server, enum installed installed,
     return true;
 }
 
+/* ---- figures ---- */
+
+const struct snapshot_syncs *snapshotting_syncs(struct server *server)
+{
+    struct snapshotting *self = &server->snapshotting;
+    snapshots_fetch_syncs(&self->snapshots, &self->syncs);
+    return &self->syncs;
+}
+
+void snapshotting_reset_syncs(struct server *server)
+{
+    (void)snapshotting_syncs(server);
+    server->snapshotting.syncs = (struct snapshot_syncs){0};
+}
+
 /* ---- compaction ---- */
 
 struct compaction_limits snapshotting_limits(const struct server *server)

@@ -32,6 +32,7 @@ struct snapshotting {
     u64 failed;                  /* or could not be, */
     u64 received;                /* or came from a leader whole, */
     u64 installed;               /* and took the place of the machine */
+    struct snapshot_syncs syncs; /* as fetched by snapshotting_syncs */
     struct buffer slice;         /* scratch */
 };
 
@@ -79,6 +80,10 @@ void snapshotting_compact(struct server *server, u64 index);
 /* After a new snapshot: lets the files go that nobody needs. `leadership` is NULL in other states.
  */
 void snapshotting_remove_old(struct server *server, const struct leadership *leadership);
+
+/* How long syncs of snapshots' files have taken, up to now; and forgets that. */
+const struct snapshot_syncs *snapshotting_syncs(struct server *server);
+void snapshotting_reset_syncs(struct server *server);
 
 /* The limits for compaction_index, and the bytes that the log takes on disk. */
 struct compaction_limits snapshotting_limits(const struct server *server);

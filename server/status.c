@@ -148,7 +148,7 @@ static void describe_durations(const char *what, const struct histogram *histogr
 }
 
 /* What CONFIG RESETSTAT sets back. */
-static void describe_pace(const struct server *server, struct buffer *to)
+static void describe_pace(struct server *server, struct buffer *to)
 {
     const struct storage_timing *timing = storage_timing(server->storage);
     buffer_append_format(to, "raft_syncs:%" PRIu64 "\r\n", timing->syncs.count);
@@ -157,6 +157,11 @@ static void describe_pace(const struct server *server, struct buffer *to)
         to, "raft_disk_us_max_recent:%" PRIu64 "\r\nraft_metadata_changes:%" PRIu64 "\r\n",
         recent_max_get(&timing->recent, clock_monotonic_ns()) / NS_PER_US, timing->metadata.count);
     describe_durations("metadata", &timing->metadata, to);
+    const struct snapshot_syncs *syncs = snapshotting_syncs(server);
+    buffer_append_format(to, "raft_snapshot_syncs:%" PRIu64 "\r\n", syncs->taken.count);
+    describe_durations("snapshot_sync", &syncs->taken, to);
+    buffer_append_format(to, "raft_snapshot_incoming_syncs:%" PRIu64 "\r\n", syncs->received.count);
+    describe_durations("snapshot_incoming_sync", &syncs->received, to);
     buffer_append_format(to,
                          "raft_start_entries:%" PRIu64 "\r\nraft_start_log_us:%" PRIu64
                          "\r\nraft_start_snapshot_us:%" PRIu64 "\r\n",

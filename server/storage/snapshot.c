@@ -40,15 +40,8 @@
  * of that length, so that nothing of them would be left in it. Hence each stands in front.
  *
  * Writing. The file is made as `new.tmp`, or `received.tmp` when it comes from a leader; synced;
- * renamed; and the directory is synced. A crash before the rename leaves a file without a name of
- * its own, which snapshot_clean removes. The directory above is synced at the beginning of each,
- * since a crash may have left `snapshots` made and not synced. The file is written past the page
- * cache where that can be, in parts that are small beside what a disk does in a millisecond, and
- * synced now and then: the disk never has much to write at once, and the log's syncs need not wait
- * for it. (Through the page cache with a sync each 128 KiB it took three times as long, and the
- * log's syncs waited no less.) When a write or sync has failed, nothing more is written, and the
- * file never gets its name: a sync that succeeds later would say nothing of what the failed one
- * lost. */
+ * renamed; and the directory is synced (snapshot_draft.h). A crash before the rename leaves a file
+ * without a name of its own, which snapshot_clean removes. */
 #include "server/storage/snapshot.h"
 
 #include <inttypes.h>
@@ -57,17 +50,16 @@
 
 #include "common/crc32c.h"
 #include "common/memory.h"
+#include "server/storage/snapshot_draft.h"
 #include "server/storage/snapshot_scan.h"
 
-static const char directory[] = "snapshots";
+static const char directory[] = SNAPSHOT_DIRECTORY;
 static const char new_path[] = "snapshots/new.tmp";
 static const char received_path[] = "snapshots/received.tmp";
 
 enum {
     DIGITS = 20,
-    WRITE_BYTES = 128 * 1024,     /* written at once */
-    SYNC_BYTES = 4 * 1024 * 1024, /* synced after so many */
-    PIECE_SIZE_MAX = 1024 * 1024  /* read at once */
+    PIECE_SIZE_MAX = 1024 * 1024 /* read at once */
 };
 
 /* ---- names ---- */
@@ -100,127 +92,10 @@ bool snapshot_name_parse(const char *name, struct entry_id *last)
            strcmp(name + 2 * DIGITS + 1, ".snap") == 0;
 }
 
-/* ---- files on their way: what writing and receiving have in common ---- */
-
-struct draft {
-    struct vfs *vfs;
-    const char *path;
-    struct vfs_file *file;
-    u64 size;     /* what it has so far */
-    u64 unsynced; /* of what was written of it */
-    u32 crc;      /* of all that it has */
-    bool failed;  /* a write or sync did: it must never be published */
-    void *memory; /* where `part` is in */
-    u8 *part;     /* not written yet: WRITE_BYTES, as vfs_stream would have them */
-    size_t part_size;
-};
-
-static enum error_code ensure_directory(struct vfs *vfs, struct error *error)
-{
-    enum error_code code = vfs_make_directory(vfs, directory, error);
-    return code == ERROR_NONE || code == ERROR_EXISTS ? vfs_sync_directory(vfs, ".", error) : code;
-}
-
-static enum error_code draft_begin(struct draft *draft, struct vfs *vfs, const char *path,
-                                   struct error *error)
-{
-    *draft = (struct draft){.vfs = vfs, .path = path};
-    enum error_code code = ensure_directory(vfs, error);
-    if (code == ERROR_NONE)
-        code = vfs_remove(vfs, path, error);
-    if (code == ERROR_NONE || code == ERROR_MISSING)
-        code = vfs_open(vfs, path, VFS_CREATE, &draft->file, error);
-    if (code != ERROR_NONE)
-        return code;
-    vfs_stream(draft->file);
-    draft->memory = memory_alloc(WRITE_BYTES + VFS_STREAM_UNIT - 1);
-    size_t beyond = (uintptr_t)draft->memory % VFS_STREAM_UNIT;
-    draft->part = (u8 *)draft->memory + (beyond == 0 ? 0 : VFS_STREAM_UNIT - beyond);
-    return ERROR_NONE;
-}
-
-static enum error_code write_part(struct draft *draft, struct error *error)
-{
-    struct iovec piece = {.iov_base = draft->part, .iov_len = draft->part_size};
-    enum error_code code =
-        vfs_write_at(draft->file, &piece, 1, draft->size - draft->part_size, error);
-    draft->unsynced += draft->part_size;
-    draft->part_size = 0;
-    if (code == ERROR_NONE && draft->unsynced >= SYNC_BYTES) {
-        draft->unsynced = 0;
-        code = vfs_sync(draft->file, error);
-    }
-    draft->failed = code != ERROR_NONE;
-    return code;
-}
-
-static enum error_code check_draft(const struct draft *draft, struct error *error)
-{
-    return draft->failed ? error_set(error, ERROR_IO, "%s: an earlier write failed", draft->path)
-                         : ERROR_NONE;
-}
-
-static enum error_code draft_write(struct draft *draft, const void *data, size_t size,
-                                   struct error *error)
-{
-    const u8 *from = data;
-    enum error_code code = check_draft(draft, error);
-    draft->crc = crc32c(draft->crc, data, size);
-    while (size > 0 && code == ERROR_NONE) {
-        size_t taken = WRITE_BYTES - draft->part_size;
-        if (taken > size)
-            taken = size;
-        memcpy(draft->part + draft->part_size, from, taken);
-        draft->part_size += taken;
-        draft->size += taken;
-        from += taken;
-        size -= taken;
-        if (draft->part_size == WRITE_BYTES)
-            code = write_part(draft, error);
-    }
-    return code;
-}
-
-static void draft_drop(struct draft *draft)
-{
-    struct error ignored;
-    memory_free(draft->memory);
-    draft->memory = NULL;
-    if (draft->file == NULL)
-        return;
-    vfs_close(draft->file);
-    draft->file = NULL;
-    /* If it stays, snapshot_clean or the next draft removes it. */
-    enum error_code code = vfs_remove(draft->vfs, draft->path, &ignored);
-    (void)code;
-}
-
-static enum error_code draft_sync(struct draft *draft, struct error *error)
-{
-    enum error_code code = check_draft(draft, error);
-    if (code == ERROR_NONE && draft->part_size > 0)
-        code = write_part(draft, error);
-    return code == ERROR_NONE ? vfs_sync(draft->file, error) : code;
-}
-
-/* Makes it, synced, the snapshot of that entry. */
-static enum error_code draft_publish(struct draft *draft, struct entry_id last, struct error *error)
-{
-    char path[SNAPSHOT_PATH_SIZE];
-    snapshot_path(last, path);
-    enum error_code code = vfs_rename(draft->vfs, draft->path, path, error);
-    if (code == ERROR_NONE) {
-        vfs_close(draft->file);
-        draft->file = NULL;
-        code = vfs_sync_directory(draft->vfs, directory, error);
-    }
-    return code;
-}
-
 /* ---- writing ---- */
 
 struct snapshot_writer {
-    struct draft draft;
+    struct snapshot_draft draft;
     struct entry_id last;
     u64 state_bytes;
     struct buffer block; /* head and data of the block that is being filled */
@@ -235,9 +110,9 @@ static enum error_code write_head(struct snapshot_writer *writer, const struct s
     configuration_encode(&head->configuration, &configuration);
     ASSERT(configuration.size <= SNAPSHOT_CONFIGURATION_MAX);
     snapshot_head_encode(head, &configuration, bytes);
-    enum error_code code = draft_write(&writer->draft, bytes, SNAPSHOT_HEAD_SIZE, error);
+    enum error_code code = snapshot_draft_write(&writer->draft, bytes, SNAPSHOT_HEAD_SIZE, error);
     if (code == ERROR_NONE)
-        code = draft_write(&writer->draft, configuration.data, configuration.size, error);
+        code = snapshot_draft_write(&writer->draft, configuration.data, configuration.size, error);
     buffer_deinit(&configuration);
     return code;
 }
@@ -258,14 +133,14 @@ static enum error_code end_block(struct snapshot_writer *writer, struct error *e
     store_u32(block->data, size);
     store_u32(block->data + 4, crc32c(0, block->data + SNAPSHOT_BLOCK_HEAD_SIZE, size));
     writer->state_bytes += size;
-    enum error_code code = draft_write(&writer->draft, block->data, block->size, error);
+    enum error_code code = snapshot_draft_write(&writer->draft, block->data, block->size, error);
     begin_block(writer);
     return code;
 }
 
 static void writer_free(struct snapshot_writer *writer)
 {
-    draft_drop(&writer->draft);
+    snapshot_draft_drop(&writer->draft);
     buffer_deinit(&writer->block);
     memory_free(writer);
 }
@@ -280,7 +155,7 @@ enum error_code snapshot_writer_create(struct vfs *vfs, const struct snapshot_he
     buffer_init(&made->block);
     begin_block(made);
     *writer = NULL;
-    enum error_code code = draft_begin(&made->draft, vfs, new_path, error);
+    enum error_code code = snapshot_draft_begin(&made->draft, vfs, new_path, error);
     if (code == ERROR_NONE)
         code = write_head(made, head, error);
     if (code != ERROR_NONE) {
@@ -313,20 +188,25 @@ enum error_code snapshot_writer_finish(struct snapshot_writer *writer, struct sn
                                        struct error *error)
 {
     u8 end[SNAPSHOT_END_SIZE];
-    struct draft *draft = &writer->draft;
+    struct snapshot_draft *draft = &writer->draft;
     *info = (struct snapshot_info){.last = writer->last};
     enum error_code code = end_block(writer, error);
     if (code == ERROR_NONE) {
         info->checksum = snapshot_end_encode(writer->state_bytes, draft->size, draft->crc, end);
-        code = draft_write(draft, end, SNAPSHOT_END_SIZE, error);
+        code = snapshot_draft_write(draft, end, SNAPSHOT_END_SIZE, error);
     }
     if (code == ERROR_NONE)
-        code = draft_sync(draft, error);
+        code = snapshot_draft_sync(draft, error);
     if (code == ERROR_NONE)
-        code = draft_publish(draft, writer->last, error);
+        code = snapshot_draft_publish(draft, writer->last, error);
     info->size = draft->size;
     writer_free(writer);
     return code == ERROR_NONE ? code : error_add(error, "finish a snapshot");
+}
+
+void snapshot_writer_measure(struct snapshot_writer *writer, struct histogram *syncs)
+{
+    writer->draft.syncs = syncs;
 }
 
 void snapshot_writer_abandon(struct snapshot_writer *writer)
@@ -433,13 +313,13 @@ enum error_code snapshot_read_at(struct vfs *vfs, struct entry_id last, u64 offs
 /* ---- receiving ---- */
 
 struct snapshot_receiver {
-    struct draft draft;
+    struct snapshot_draft draft;
     struct snapshot_info info;
 };
 
 static void receiver_free(struct snapshot_receiver *receiver)
 {
-    draft_drop(&receiver->draft);
+    snapshot_draft_drop(&receiver->draft);
     memory_free(receiver);
 }
 
@@ -449,7 +329,7 @@ enum error_code snapshot_receiver_create(struct vfs *vfs, const struct snapshot_
     struct snapshot_receiver *made = memory_alloc_zero(1, sizeof(*made));
     made->info = *info;
     *receiver = NULL;
-    if (draft_begin(&made->draft, vfs, received_path, error) != ERROR_NONE) {
+    if (snapshot_draft_begin(&made->draft, vfs, received_path, error) != ERROR_NONE) {
         receiver_free(made);
         return error_add(error, "begin to receive a snapshot");
     }
@@ -460,21 +340,21 @@ enum error_code snapshot_receiver_create(struct vfs *vfs, const struct snapshot_
 enum error_code snapshot_receiver_add(struct snapshot_receiver *receiver, const void *data,
                                       size_t size, struct error *error)
 {
-    struct draft *draft = &receiver->draft;
+    struct snapshot_draft *draft = &receiver->draft;
     if (size > receiver->info.size - draft->size)
         return error_set(error, ERROR_CORRUPT, "%s: more comes than the %" PRIu64 " bytes it has",
                          draft->path, receiver->info.size);
-    enum error_code code = draft_write(draft, data, size, error);
+    enum error_code code = snapshot_draft_write(draft, data, size, error);
     return code == ERROR_NONE ? code : error_add(error, "receive a snapshot");
 }
 
 enum error_code snapshot_receiver_finish(struct snapshot_receiver *receiver,
                                          const struct snapshot_taker *taker, struct error *error)
 {
-    struct draft *draft = &receiver->draft;
+    struct snapshot_draft *draft = &receiver->draft;
     const struct snapshot_info *wanted = &receiver->info;
     struct snapshot_info info;
-    enum error_code code = draft_sync(draft, error);
+    enum error_code code = snapshot_draft_sync(draft, error);
     if (code == ERROR_NONE)
         code = snapshot_load_file(draft->vfs, draft->path, taker, &info, error);
     if (code == ERROR_NONE &&
@@ -483,9 +363,14 @@ enum error_code snapshot_receiver_finish(struct snapshot_receiver *receiver,
         code = error_set(error, ERROR_CORRUPT, "%s: it is not the snapshot that was announced",
                          draft->path);
     if (code == ERROR_NONE)
-        code = draft_publish(draft, wanted->last, error);
+        code = snapshot_draft_publish(draft, wanted->last, error);
     receiver_free(receiver);
     return code == ERROR_NONE ? code : error_add(error, "finish a received snapshot");
+}
+
+void snapshot_receiver_measure(struct snapshot_receiver *receiver, struct histogram *syncs)
+{
+    receiver->draft.syncs = syncs;
 }
 
 void snapshot_receiver_abandon(struct snapshot_receiver *receiver)

@@ -17,6 +17,7 @@
 #define MAILRAFT_STORAGE_SNAPSHOT_H
 
 #include "common/bytes.h"
+#include "common/histogram.h"
 #include "common/vfs.h"
 #include "server/rules/configuration.h"
 #include "server/storage/metadata.h"
@@ -41,6 +42,9 @@ WARN_UNUSED enum error_code snapshot_writer_create(struct vfs *vfs,
                                                    const struct snapshot_head *head,
                                                    struct snapshot_writer **writer,
                                                    struct error *error);
+/* From now on how long each sync of the file takes, and that of the directory when it gets its
+ * name, is added to `syncs`, which is the caller's and outlives the writer. */
+void snapshot_writer_measure(struct snapshot_writer *writer, struct histogram *syncs);
 /* The next bytes of the machine's state, cut anywhere. After an error it can only be abandoned; to
  * finish it fails. */
 WARN_UNUSED enum error_code snapshot_writer_add(struct snapshot_writer *writer, const void *data,
@@ -69,6 +73,8 @@ WARN_UNUSED enum error_code snapshot_receiver_create(struct vfs *vfs,
                                                      const struct snapshot_info *info,
                                                      struct snapshot_receiver **receiver,
                                                      struct error *error);
+/* As a writer's. */
+void snapshot_receiver_measure(struct snapshot_receiver *receiver, struct histogram *syncs);
 /* The next bytes of the file. Errors: ERROR_CORRUPT (more than info->size). */
 WARN_UNUSED enum error_code snapshot_receiver_add(struct snapshot_receiver *receiver,
                                                   const void *data, size_t size,

@@ -100,6 +100,8 @@ class Status(Case):
         self.assertRegex(server.log(), r"snapshot of entry 10\d loaded: \d+ bytes in \d+ ms")
 
     def test_log_and_snapshots_are_shown(self):
+        before, cluster.DESIGN = cluster.DESIGN, "mixed"
+        self.addCleanup(setattr, cluster, "DESIGN", before)
         servers = self.cluster(settings=CALM + "snapshot-log-bytes 16KiB\ntrailing-entries 5\n").start()
         with servers.wait_for_leader().client() as client:
             for count in range(500):
@@ -109,6 +111,11 @@ class Status(Case):
             info = wait_until("a snapshot is there", lambda s=server: s.info() if
                               s.info().get("raft_snapshots_taken", 0) > 0 else None)
             self.assertGreater(info["raft_snapshot_us"], 0)
+            # One of each file, and one of its name.
+            self.assertGreaterEqual(info["raft_snapshot_syncs"], 2 * info["raft_snapshots_taken"])
+            self.assertGreater(info["raft_snapshot_sync_us_max"], 0)
+            self.check_durations(info, "snapshot_sync")
+            self.check_durations(info, "snapshot_incoming_sync")
             self.assertGreater(info["raft_snapshot_bytes"], 10000)
             self.assertEqual(info["raft_repairing"], 0)
             self.assertLessEqual(info["raft_log_first_index"], info["raft_last_index"])
@@ -128,6 +135,17 @@ class Status(Case):
             self.assertGreaterEqual(row["loop_max_us"], row["loop_nodisk_max_us"])
             self.assertGreaterEqual(row["loop_nodisk_max_us"], row["loop_cpu_max_us"])
             self.assertGreater(row["loop_cpu_max_us"], 0)
+            self.assertGreaterEqual(row["snapshot_sync_max_us"], row["snapshot_sync_p99_us"])
+            self.assertGreater(row["snapshot_sync_p99_us"], 0)
+            self.assertGreaterEqual(row["incoming_sync_max_us"], row["incoming_sync_p99_us"])
+        leader = servers.wait_for_leader()
+        with leader.client() as client:
+            client.execute_command("RAFT.SNAPSHOT")  # none goes on any more
+            client.config_resetstat()
+            self.assertEqual(leader.info()["raft_snapshot_syncs"], 0)
+            client.set("key", "x")
+            client.execute_command("RAFT.SNAPSHOT")
+            self.assertEqual(leader.info()["raft_snapshot_syncs"], 2)
 
     def test_peer_that_needs_a_snapshot(self):
         servers = self.cluster(settings=CALM + "trailing-entries 0\nsegment-bytes 1MiB\n"
@@ -152,7 +170,11 @@ class Status(Case):
         self.assertGreater(shown["snapshot_bytes"], 100000)
         lagging.start()
         self.assertNotIn("snapshot_offset", wait_until("it has it", lambda: peer_in("pipeline")))
-        self.assertGreater(lagging.info()["raft_snapshots_installed"], 0)
+        info = lagging.info()
+        self.assertGreater(info["raft_snapshots_installed"], 0)
+        self.assertGreaterEqual(info["raft_snapshot_incoming_syncs"], 2)
+        self.assertGreater(info["raft_snapshot_incoming_sync_us_max"], 0)
+        self.check_durations(info, "snapshot_incoming_sync")
 
     def test_damage_is_shown_until_it_is_repaired(self):
         servers = self.cluster().start()

@@ -110,6 +110,23 @@ START_TEST(recent__a_slot_is_used_again)
 }
 END_TEST
 
-UNIT_MAIN("histogram", quantile__nothing, quantile__a_single_one_is_exact,
-          quantile__error_at_every_magnitude, quantile__against_the_sorted_list,
-          quantile__beyond_the_end, recent__forgets_after_a_minute, recent__a_slot_is_used_again)
+START_TEST(move__as_if_all_had_been_added_to_one)
+{
+    struct histogram one = {0}, to = {0}, from = {0}, empty = {0};
+    u64 ns = 1;
+    for (int i = 0; i < 300; i++, ns += ns / 9 + 500) {
+        histogram_add(&one, ns);
+        histogram_add(i % 3 == 0 ? &to : &from, ns);
+    }
+    histogram_move(&to, &from);
+    ck_assert_mem_eq(&to, &one, sizeof(one));
+    ck_assert_mem_eq(&from, &empty, sizeof(empty));
+    histogram_move(&to, &from); /* nothing */
+    ck_assert_mem_eq(&to, &one, sizeof(one));
+}
+END_TEST
+
+UNIT_MAIN("histogram", move__as_if_all_had_been_added_to_one, quantile__nothing,
+          quantile__a_single_one_is_exact, quantile__error_at_every_magnitude,
+          quantile__against_the_sorted_list, quantile__beyond_the_end,
+          recent__forgets_after_a_minute, recent__a_slot_is_used_again)

@@ -191,6 +191,41 @@ START_TEST(snapshot_receiver_add__takes_no_more_than_was_announced)
 }
 END_TEST
 
+/* A file of 9 MiB: two syncs on the way, one at the end, and one of its name. */
+START_TEST(measure__every_sync_of_written_and_received)
+{
+    struct memory_vfs *leader = memory_create(), *memory = memory_create();
+    struct snapshot_head head = sample_head(sample_id);
+    struct histogram written = {0}, received = {0};
+    struct snapshot_writer *writer;
+    struct snapshot_receiver *receiver;
+    struct snapshot_info info;
+    struct error error;
+    u8 *bytes = calloc(1, 9 * MIB);
+    ck_assert_int_eq(snapshot_writer_create(&leader->vfs, &head, &writer, &error), ERROR_NONE);
+    snapshot_writer_measure(writer, &written);
+    u64 before = leader->syncs;
+    ck_assert_int_eq(snapshot_writer_add(writer, bytes, 9 * MIB, &error), ERROR_NONE);
+    ck_assert_uint_eq(written.count, 2);
+    ck_assert_int_eq(snapshot_writer_finish(writer, &info, &error), ERROR_NONE);
+    ck_assert_uint_eq(written.count, 4);
+    ck_assert_uint_eq(written.count, leader->syncs - before);
+    free(bytes);
+
+    ck_assert_int_eq(snapshot_receiver_create(&memory->vfs, &info, &receiver, &error), ERROR_NONE);
+    snapshot_receiver_measure(receiver, &received);
+    before = memory->syncs;
+    ck_assert_int_eq(send_part(leader, receiver, sample_id, 0, info.size, MIB, &error), ERROR_NONE);
+    struct sample_taker taken = {0}; /* the state is not the sample's, but it is whole */
+    const struct snapshot_taker taker = {sample_take_head, sample_take_piece, &taken};
+    ck_assert_int_eq(snapshot_receiver_finish(receiver, &taker, &error), ERROR_NONE);
+    ck_assert_uint_eq(received.count, 4);
+    ck_assert_uint_eq(received.count, memory->syncs - before);
+    memory_destroy(leader);
+    memory_destroy(memory);
+}
+END_TEST
+
 START_TEST(snapshot_receiver__is_superseded_by_a_newer_one)
 {
     static const struct entry_id newer = {.term = 3, .index = 50};
@@ -500,7 +535,8 @@ START_TEST(snapshot_writer__syncs_the_directory_above_that_another_life_made)
 }
 END_TEST
 
-UNIT_MAIN("snapshot_faults", snapshot_read_at__gives_pieces_and_nothing_behind_the_end,
+UNIT_MAIN("snapshot_faults", measure__every_sync_of_written_and_received,
+          snapshot_read_at__gives_pieces_and_nothing_behind_the_end,
           snapshot_receiver__gets_the_same_file, snapshot_receiver__goes_on_where_it_stopped,
           snapshot_receiver_add__takes_no_more_than_was_announced,
           snapshot_receiver__is_superseded_by_a_newer_one,
