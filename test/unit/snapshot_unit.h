@@ -32,7 +32,9 @@ static inline const u8 *sample_bytes(u64 at, u64 count)
     static u64 made_count;
     if (at + count > made_count) {
         u64 wanted = u64_max(at + count, 2 * made_count);
-        made = realloc(made, wanted + 1);
+        u8 *grown = realloc(made, wanted + 1);
+        ck_assert_ptr_nonnull(grown);
+        made = grown;
         for (u64 i = made_count; i < wanted; i++)
             made[i] = sample_byte(i);
         made_count = wanted;
