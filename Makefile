@@ -201,8 +201,7 @@ BENCH ?= 4000000 256
 bench: $(B)/test/unit/bench_kv ## pauses and speed of a large machine (BENCH="4000000 256": 5 GB)
 	@$< $(BENCH)
 
-# Servers under the thread sanitizer keep a core busy: two clusters at once would wait for it.
-PROCESS_JOBS ?= $(if $(filter tsan,$(VARIANT)),1,$(JOBS))
+PROCESS_JOBS ?= $(JOBS)
 PROCESS ?=
 process: all ## whole-process tests: real servers, real clients (PROCESS=names: only these)
 	@test/run-process -j $(PROCESS_JOBS) $(B) $(PROCESS)
