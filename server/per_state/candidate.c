@@ -73,8 +73,8 @@ enum raft_state candidate_run(struct server *server)
             continue; /* the pre-vote was won: save and ask for the votes */
 
         u64 now_ns;
-        u64 heard_ns = server_collect(
-            server, u64_min(self.deadline_ns, server_parked_until_ns(server)), &now_ns);
+        u64 wake_ns = u64_min(self.deadline_ns, server_parked_until_ns(server));
+        u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
@@ -148,7 +148,8 @@ enum raft_state candidate_run(struct server *server)
             }
         }
 
-        (void)server_expire_parked(server, heard_ns);
+        if (heard_ns >= wake_ns)
+            (void)server_expire_parked(server, heard_ns);
         if (server_take_change(server))
             self.deadline_ns =
                 u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));

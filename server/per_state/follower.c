@@ -76,8 +76,8 @@ enum raft_state follower_run(struct server *server)
         u64 now_ns;
         bool mail_left = !mail_pile_is_empty(&server->pile);
         u64 wake_ns = u64_min(self.deadline_ns, forwarding_deadline_ns(&self.forwarding));
-        u64 heard_ns =
-            server_collect(server, u64_min(wake_ns, server_parked_until_ns(server)), &now_ns);
+        wake_ns = u64_min(wake_ns, server_parked_until_ns(server));
+        u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
@@ -176,8 +176,9 @@ enum raft_state follower_run(struct server *server)
             }
         }
 
-        /* Not when this is still the mail that ended the loop before: it may tell of a leader. */
-        if (!mail_left)
+        /* Not what this mail has put among those that wait: a leader is known, and gets it now. And
+         * not when this is still the mail that ended the loop before: it may tell of a leader. */
+        if (heard_ns >= wake_ns && !mail_left)
             (void)server_expire_parked(server, heard_ns);
         act_forward(server, &self.forwarding, now_ns);
         if (server_take_change(server))

@@ -370,8 +370,9 @@ void step_node_run(struct step_node *node)
             server_open_mail(server, mail);
             tell_mail(node, mail);
         }
-        /* All that came before the alarm has been told. */
-        if (heard_ns >= node->alarm_ns && !has_stopped(node))
+        /* All that came before the alarm has been told. An alarm that this mail has set for an
+         * instant in the past waits for the next look: what set it may be forwarded until then. */
+        if (heard_ns >= until_ns && heard_ns >= node->alarm_ns && !has_stopped(node))
             tell_timeout(node);
         if (server_take_change(server) && !has_stopped(node))
             tell_settings(node);

@@ -117,6 +117,10 @@ START_TEST(differ_run__schedules_that_once_differed)
         {729, "a read that comes back from a leader that is gone goes to the next one",
          "campaign 1; deliver 1 2 0; deliver 2 1 0; deliver 1 2 0; deliver 1 3 0; deliver 1 3 0; "
          "get 2 3; wait 1100; campaign 3; deliver 3 1 2; deliver 1 3 2; deliver 3 2 1; wait 1"},
+        {238, "what comes back late goes to the leader that is known, before it is given up",
+         "get-after 3 1; wait 449; timeout 1; copy 1 2 0; wait 37; deliver 1 3 0; wait 37; "
+         "deliver 2 1 0; drop 3 1 0; deliver 1 3 0; wait 125; copy 3 1 0; deliver 1 3 0; wait 359; "
+         "disconnect 3 1; connect 3 1"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(found); i++) {
         struct differ_options options = defaults;
