@@ -32,6 +32,23 @@ static void mark_cut(char *text, int size)
         memcpy(text + ERROR_TEXT_SIZE - 4, "...", 4);
 }
 
+/* A text may quote what somebody wrote into a file or sent, and goes to a log, a terminal and into
+ * answers, all of which it would break. */
+static void make_one_line(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
+/* Finishes a text that was made beside the error's. */
+static void finish(char *text, int size)
+{
+    mark_cut(text, size);
+    make_one_line(text);
+}
+
 /* Appends to the text, and keeps to its bound. */
 static void append(struct error *error, const char *text)
 {
@@ -48,7 +65,7 @@ enum error_code error_set(struct error *error, enum error_code code, const char 
     va_start(arguments, format);
     int size = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    mark_cut(text, size);
+    finish(text, size);
     memcpy(error->text, text, sizeof(text));
     error->code = code;
     return code;
@@ -62,7 +79,7 @@ enum error_code error_set_errno(struct error *error, enum error_code code, int e
     va_start(arguments, format);
     int size = vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    mark_cut(text, size);
+    finish(text, size);
     memcpy(error->text, text, sizeof(text));
     error->code = code;
     char reason[128];
@@ -80,7 +97,7 @@ enum error_code error_add(struct error *error, const char *format, ...)
     va_start(arguments, format);
     int size = vsnprintf(clause, sizeof(clause), format, arguments);
     va_end(arguments);
-    mark_cut(clause, size);
+    finish(clause, size);
     memcpy(error->text, clause, sizeof(clause));
     append(error, ": ");
     append(error, below);

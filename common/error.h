@@ -36,7 +36,9 @@ enum { ERROR_TEXT_SIZE = 768 };
 
 struct error {
     enum error_code code;
-    char text[ERROR_TEXT_SIZE]; /* NUL-terminated; cut with "..." when too long */
+    /* NUL-terminated; cut with "..." when too long. One line, whatever it quotes: control
+     * characters stand in it as '?'. */
+    char text[ERROR_TEXT_SIZE];
 };
 
 /* Sets code and text, and returns the code, so that `return error_set(...)` reads well. */

@@ -44,6 +44,19 @@ START_TEST(add__puts_clauses_in_front)
 }
 END_TEST
 
+/* What it quotes may be anything, and the text goes into logs and into clients' answers. */
+START_TEST(set__is_one_line_whatever_it_quotes)
+{
+    struct error error;
+    error_set(&error, ERROR_CONFIG, "unknown key \"%s\"", "a\r\n+OK\t\x1b[31m\x7f\xc3\xa9");
+    ck_assert_str_eq(error.text, "unknown key \"a??+OK??[31m?\xc3\xa9\"");
+    error_add(&error, "%s", "f\ng");
+    ck_assert_str_eq(error.text, "f?g: unknown key \"a??+OK??[31m?\xc3\xa9\"");
+    error_set_errno(&error, ERROR_IO, EIO, "open %s", "a\nb");
+    ck_assert_str_eq(error.text, "open a?b: Input/output error");
+}
+END_TEST
+
 START_TEST(set__long_texts_are_cut)
 {
     char text[2 * ERROR_TEXT_SIZE];
@@ -161,5 +174,6 @@ START_TEST(memory__nothing_is_something)
 END_TEST
 
 UNIT_MAIN("error", set__code_and_text, set_errno__says_the_reason, add__puts_clauses_in_front,
-          set__long_texts_are_cut, word__and_exit_code_of_every_code, assert__says_where_and_aborts,
+          set__is_one_line_whatever_it_quotes, set__long_texts_are_cut,
+          word__and_exit_code_of_every_code, assert__says_where_and_aborts,
           memory__nothing_is_something WITHOUT_SANITIZER_TESTS)
