@@ -1,51 +1,9 @@
 /* check_sim_acknowledged.c - the judge's witness is lied to: answers that are given by hand,
  * entries that are put into machines by hand, and what is taken out of logs and machines. Each lie
  * must be named; what is true is not complained of. */
-#include "test/unit/unit.h"
+#include "test/unit/judge_unit.h"
 
 #include "server/machine/kv.h"
-#include "test/sim/checks_see.h"
-#include "test/sim/inside.h"
-
-static struct cluster *cluster;
-
-static struct sim_server *nth(server_id id)
-{
-    return &cluster->servers[id];
-}
-
-static void set_key(const char *value)
-{
-    struct client *client = cluster_client(cluster, "main");
-    struct client_request request = {.op = CLIENT_SET, .key = "k", .value = value};
-    client_send(client, &request);
-    cluster_client_wait(cluster, client);
-}
-
-/* Three servers, 1 leads, some entries are committed everywhere. */
-static void begin_well(void)
-{
-    struct cluster_config config;
-    struct error error = {0};
-    cluster_config_init(&config);
-    ck_assert_int_eq(cluster_create(&config, &cluster, &error), ERROR_NONE);
-    cluster_run(cluster, 100 * NS_PER_MS);
-    ck_assert(cluster_elect(cluster, 1));
-    set_key("one");
-    set_key("two");
-    cluster_run(cluster, 300 * NS_PER_MS);
-    ck_assert_ptr_null(cluster_failure(cluster));
-    ck_assert_uint_eq(cluster->checks.acknowledged.count, 2);
-}
-
-static void end_violating(const char *property)
-{
-    const struct cluster_failure *failure = cluster_failure(cluster);
-    ck_assert_msg(failure != NULL, "nothing was noticed, expected: %s", property);
-    ck_assert_msg(strcmp(failure->property, property) == 0, "%s: %s\n expected: %s",
-                  failure->property, failure->text, property);
-    cluster_destroy(cluster);
-}
 
 static void end_well(void)
 {
