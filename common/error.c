@@ -42,9 +42,11 @@ static void make_one_line(char *text)
     }
 }
 
-/* Finishes a text that was made beside the error's. */
-static void finish(char *text, int size)
+/* Makes a text beside the error's, since the arguments may include that. */
+__attribute__((format(printf, 2, 0))) static void make_text(char text[ERROR_TEXT_SIZE],
+                                                            const char *format, va_list arguments)
 {
+    int size = vsnprintf(text, ERROR_TEXT_SIZE, format, arguments);
     mark_cut(text, size);
     make_one_line(text);
 }
@@ -59,13 +61,11 @@ static void append(struct error *error, const char *text)
 
 enum error_code error_set(struct error *error, enum error_code code, const char *format, ...)
 {
-    /* The arguments may include the old text, so the new one is made beside it. */
     char text[ERROR_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    int size = vsnprintf(text, sizeof(text), format, arguments);
+    make_text(text, format, arguments);
     va_end(arguments);
-    finish(text, size);
     memcpy(error->text, text, sizeof(text));
     error->code = code;
     return code;
@@ -77,9 +77,8 @@ enum error_code error_set_errno(struct error *error, enum error_code code, int e
     char text[ERROR_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    int size = vsnprintf(text, sizeof(text), format, arguments);
+    make_text(text, format, arguments);
     va_end(arguments);
-    finish(text, size);
     memcpy(error->text, text, sizeof(text));
     error->code = code;
     char reason[128];
@@ -95,9 +94,8 @@ enum error_code error_add(struct error *error, const char *format, ...)
     char clause[ERROR_TEXT_SIZE];
     va_list arguments;
     va_start(arguments, format);
-    int size = vsnprintf(clause, sizeof(clause), format, arguments);
+    make_text(clause, format, arguments);
     va_end(arguments);
-    finish(clause, size);
     memcpy(error->text, clause, sizeof(clause));
     append(error, ": ");
     append(error, below);
