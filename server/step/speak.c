@@ -208,8 +208,7 @@ void step_note_room(struct step *step, const struct step_room *room)
 static void apply_entries(struct step *step)
 {
     struct raft *raft = step->raft;
-    u64 end = commit_helping(raft, step->apply_bytes);
-    while (raft->last_applied < end) {
+    while (raft->last_applied < raft->commit_index && step->apply_bytes > 0) {
         RULE("[All Servers 1, §5.3]");
         u64 index = ++raft->last_applied;
         step->apply_bytes -= u64_min(step->apply_bytes, log_bytes(&raft->log, index, index));
