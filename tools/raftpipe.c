@@ -200,8 +200,8 @@ static void begin(struct pipe *pipe, const struct arguments *arguments,
 {
     pipe->count = order->count;
     pipe->self = order->self;
-    pipe->state = order->state_data;
-    pipe->state_size = order->state_size;
+    pipe->has_state = order->state_size > 0;
+    pipe->state = order->state;
     pipe->snapshot = order->snapshot;
     pipe->snapshot_size = order->snapshot_size;
     for (server_id id = 1; id <= pipe->count; id++) {

@@ -42,10 +42,11 @@ static void check_state(const struct pipe_order *order, bool no_noop)
         ASSERT(order->snapshot_size == 0);
         return;
     }
-    ASSERT(pipe_state_read(order->state_data, order->state_size, order->count, no_noop, &state,
-                           &error) == ERROR_NONE);
+    const u8 *data = order->state.records - PIPE_STATE_HEAD_SIZE;
+    ASSERT(pipe_state_read(data, order->state_size, order->count, no_noop, &state, &error) ==
+           ERROR_NONE);
     pipe_state_write_head(&state, head);
-    ASSERT(memcmp(head, order->state_data, sizeof(head)) == 0);
+    ASSERT(memcmp(head, data, sizeof(head)) == 0);
     ASSERT(state.records_size == order->state_size - PIPE_STATE_HEAD_SIZE);
     ASSERT(state.current_term > 0 && state.current_term <= MESSAGE_NUMBER_MAX);
     ASSERT(state.voted_for <= order->count);

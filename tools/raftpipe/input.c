@@ -183,18 +183,17 @@ static enum error_code read_begin(struct fields *fields, bool no_noop, struct pi
 {
     u32 me = take_u32(fields);
     order->count = take_u32(fields);
-    order->state_data = take_bytes(fields, &order->state_size);
+    const u8 *data = take_bytes(fields, &order->state_size);
     order->snapshot = take_bytes(fields, &order->snapshot_size);
     if (at_end(fields, "bytes behind the snapshot", error) != ERROR_NONE)
         return error->code;
     if (order->count == 0 || order->count > PIPE_SERVERS_MAX || me >= order->count)
         return complain(error, "me and count: 0 <= me < count <= 32 is expected");
     order->self = me + 1;
-    struct pipe_state state = {0};
-    if (order->state_size > 0 && pipe_state_read(order->state_data, order->state_size, order->count,
-                                                 no_noop, &state, error) != ERROR_NONE)
+    if (order->state_size > 0 && pipe_state_read(data, order->state_size, order->count, no_noop,
+                                                 &order->state, error) != ERROR_NONE)
         return error->code;
-    if (state.base.index == 0 && order->snapshot_size > 0)
+    if (order->state.base.index == 0 && order->snapshot_size > 0)
         return complain(error, "the state in the I frame knows of no snapshot, and there is one");
     return ERROR_NONE;
 }

@@ -42,8 +42,8 @@ struct pipe_order {
     u8 type;
     server_id self; /* I: who this is, 1 .. count */
     u32 count;
-    const u8 *state_data; /* as it came; for pipe_state_read */
-    u32 state_size;
+    u32 state_size; /* 0: there is none */
+    struct pipe_state state;
     const u8 *snapshot;
     u32 snapshot_size;
     server_id from;         /* R, P: another one of the servers */

@@ -15,6 +15,7 @@
 #include "common/sync.h"
 #include "common/vfs.h"
 #include "server/server.h"
+#include "tools/raftpipe/state.h"
 
 /* A request that came in, and is to be answered. */
 struct pipe_request {
@@ -59,8 +60,8 @@ struct pipe {
     _Atomic u64 applied;   /* the newest entry handed to the application */
 
     /* What the I frame brought; used by storage_open. */
-    const u8 *state;
-    u32 state_size;
+    bool has_state;
+    struct pipe_state state;
     const u8 *snapshot;
     u32 snapshot_size;
 };

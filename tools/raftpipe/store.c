@@ -140,24 +140,18 @@ void pipe_store_offer(struct storage *storage, struct entry_id last, const u8 *d
 
 /* ---- opening ---- */
 
-static enum error_code read_state(struct storage *storage, struct error *error)
+static void take_state(struct storage *storage, const struct pipe_state *state)
 {
-    const struct pipe *pipe = storage->pipe;
-    struct pipe_state state;
-    if (pipe_state_read(pipe->state, pipe->state_size, pipe->count, pipe->no_noop, &state, error) !=
-        ERROR_NONE)
-        return error->code;
-    storage->metadata.start_count = state.start_count;
-    storage->metadata.current_term = state.current_term;
-    storage->metadata.voted_for = state.voted_for;
-    storage->base = state.base;
-    for (u32 at = 0; at < state.records_size;) {
+    storage->metadata.start_count = state->start_count;
+    storage->metadata.current_term = state->current_term;
+    storage->metadata.voted_for = state->voted_for;
+    storage->base = state->base;
+    for (u32 at = 0; at < state->records_size;) {
         struct entry entry;
-        u32 record_size = record_peek(state.records + at, &entry);
-        put_record(storage, copy_of(state.records + at, record_size));
+        u32 record_size = record_peek(state->records + at, &entry);
+        put_record(storage, copy_of(state->records + at, record_size));
         at += record_size;
     }
-    return ERROR_NONE;
 }
 
 /* The first start: entry 1 is the configuration, as on any server. */
@@ -242,11 +236,11 @@ enum error_code storage_open(struct vfs *vfs, const struct storage_options *opti
         (struct metadata){.cluster_id = "raftpipe", .self = pipe->self, .directory_id = pipe->self};
     *recovery = (struct storage_recovery){0};
     enum error_code code = ERROR_NONE;
-    if (pipe->state_size == 0)
-        begin_log(made);
+    if (pipe->has_state)
+        take_state(made, &pipe->state);
     else
-        code = read_state(made, error);
-    if (code == ERROR_NONE && made->base.index > 0)
+        begin_log(made);
+    if (made->base.index > 0)
         code = load_snapshot(made, loader, &recovery->snapshot, error);
     if (code != ERROR_NONE) {
         storage_close(made);
