@@ -251,7 +251,7 @@ C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
 C_SOURCES := $(filter %.c,$(C_FILES))
 SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* test/fuzz/* tools/* 2>/dev/null)
 PYTHON_FILES := $(shell grep -lE '^.!/usr/bin/python3' test/* test/fuzz/* tools/* 2>/dev/null) \
-	$(wildcard test/process/*.py)
+	$(wildcard test/process/*.py tools/*/*.py)
 lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every design, sizes
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(C_SOURCES) | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Wthread-safety \

@@ -8,7 +8,7 @@ import re
 
 import size
 from page import Code, Lines, Ref
-from source import NAME, calls_in, matching, split_commas
+from source import calls_in, matching
 
 STATES = ("RAFT_FOLLOWER", "RAFT_CANDIDATE", "RAFT_LEADER")
 KIND = re.compile(r"(MAIL|ON)_[A-Z_]+$")

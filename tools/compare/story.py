@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 
-from page import Lines
 
 COLUMN = 24  # how far the columns of two servers are apart in a story
 
