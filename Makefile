@@ -225,8 +225,9 @@ coverage: ## what the simulator alone reaches of the rules, the designs and the 
 	@test/run-coverage
 
 PLANTED ?=
-planted: all ## plant classic mistakes one by one; the simulator must catch each (PLANTED=names)
-	@test/planted/run $(B) $(PLANTED)
+PLANTED_JOBS ?= 1
+planted: all ## plant mistakes one by one; each one's judge must catch it (PLANTED=names, PLANTED_JOBS=1)
+	@test/planted/run -j $(PLANTED_JOBS) $(B) $(PLANTED)
 
 FUZZ_SECONDS ?= 60
 FUZZ ?= $(FUZZ_TARGETS)
@@ -250,8 +251,8 @@ compare: all ## the designs side by side: build/compare/report.md and report.htm
 C_FILES := $(shell find common server test tools -name '*.[ch]' 2>/dev/null)
 C_SOURCES := $(filter %.c,$(C_FILES))
 SHELL_FILES := $(shell grep -lE '^.!(/bin/sh|/usr/bin/env bash|/bin/bash)' .ci/* test/* test/fuzz/* tools/* 2>/dev/null)
-PYTHON_FILES := $(shell grep -lE '^.!/usr/bin/python3' test/* test/fuzz/* tools/* 2>/dev/null) \
-	$(wildcard test/process/*.py tools/*/*.py)
+PYTHON_FILES := $(shell grep -lE '^.!/usr/bin/python3' test/* test/fuzz/* test/planted/* tools/* 2>/dev/null) \
+	$(wildcard test/process/*.py test/planted/*.py tools/*/*.py)
 lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every design, sizes
 	clang-format --dry-run -Werror $(C_FILES)
 	@printf '%s\n' $(C_SOURCES) | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Wthread-safety \
@@ -264,6 +265,7 @@ lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every
 	test/lint-tags
 	tools/raftcompare --check
 	test/lint-sizes
+	test/planted/run --check $(B)
 
 # Only what is shipped: gcc 12 does not see that the tests' and the simulator's allocations end the
 # program when they fail.
