@@ -233,7 +233,7 @@ bool server_flush(struct server *server, struct lead *lead)
     outbox_send_all(&server->outbox, server->transport);
     server_flush_answers(server);
     log_evict(&raft->log, raft->last_applied);
-    raft->room_bytes = server_room(server);
+    raft->room_bytes = storage_room_soon(server->storage);
     compact(server, lead != NULL ? &lead->leadership : NULL);
     snapshotting_remove_old(server, lead != NULL ? &lead->leadership : NULL);
     snapshotting_work(server);

@@ -52,6 +52,7 @@ void lead_end(struct server *server, struct lead *lead)
 void lead_begin_pile(struct server *server, struct lead *lead)
 {
     lead->room_bytes = server_room(server);
+    lead->room_soon_bytes = storage_room_soon(server->storage);
 }
 
 static void take_write(struct server *server, struct lead *lead, struct command *command)
@@ -184,6 +185,18 @@ static void order_read(struct server *server, struct progress *progress,
         replicate_read_put_off(&server->raft, progress);
 }
 
+/* What was held is taken as if it came now, up to what has to be held again. */
+static void take_held(struct server *server, struct lead *lead, u64 now_ns)
+{
+    struct command_list held;
+    struct command *command;
+    u64 bytes = 0;
+    leading_take_held(lead, &held);
+    while ((command = leading_next_held(&server->raft, lead, &held, &bytes)) != NULL)
+        lead_take(server, lead, command, now_ns);
+    lead->room_retry_ns = now_ns;
+}
+
 /* The transfer came to nothing: what was held is taken as if it came now. */
 static void give_up_transfer(struct server *server, struct lead *lead, enum transfer_result result,
                              server_id who, u64 now_ns)
@@ -195,11 +208,19 @@ static void give_up_transfer(struct server *server, struct lead *lead, enum tran
     lead->order = NULL;
     if (order != NULL)
         server_answer_order(server, order, result, who);
-    struct command_list held = lead->held;
-    lead->held = (struct command_list){0};
-    struct command *command;
-    while ((command = command_list_take(&held)) != NULL)
-        lead_take(server, lead, command, now_ns);
+    take_held(server, lead, now_ns);
+}
+
+/* The log's next segment may be there by now. */
+static void look_for_room(struct server *server, struct lead *lead, u64 now_ns)
+{
+    if (!lead->awaits_room)
+        return;
+    lead_begin_pile(server, lead);
+    if (leading_has_room_for_held(lead))
+        take_held(server, lead, now_ns);
+    else
+        lead->room_retry_ns = now_ns + LEADING_ROOM_RETRY_NS;
 }
 
 void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
@@ -209,6 +230,7 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     enum transfer_result result;
     server_id who;
     struct command *command;
+    look_for_room(server, lead, now_ns);
     if (transfer_without_room(raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               now_ns))
         REPORT(server->world.report, REPORT_WARN, "server",

@@ -11,7 +11,21 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
     lead->held = (struct command_list){0};
     lead->order = NULL;
     lead->short_of_room = false;
+    lead->awaits_room = false;
+    lead->room_retry_ns = UINT64_MAX;
     leadership_begin(raft, &lead->leadership, now_ns, wall_ns);
+}
+
+/* As much may be held as may be uncommitted. */
+static enum leading_verdict hold(const struct raft *raft, struct lead *lead,
+                                 struct command *command, u64 size, enum command_failure *why)
+{
+    if (lead->held.count > 0 && lead->held.bytes + size > raft->uncommitted_bytes_max) {
+        *why = COMMAND_BUSY;
+        return LEADING_REFUSED;
+    }
+    command_list_put(&lead->held, command);
+    return LEADING_HELD;
 }
 
 enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
@@ -23,17 +37,15 @@ enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
         *why = COMMAND_TOO_LARGE;
         return LEADING_REFUSED;
     }
-    if (transfer_goes_on(&lead->transfer)) {
-        if (lead->held.count == 0 || lead->held.bytes + size <= raft->uncommitted_bytes_max) {
-            command_list_put(&lead->held, command);
-            return LEADING_HELD;
-        }
-        *why = COMMAND_BUSY;
-        return LEADING_REFUSED;
-    }
+    if (transfer_goes_on(&lead->transfer) || lead->awaits_room)
+        return hold(raft, lead, command, size, why);
     if (!leadership_has_room(raft, &lead->leadership, size)) {
         *why = COMMAND_BUSY;
         return LEADING_REFUSED;
+    }
+    if (size > lead->room_bytes && size <= lead->room_soon_bytes) {
+        lead->awaits_room = true;
+        return hold(raft, lead, command, size, why);
     }
     if (size > lead->room_bytes) {
         lead->short_of_room = true;
@@ -67,6 +79,35 @@ enum transfer_result leading_take_order(const struct raft *raft, struct lead *le
     return result;
 }
 
+bool leading_has_room_for_held(const struct lead *lead)
+{
+    const struct command *first = lead->held.first;
+    if (!lead->awaits_room || transfer_goes_on(&lead->transfer))
+        return false;
+    u64 size = first != NULL ? RECORD_HEADER_SIZE + (u64)first->body.size : 0;
+    return size <= lead->room_bytes || size > lead->room_soon_bytes;
+}
+
+void leading_take_held(struct lead *lead, struct command_list *held)
+{
+    *held = lead->held;
+    lead->held = (struct command_list){0};
+    lead->awaits_room = false;
+}
+
+struct command *leading_next_held(const struct raft *raft, struct lead *lead,
+                                  struct command_list *held, u64 *bytes)
+{
+    if (!lead->awaits_room && held->first != NULL && *bytes < raft->round_bytes_max) {
+        *bytes += held->first->body.size;
+        return command_list_take(held);
+    }
+    if (held->first != NULL)
+        lead->awaits_room = true; /* of the next pile */
+    command_list_move(&lead->held, held);
+    return NULL;
+}
+
 struct command *leading_held_for_others(struct lead *lead)
 {
     struct command_list kept = {0};
@@ -85,9 +126,10 @@ struct command *leading_held_for_others(struct lead *lead)
 
 u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
 {
-    return u64_min(u64_min(leadership_next_heartbeat_ns(raft, &lead->leadership),
-                           leadership_quorum_until_ns(raft, &lead->leadership)),
-                   transfer_next_ns(raft, &lead->leadership, &lead->transfer));
+    u64 next_ns = u64_min(u64_min(leadership_next_heartbeat_ns(raft, &lead->leadership),
+                                  leadership_quorum_until_ns(raft, &lead->leadership)),
+                          transfer_next_ns(raft, &lead->leadership, &lead->transfer));
+    return lead->awaits_room ? u64_min(next_ns, lead->room_retry_ns) : next_ns;
 }
 
 /* ---- reads and forwards ---- */

@@ -22,17 +22,25 @@ struct forwarder {
     u64 serial;
 };
 
+/* How long a leader whose log has no place for what it holds waits before it looks again. */
+#define LEADING_ROOM_RETRY_NS (5 * NS_PER_MS)
+
 struct lead {
     struct leadership leadership;
     struct command_list writes; /* wait_index: their entry's; rising */
     struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
     struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
     struct transfer transfer;
-    struct command_list held; /* came during the transfer: writes, not appended, and the reads that
-                               * must see them */
+    struct command_list held; /* came during the transfer, or while the log's next place was being
+                               * made: writes, not appended, and the reads that must see them */
     struct command *order;    /* who ordered the transfer and waits for its end; NULL: nobody */
     bool reads_left;          /* more could be answered at once, but heartbeats come between */
     u64 room_bytes;           /* what storage can take in this pile, less what was appended in it */
+    u64 room_soon_bytes;      /* what it can take in a later pile, when the log's next segment is
+                               * made; what needs more finds the disk full */
+    bool awaits_room;         /* what is held waits for that (and for a transfer's end, if one goes
+                               * on) */
+    u64 room_retry_ns;        /* when to look for it again */
     bool short_of_room;       /* a write found no room since the last look */
 };
 
@@ -41,7 +49,7 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
 
 enum leading_verdict {
     LEADING_APPENDED, /* it waits for its entry, wait_index */
-    LEADING_HELD,     /* it waits for the end of the transfer, and is not in the log */
+    LEADING_HELD,     /* it waits for the end of the transfer or for room, and is not in the log */
     LEADING_REFUSED   /* `*why` says why, and it is still the caller's */
 };
 
@@ -66,6 +74,15 @@ WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lea
 WARN_UNUSED enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,
                                                     struct command *command, u64 now_ns,
                                                     server_id *who);
+
+/* Whether what is held for want of room may be tried again: there is some for the first of it. */
+WARN_UNUSED bool leading_has_room_for_held(const struct lead *lead);
+/* Moves what is held into `*held`, to be taken again as if it came now: leading_next_held gives one
+ * after the other until one is held again, or it was enough for one pile, and holds the rest. */
+void leading_take_held(struct lead *lead, struct command_list *held);
+/* `*bytes` is 0 at first. NULL: no more now. */
+struct command *leading_next_held(const struct raft *raft, struct lead *lead,
+                                  struct command_list *held, u64 *bytes);
 
 /* Takes out one command that was held and came from another server, which can hand it to the next
  * leader itself; NULL: there is none. */

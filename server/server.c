@@ -178,6 +178,7 @@ static enum error_code recover(struct server *server, struct error *error)
     struct rng rng; /* one of its own: the timeouts do not depend on it */
     rng_init(&rng, ~server->options.seed);
     struct storage_options options = {.segment_bytes = server->options.segment_bytes,
+                                      .record_bytes_max = server->options.record_bytes_max,
                                       .start_id = rng_next(&rng) | 1};
     struct storage_loader loader = {.piece = recover_piece,
                                     .snapshot_end = recover_snapshot_end,
@@ -287,7 +288,7 @@ struct mail_slot *server_slot(struct server *server)
 enum error_code server_run(struct server *server, struct transport *transport, struct error *error)
 {
     server->transport = transport;
-    server->raft.room_bytes = server_room(server);
+    server->raft.room_bytes = storage_room_soon(server->storage);
     events_started(&server->events);
     recognition_say(server);
     switch (server->options.design) {

@@ -58,6 +58,7 @@ struct server_options {
     u64 peer_mail_bytes_max;   /* budgets of the mailbox */
     u64 client_mail_bytes_max;
     u64 segment_bytes;
+    u64 record_bytes_max;       /* of the largest entry that may come; 0: not known */
     u64 snapshot_log_bytes;     /* of entries applied since the last snapshot: take another, */
     u64 snapshot_ratio_percent; /* but not before they are so large a part of that one */
     u64 trailing_entries;       /* kept behind a snapshot */
@@ -195,7 +196,8 @@ void server_apply(struct server *server, u64 index, struct command *writer);
 /* Answers a read from the machine as it is now. Consumes it. */
 u64 server_read(struct server *server, struct command *read);
 
-/* Bytes of records that can still be appended in this pile, before the disk is full. */
+/* Bytes of records that can be appended in this pile. (storage_room_soon: and in one of the next.)
+ */
 u64 server_room(struct server *server);
 
 /* Whether a setting has changed since the last call: whoever waits for a time that was drawn from

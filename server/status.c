@@ -127,7 +127,7 @@ static void describe_log(const struct server *server, struct buffer *to)
                          "raft_log_segments:%" PRIu64 "\r\nraft_log_disk_bytes:%" PRIu64
                          "\r\nraft_log_room_bytes:%" PRIu64 "\r\nraft_log_first_index:%" PRIu64
                          "\r\nraft_log_bytes:%" PRIu64 "\r\nraft_disk_bytes:%" PRIu64 "\r\n",
-                         storage.segments, storage.disk_bytes, storage_room(server->storage),
+                         storage.segments, storage.disk_bytes, storage_room_soon(server->storage),
                          storage.first_index, storage.log_bytes,
                          storage.disk_bytes + raft->snapshot.size);
     describe_repair(raft, to);
@@ -157,6 +157,9 @@ static void describe_pace(struct server *server, struct buffer *to)
         to, "raft_disk_us_max_recent:%" PRIu64 "\r\nraft_metadata_changes:%" PRIu64 "\r\n",
         recent_max_get(&timing->recent, clock_monotonic_ns()) / NS_PER_US, timing->metadata.count);
     describe_durations("metadata", &timing->metadata, to);
+    describe_durations("write", &timing->writes, to);
+    buffer_append_format(to, "raft_segment_waits:%" PRIu64 "\r\n", timing->segments.count);
+    describe_durations("segment_wait", &timing->segments, to);
     const struct snapshot_syncs *syncs = snapshotting_syncs(server);
     buffer_append_format(to, "raft_snapshot_syncs:%" PRIu64 "\r\n", syncs->taken.count);
     describe_durations("snapshot_sync", &syncs->taken, to);

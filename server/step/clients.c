@@ -217,12 +217,33 @@ void step_lead_end(struct step *step)
     step->lead.order = NULL;
 }
 
+void step_lead_room(struct step *step)
+{
+    step->lead.room_bytes = step->room.bytes;
+    step->lead.room_soon_bytes = step->room.soon_bytes;
+}
+
 void step_lead_held(struct step *step)
 {
-    struct command_list held = step->lead.held;
-    step->lead.held = (struct command_list){0};
-    step->lead.room_bytes = step->room.bytes;
+    struct lead *lead = &step->lead;
+    struct command_list held;
     struct command *command;
-    while ((command = command_list_take(&held)) != NULL)
+    u64 bytes = 0;
+    leading_take_held(lead, &held);
+    step_lead_room(step);
+    while ((command = leading_next_held(step->raft, lead, &held, &bytes)) != NULL)
         step_lead_command(step, command);
+    lead->room_retry_ns = step->now_ns;
+}
+
+void step_look_for_room(struct step *step)
+{
+    struct lead *lead = &step->lead;
+    if (!lead->awaits_room)
+        return;
+    step_lead_room(step);
+    if (leading_has_room_for_held(lead))
+        step_lead_held(step);
+    else
+        lead->room_retry_ns = step->now_ns + LEADING_ROOM_RETRY_NS;
 }

@@ -71,6 +71,7 @@ struct step_persisted {
 /* ON_ROOM. */
 struct step_room {
     u64 bytes;       /* of records, beyond all stores asked for so far */
+    u64 soon_bytes;  /* the same as soon as the log's next segment is made; not less */
     u64 piece_bytes; /* of a snapshot that is being received */
     bool no_space;   /* the disk was full when a snapshot was last written */
     u64 log_bytes;   /* that the log takes on disk */

@@ -114,12 +114,15 @@ void step_conclude_order(struct step *step, struct command *order);
 void step_answer_order(struct step *step, struct command *order, enum transfer_result result,
                        server_id who);
 
-/* A leader's. lead.room_bytes is set before. */
+/* A leader's. step_lead_room comes before. */
+void step_lead_room(struct step *step);
 void step_lead_command(struct step *step, struct command *command);
 void step_give_back(struct step *step, struct command *command);
 void step_lead_order(struct step *step, struct command *order);
 void step_lead_end(struct step *step);
 /* What was held during a transfer that came to nothing is taken as if it came now. */
 void step_lead_held(struct step *step);
+/* And what was held for want of a place in the log, if there is one now. */
+void step_look_for_room(struct step *step);
 
 #endif

@@ -13,6 +13,7 @@ static void hand_over(struct step *step)
     enum transfer_result result;
     server_id who;
     struct command *command;
+    step_look_for_room(step);
     if (transfer_without_room(step->raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               step->now_ns))
         step_tell(step, lead->transfer.target,
@@ -65,7 +66,7 @@ static void replicate_to_all(struct step *step)
 /* [Leaders 2, §5.3] */
 static void take_command(struct step *step, const struct step_event *event)
 {
-    step->lead.room_bytes = step->room.bytes;
+    step_lead_room(step);
     step_lead_command(step, step_take_command(event));
 }
 

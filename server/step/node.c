@@ -249,6 +249,7 @@ static void tell_room(struct step_node *node)
     struct snapshots *snapshots = &server->snapshotting.snapshots;
     event.as.room = (struct step_room){
         .bytes = storage_room(server->storage),
+        .soon_bytes = storage_room_soon(server->storage),
         .piece_bytes = snapshots_receive_room(snapshots),
         .no_space = snapshots_no_space(snapshots),
         .log_bytes = snapshotting_log_bytes(server),

@@ -200,7 +200,8 @@ void step_compact(struct step *step)
 void step_note_room(struct step *step, const struct step_room *room)
 {
     step->room = *room;
-    step->raft->room_bytes = room->bytes;
+    step->room.soon_bytes = u64_max(room->bytes, room->soon_bytes);
+    step->raft->room_bytes = step->room.soon_bytes;
 }
 
 /* ---- commit and apply ---- */

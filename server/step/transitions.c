@@ -59,7 +59,7 @@ static void begin_candidacy(struct step *step, bool handed_over)
 static void begin_leadership(struct step *step)
 {
     leading_begin(step->raft, &step->lead, step->now_ns, step->wall_ns);
-    step->lead.room_bytes = step->room.bytes;
+    step_lead_room(step);
     /* Commands that came while there was no leader. */
     struct command_list waiting = step->parked;
     step->parked = (struct command_list){0};

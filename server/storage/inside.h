@@ -18,6 +18,7 @@ struct storage {
     struct metadata_file metadata;           /* server thread only */
     struct acquaintances_file acquaintances; /* server thread only */
     u64 directory_id;
+    u64 record_bytes_max; /* storage_options' */
 
     /* Where the next batch goes. Server thread only. */
     struct segment_info segment;

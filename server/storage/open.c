@@ -118,6 +118,7 @@ static enum error_code open_segments(struct storage *storage, const struct stora
                   segment_size_for(options->segment_bytes), recovered->first_segment,
                   recovered->last_segment + 1, recovered->disk_bytes);
     enum error_code code = ERROR_NONE;
+    storage->record_bytes_max = options->record_bytes_max;
     storage->sequence = recovered->sequence;
     storage->newest_segment = recovered->tail.id;
     if (recovered->leave)

@@ -47,6 +47,7 @@ static void put_locked(struct preparer *preparer, struct vfs_file *file,
             memory_resize(preparer->spares, preparer->capacity * sizeof(preparer->spares[0]));
     }
     preparer->spares[preparer->count++] = (struct spare){.file = file, .info = *info};
+    preparer->hurrying = false;
 }
 
 void preparer_put(struct preparer *preparer, struct vfs_file *file, const struct segment_info *info)
@@ -82,6 +83,8 @@ static void attempt_failed_locked(struct preparer *preparer, const struct error 
 /* How far ahead the job may be of the segment in use. */
 static u64 allowed_locked(const struct preparer *preparer)
 {
+    if (preparer->waiting > 0 || preparer->hurrying)
+        return UINT64_MAX;
     return preparer->segment_bytes / 8 + preparer->filled * 2;
 }
 
@@ -89,7 +92,7 @@ static bool keep_step(void *context, u64 written)
 {
     struct preparer *preparer = context;
     mutex_lock(&preparer->lock);
-    while (!preparer->stopping && preparer->waiting == 0 && written >= allowed_locked(preparer))
+    while (!preparer->stopping && written >= allowed_locked(preparer))
         condition_wait(&preparer->changed, &preparer->lock);
     bool proceed = !preparer->stopping;
     mutex_unlock(&preparer->lock);
@@ -221,6 +224,16 @@ static void wait_for_locked(struct preparer *preparer, size_t count) REQUIRES(pr
     preparer->waiting--;
 }
 
+void preparer_hurry(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    if (preparer->count == 0 && !preparer->hurrying) {
+        preparer->hurrying = true;
+        condition_broadcast(&preparer->changed);
+    }
+    mutex_unlock(&preparer->lock);
+}
+
 void preparer_keep_step(struct preparer *preparer, u64 filled)
 {
     mutex_lock(&preparer->lock);
@@ -230,15 +243,10 @@ void preparer_keep_step(struct preparer *preparer, u64 filled)
     mutex_unlock(&preparer->lock);
 }
 
-void preparer_await(struct preparer *preparer)
+enum error_code preparer_ensure(struct preparer *preparer, size_t count, bool *waited,
+                                struct error *error)
 {
-    mutex_lock(&preparer->lock);
-    wait_for_locked(preparer, 1);
-    mutex_unlock(&preparer->lock);
-}
-
-enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct error *error)
-{
+    *waited = false;
     if (count > SPARES_WANTED_MAX)
         return error_set(error, ERROR_NO_SPACE,
                          "an append that needs %zu new segments is too large", count);
@@ -248,6 +256,7 @@ enum error_code preparer_ensure(struct preparer *preparer, size_t count, struct 
         preparer->wanted = count;
         condition_broadcast(&preparer->changed);
     }
+    *waited = preparer->count < count;
     wait_for_locked(preparer, count);
     if (preparer->count < count) {
         *error = preparer->problem;
@@ -291,14 +300,31 @@ u64 preparer_spare_size(struct preparer *preparer, size_t position)
     return size;
 }
 
-u64 preparer_largest(struct preparer *preparer)
+static u64 largest_locked(const struct preparer *preparer)
 {
     u64 largest = 0;
-    mutex_lock(&preparer->lock);
     for (size_t i = 0; i < preparer->count; i++)
         largest = u64_max(largest, preparer->spares[i].info.size);
+    return largest;
+}
+
+u64 preparer_largest(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    u64 largest = largest_locked(preparer);
     mutex_unlock(&preparer->lock);
     return largest;
+}
+
+u64 preparer_coming(struct preparer *preparer)
+{
+    mutex_lock(&preparer->lock);
+    u64 size = largest_locked(preparer);
+    if (size == 0 && preparer->problem.code == ERROR_NONE &&
+        allowed_locked(preparer) >= preparer->segment_bytes)
+        size = preparer->segment_bytes;
+    mutex_unlock(&preparer->lock);
+    return size;
 }
 
 void preparer_remove_before(struct preparer *preparer, u64 id)

@@ -20,12 +20,12 @@ static void say(const struct slow_sync *slow, struct report *report)
     (void)quantity_format_duration(slow->limit_ns, limit);
     if (slow->count == 1)
         REPORT(report, REPORT_WARN, "storage",
-               "the disk is slow: a sync of %s took %s, longer than slow-sync %s",
-               slow->longest_what, took, limit);
+               "the disk is slow: %s took %s, longer than slow-sync %s", slow->longest_what, took,
+               limit);
     else
         REPORT(report, REPORT_WARN, "storage",
-               "the disk is slow: %" PRIu64 " syncs since this was last said took longer than "
-               "slow-sync %s, the longest, of %s, %s",
+               "the disk is slow: %" PRIu64 " waits since this was last said took longer than "
+               "slow-sync %s, the longest, %s, %s",
                slow->count, limit, slow->longest_what, took);
 }
 

@@ -1,9 +1,9 @@
 /* slow_sync.h - says that the disk is slow, but not all the time.
  *
- * A sync that takes longer than the setting slow-sync is worth a line, for while it lasts nobody is
- * answered; a disk that is slow all day is not worth a thousand. At most one line in 10 s is said:
- * the first slow sync at once, and those that were kept quiet in the next line, with their number
- * and the longest. That line comes with the first sync after the 10 s, slow or not.
+ * A wait for it that takes longer than the setting slow-sync is worth a line, for while it lasts
+ * nobody is answered; a disk that is slow all day is not worth a thousand. At most one line in 10 s
+ * is said: the first slow sync at once, and those that were kept quiet in the next line, with their
+ * number and the longest. That line comes with the first sync after the 10 s, slow or not.
  *
  * Thread: the server's. Reads no clock. */
 #ifndef MAILRAFT_STORAGE_SLOW_SYNC_H
@@ -21,7 +21,7 @@ struct slow_sync {
     const char *longest_what; /* and what the longest of them was */
 };
 
-/* `what` was synced, a static text such as "the log", in `took_ns`, up to `now_ns`. */
+/* `what`, a static text such as "a sync of the log", took `took_ns`, up to `now_ns`. */
 void slow_sync_note(struct slow_sync *slow, struct report *report, const char *what, u64 now_ns,
                     u64 took_ns);
 

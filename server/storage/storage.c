@@ -12,8 +12,10 @@
 #include "server/storage/inside.h"
 #include "server/storage/log_reader.h"
 
-/* How often the job that makes segments is told of progress. */
+/* How often the job that makes segments is told of progress: each so many bytes, or each such part
+ * of a segment, where that is less. */
 #define TELL_BYTES (256 * KIB)
+#define TELL_PARTS 16
 
 /* What storage_room holds back: a new leader's no-op must find a place on a full disk too. */
 #define RESERVE_BYTES (64 * KIB)
@@ -59,7 +61,7 @@ void storage_close(struct storage *storage)
 
 /* ---- waiting for the disk ---- */
 
-/* The wait for the disk that began then is over; `what` was synced. */
+/* The wait for the disk that began then is over; `what` it was for. */
 static void note_wait(struct storage *storage, struct histogram *histogram, const char *what,
                       u64 began_ns)
 {
@@ -69,6 +71,16 @@ static void note_wait(struct storage *storage, struct histogram *histogram, cons
     storage->timing.waited_ns += took_ns;
     recent_max_add(&storage->timing.recent, now_ns, took_ns);
     slow_sync_note(&storage->slow, storage->report, what, now_ns, took_ns);
+}
+
+/* A write of the log is over. It copies, mostly, and is the thread's own work; but a system that
+ * has much to bring to the disk makes it wait. */
+static void note_write(struct storage *storage, u64 began_ns)
+{
+    u64 now_ns = clock_monotonic_ns();
+    histogram_add(&storage->timing.writes, now_ns - began_ns);
+    slow_sync_note(&storage->slow, storage->report, "a write of the log", now_ns,
+                   now_ns - began_ns);
 }
 
 const struct storage_timing *storage_timing(const struct storage *storage)
@@ -93,7 +105,7 @@ static enum error_code save_metadata(struct storage *storage, const struct metad
 {
     u64 began_ns = clock_monotonic_ns();
     enum error_code code = metadata_save(&storage->metadata, changed, error);
-    note_wait(storage, &storage->timing.metadata, "the metadata", began_ns);
+    note_wait(storage, &storage->timing.metadata, "a sync of the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -139,7 +151,7 @@ enum error_code storage_save_acquaintances(struct storage *storage, const struct
         return code;
     u64 began_ns = clock_monotonic_ns();
     code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
-    note_wait(storage, &storage->timing.metadata, "the metadata", began_ns);
+    note_wait(storage, &storage->timing.metadata, "a sync of the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
@@ -227,7 +239,8 @@ static void use_next_segment(struct storage *storage)
 /* Tells the job from time to time how far this segment is filled. */
 static void tell_progress(struct storage *storage)
 {
-    if (storage->offset - storage->told_offset < TELL_BYTES && storage->told_offset != 0)
+    u64 step = u64_min(TELL_BYTES, storage->segment.size / TELL_PARTS);
+    if (storage->offset - storage->told_offset < step && storage->told_offset != 0)
         return;
     storage->told_offset = storage->offset;
     preparer_keep_step(&storage->preparer, storage->offset);
@@ -274,7 +287,7 @@ static enum error_code sync_timed(struct storage *storage, struct error *error)
 {
     u64 began_ns = clock_monotonic_ns();
     enum error_code code = vfs_sync(storage->file, error);
-    note_wait(storage, &storage->timing.syncs, "the log", began_ns);
+    note_wait(storage, &storage->timing.syncs, "a sync of the log", began_ns);
     return code;
 }
 
@@ -299,7 +312,9 @@ static enum error_code write_batch(struct storage *storage, const struct portion
     storage->pieces[pieces - 1] = storage->pieces[0];
     u64 offset = storage->offset;
     ASSERT(batch_total_size(portion->size) <= storage->segment.size - offset);
+    u64 began_ns = clock_monotonic_ns();
     enum error_code code = vfs_write_at(storage->file, storage->pieces, pieces, offset, error);
+    note_write(storage, began_ns);
     if (code == ERROR_NONE)
         code = sync_timed(storage, error);
     if (code != ERROR_NONE)
@@ -321,8 +336,10 @@ static enum error_code ensure_segments(struct storage *storage, size_t needed, s
     if (needed == 0)
         return ERROR_NONE;
     u64 began_ns = clock_monotonic_ns();
-    enum error_code code = preparer_ensure(&storage->preparer, needed, error);
-    storage->timing.waited_ns += clock_monotonic_ns() - began_ns;
+    bool waited;
+    enum error_code code = preparer_ensure(&storage->preparer, needed, &waited, error);
+    if (waited)
+        note_wait(storage, &storage->timing.segments, "making a segment of the log", began_ns);
     if (code == ERROR_SYSTEM)
         code = error->code = ERROR_NO_SPACE; /* no segment now, perhaps later: the same to all */
     if (code != ERROR_NONE && code != ERROR_NO_SPACE)
@@ -433,26 +450,36 @@ enum error_code storage_check(struct storage *storage, struct error *error)
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }
 
+/* What an append can take with a spare of this size; 0: without one. Records are not divided, so
+ * how much of both segments it can fill depends on its records; but what fits in either one fits.
+ */
+static u64 room_with(const struct storage *storage, u64 spare)
+{
+    u64 room = batch_capacity(storage->segment.size - storage->offset);
+    if (spare != 0)
+        room = u64_max(room, batch_capacity(spare - SEGMENT_HEADER_SIZE));
+    u64 reserve = u64_min(RESERVE_BYTES, storage->segment.size / 8);
+    return room > reserve ? room - reserve : 0;
+}
+
 u64 storage_room(struct storage *storage)
 {
     struct error ignored;
     if (failed(storage, &ignored) != ERROR_NONE)
         return 0;
-    /* The next segment keeps step with this one and is ready before half of this is full; if the
-     * disk was too slow for that, it is time to wait: a refusal would call it full. */
-    if (storage->segment.size - storage->offset < storage->segment.size / 2) {
-        u64 began_ns = clock_monotonic_ns();
-        preparer_await(&storage->preparer);
-        storage->timing.waited_ns += clock_monotonic_ns() - began_ns;
-    }
-    /* Records are not divided, so how much of both segments an append can fill depends on its
-     * records; but what fits in either one fits. */
-    u64 room = batch_capacity(storage->segment.size - storage->offset);
     u64 spare = preparer_largest(&storage->preparer);
-    if (spare != 0)
-        room = u64_max(room, batch_capacity(spare - SEGMENT_HEADER_SIZE));
-    u64 reserve = u64_min(RESERVE_BYTES, storage->segment.size / 8);
-    return room > reserve ? room - reserve : 0;
+    u64 left = storage->segment.size - storage->offset;
+    if (spare == 0 && left < u64_max(storage->segment.size / 2, storage->record_bytes_max))
+        preparer_hurry(&storage->preparer);
+    return room_with(storage, spare);
+}
+
+u64 storage_room_soon(struct storage *storage)
+{
+    struct error ignored;
+    if (failed(storage, &ignored) != ERROR_NONE)
+        return 0;
+    return room_with(storage, preparer_coming(&storage->preparer));
 }
 
 /* ---- reading ---- */

@@ -52,8 +52,10 @@ struct metadata {
 };
 
 struct storage_options {
-    u64 segment_bytes; /* size of a new segment; a batch of the largest record must fit */
-    u64 start_id;      /* random, for the start that storage_open counts; 0: it has no id */
+    u64 segment_bytes;    /* size of a new segment; a batch of the largest record must fit */
+    u64 record_bytes_max; /* the next segment is made in time for a record of this size; 0: for
+                           * none that is larger than half a segment */
+    u64 start_id;         /* random, for the start that storage_open counts; 0: it has no id */
 };
 
 /* What a snapshot's file is known by. */
@@ -171,9 +173,14 @@ struct vfs *storage_vfs(struct storage *storage);
 WARN_UNUSED enum error_code storage_check(struct storage *storage, struct error *error);
 
 /* Bytes of records that one storage_append can surely take now, into prewritten space. A little is
- * held back for entries that Raft itself must append, and for which nobody asks. Blocks only when
- * the disk was too slow to make the next segment before this one was half full. */
+ * held back for entries that Raft itself must append, and for which nobody asks. Never blocks:
+ * while the next segment is being made it is what is left of the one in use, which may be nothing.
+ */
 u64 storage_room(struct storage *storage);
+/* The same as soon as the next segment is made: more than storage_room only while a job is at it
+ * and nothing is in its way. What fits in here and not in there has to wait, and not for long; what
+ * does not fit in here finds the disk full. */
+u64 storage_room_soon(struct storage *storage);
 
 /* Reads records from `first` on into a new block: at least one, and no more than `bytes_max` bytes
  * if one fits. Sets `*count` and `*records` (caller releases). Fewer than wanted when the live log
@@ -196,9 +203,11 @@ struct storage_timing {
     struct histogram syncs;    /* of the log: each fdatasync */
     struct histogram metadata; /* changes of metadata and acquaintances: two slots, each written and
                                 * synced */
-    struct recent_max recent;  /* the longest of both */
-    u64 waited_ns;             /* for both, and for segments that were not ready; since the storage
-                                * was opened */
+    struct histogram segments; /* the log's next segment was not ready where it had to be: each wait
+                                * for it */
+    struct histogram writes;   /* of the log, before they are synced; not in what follows */
+    struct recent_max recent;  /* the longest of the first three */
+    u64 waited_ns;             /* for these, since the storage was opened */
 };
 /* Borrowed, as long as the storage is open. Thread: the server's. */
 const struct storage_timing *storage_timing(const struct storage *storage);

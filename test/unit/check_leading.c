@@ -50,7 +50,7 @@ static void begin(void)
     log_saved(&raft.log, raft.log.last_index);
     for (server_id id = 2; id <= 3; id++)
         leadership_peer(&leading.leadership, id)->match_index = raft.log.last_index;
-    leading.room_bytes = MIB;
+    leading.room_bytes = leading.room_soon_bytes = MIB;
     outbox_init(&outbox);
 }
 
@@ -168,11 +168,73 @@ END_TEST
 START_TEST(leading_take_write__tells_that_there_is_no_room)
 {
     begin();
-    leading.room_bytes = 10;
+    leading.room_bytes = leading.room_soon_bytes = 10;
     ck_assert(!leading.short_of_room);
     ck_assert_int_eq(write(1, "x"), LEADING_REFUSED);
     ck_assert(leading.short_of_room);
     ck_assert_str_eq(story, "1 -NOSPACE the disk is full; nothing was executed\r\n");
+    end();
+}
+END_TEST
+
+/* The log's next segment is not made yet: no error, and nobody overtakes. */
+START_TEST(leading_take_write__waits_for_the_next_segment)
+{
+    begin();
+    leading.room_bytes = RECORD_HEADER_SIZE + 1;
+    ck_assert_int_eq(write(1, "too large"), LEADING_HELD);
+    ck_assert_int_eq(write(2, "x"), LEADING_HELD);
+    read_after_write(3);
+    ck_assert_uint_eq(leading.held.count, 3);
+    ck_assert(!leading.short_of_room);
+    ck_assert(!leading_has_room_for_held(&leading));
+    leading.room_retry_ns = T_BEGIN + 1;
+    ck_assert_uint_le(leading_next_ns(&raft, &leading), T_BEGIN + 1);
+    leading.room_bytes = MIB;
+    ck_assert(leading_has_room_for_held(&leading));
+    struct command_list held;
+    u64 bytes = 0;
+    leading_take_held(&leading, &held);
+    for (u64 slot = 1; slot <= 3; slot++) {
+        struct command *command = leading_next_held(&raft, &leading, &held, &bytes);
+        ck_assert_uint_eq(command->slot, slot);
+        enum command_failure why;
+        if (command->class == COMMAND_READ)
+            leading_take_read(&raft, &leading, command);
+        else
+            ck_assert_int_eq(leading_take_write(&raft, &leading, command, 77, &why),
+                             LEADING_APPENDED);
+    }
+    ck_assert_ptr_null(leading_next_held(&raft, &leading, &held, &bytes));
+    ck_assert(!leading.awaits_room);
+    ck_assert_uint_eq(leading.writes.count, 2);
+    ck_assert_uint_eq(leading.reads.count, 1);
+    end();
+}
+END_TEST
+
+/* What was held is not appended all at once: heartbeats come between. */
+START_TEST(leading_next_held__gives_a_pile_and_holds_the_rest)
+{
+    begin();
+    raft.round_bytes_max = 2;
+    leading.room_bytes = 0;
+    for (u64 slot = 1; slot <= 3; slot++)
+        ck_assert_int_eq(write(slot, "xx"), LEADING_HELD);
+    leading.room_bytes = MIB;
+    struct command_list held;
+    u64 bytes = 0;
+    leading_take_held(&leading, &held);
+    struct command *first = leading_next_held(&raft, &leading, &held, &bytes);
+    ck_assert_uint_eq(first->slot, 1);
+    command_destroy(first);
+    ck_assert_ptr_null(leading_next_held(&raft, &leading, &held, &bytes));
+    ck_assert_uint_eq(leading.held.count, 2);
+    ck_assert(leading.awaits_room);
+    ck_assert(leading_has_room_for_held(&leading));
+    /* The disk has filled up meanwhile: they are to be told, not held for ever. */
+    leading.room_bytes = leading.room_soon_bytes = 0;
+    ck_assert(leading_has_room_for_held(&leading));
     end();
 }
 END_TEST
@@ -295,6 +357,8 @@ UNIT_MAIN("leading", leading_take_order__waits_in_the_lead, leading_take_order__
           leading_take_write__is_held_during_a_transfer,
           leading_take_write__no_more_is_held_than_may_be_uncommitted,
           leading_take_write__tells_that_there_is_no_room,
+          leading_take_write__waits_for_the_next_segment,
+          leading_next_held__gives_a_pile_and_holds_the_rest,
           leading_take_read__waits_behind_the_clients_own_write,
           leading_next_ns__the_transfer_counts, leading_held_for_others__takes_out_only_those,
           command_give_back__not_when_some_of_it_was_answered)

@@ -40,9 +40,9 @@ START_TEST(note__only_what_takes_longer)
 {
     struct sayings *sayings = sayings_create();
     struct slow_sync slow = {.limit_ns = MS(200)};
-    slow_sync_note(&slow, &sayings->report, "the log", MS(1000), MS(200));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(1000), MS(200));
     ck_assert_uint_eq(sayings->count, 0);
-    slow_sync_note(&slow, &sayings->report, "the log", MS(2000), MS(350) + 123456);
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(2000), MS(350) + 123456);
     check_says(sayings, 1, "a sync of the log took 350ms, longer than slow-sync 200ms");
 }
 END_TEST
@@ -51,20 +51,21 @@ START_TEST(note__one_line_in_ten_seconds)
 {
     struct sayings *sayings = sayings_create();
     struct slow_sync slow = {.limit_ns = MS(200)};
-    slow_sync_note(&slow, &sayings->report, "the log", MS(1000), MS(300));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(1000), MS(300));
     for (u64 i = 1; i <= 20; i++)
-        slow_sync_note(&slow, &sayings->report, i == 7 ? "the metadata" : "the log",
-                       MS(1000 + i * 400), MS(i == 7 ? 900 : 300));
+        slow_sync_note(&slow, &sayings->report,
+                       i == 7 ? "a sync of the metadata" : "a sync of the log", MS(1000 + i * 400),
+                       MS(i == 7 ? 900 : 300));
     ck_assert_uint_eq(sayings->count, 1);
-    slow_sync_note(&slow, &sayings->report, "the log", MS(10999), MS(1));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(10999), MS(1));
     ck_assert_uint_eq(sayings->count, 1);
     /* The first sync after the 10 s tells of the others, though it is quick itself. */
-    slow_sync_note(&slow, &sayings->report, "the log", MS(11000), MS(1));
-    check_says(sayings, 2, "20 syncs since this was last said");
-    check_says(sayings, 2, "the longest, of the metadata, 900ms");
-    slow_sync_note(&slow, &sayings->report, "the log", MS(60000), MS(1));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(11000), MS(1));
+    check_says(sayings, 2, "20 waits since this was last said");
+    check_says(sayings, 2, "the longest, a sync of the metadata, 900ms");
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(60000), MS(1));
     ck_assert_uint_eq(sayings->count, 2);
-    slow_sync_note(&slow, &sayings->report, "the log", MS(61000), MS(201));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(61000), MS(201));
     check_says(sayings, 3, "a sync of the log took 201ms");
 }
 END_TEST
@@ -73,12 +74,12 @@ START_TEST(note__never_when_told_so)
 {
     struct sayings *sayings = sayings_create();
     struct slow_sync slow = {.limit_ns = MS(100)};
-    slow_sync_note(&slow, &sayings->report, "the log", MS(1000), MS(300));
-    slow_sync_note(&slow, &sayings->report, "the log", MS(1500), MS(300));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(1000), MS(300));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(1500), MS(300));
     slow.limit_ns = 0;
-    slow_sync_note(&slow, &sayings->report, "the log", MS(90000), MS(9000));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(90000), MS(9000));
     slow.limit_ns = MS(100);
-    slow_sync_note(&slow, &sayings->report, "the log", MS(99000), MS(1));
+    slow_sync_note(&slow, &sayings->report, "a sync of the log", MS(99000), MS(1));
     ck_assert_uint_eq(sayings->count, 1);
 }
 END_TEST

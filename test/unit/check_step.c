@@ -416,8 +416,11 @@ START_TEST(step__a_full_disk_refuses_writes_before_they_are_appended)
     ck_story(tell_command(&f, ON_APPEND, 11), "Refuse(NO_SPACE)");
     tell_room(&f, RECORD_HEADER_SIZE + 1);
     ck_story(tell_command(&f, ON_APPEND, 12), "LogStore(5..5)");
-    /* What was asked for is counted until the node says otherwise. */
-    ck_story(tell_command(&f, ON_APPEND, 13), "Refuse(NO_SPACE)");
+    /* What was asked for is counted until the node says otherwise, and what finds too little then
+     * waits for that. */
+    ck_story(tell_command(&f, ON_APPEND, 13), "");
+    tell_room(&f, RECORD_HEADER_SIZE);
+    ck_assert_ptr_nonnull(strstr(tell_kind(&f, ON_SETTLE), "Refuse(NO_SPACE)"));
     leave_place(&f);
 }
 END_TEST

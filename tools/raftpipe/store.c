@@ -382,6 +382,11 @@ u64 storage_room(struct storage *storage)
     return UINT64_MAX / 2;
 }
 
+u64 storage_room_soon(struct storage *storage)
+{
+    return storage_room(storage);
+}
+
 enum error_code storage_read(struct storage *storage, u64 first, u64 bytes_max, u32 *count,
                              struct span *records, struct error *error)
 {
