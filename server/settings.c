@@ -1,7 +1,6 @@
 /* settings.c - see settings.h. */
 #include "server/settings.h"
 
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -235,13 +234,15 @@ void settings_peers_options(const struct settings *settings, struct peers_option
 static u32 config_get(void *context, const char *pattern, struct buffer *to)
 {
     struct settings *settings = context;
+    struct kv_argument wanted = {(const u8 *)pattern, (u32)strlen(pattern)};
     struct buffer text;
     buffer_init(&text);
     u32 count = 0;
     mutex_lock(&settings->lock);
     for (size_t i = 0; i < table.count; i++) {
         const struct config_key *key = &keys[i];
-        if (key->type == CONFIG_LINE || fnmatch(pattern, key->name, 0) != 0)
+        struct kv_argument name = {(const u8 *)key->name, (u32)strlen(key->name)};
+        if (key->type == CONFIG_LINE || !kv_glob_match(&wanted, &name))
             continue;
         buffer_clear(&text);
         config_format(key, &settings->values, &text);

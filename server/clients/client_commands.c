@@ -7,7 +7,11 @@
 #include "common/memory.h"
 #include "server/clients/commands.h"
 
-enum { NAME_MAX_BYTES = 4096, SOCKET_NAME_SIZE = INET6_ADDRSTRLEN + 10 };
+enum {
+    NAME_MAX_BYTES = 4096,
+    SOCKET_NAME_SIZE = INET6_ADDRSTRLEN + 10,
+    LISTED_IDS_MAX = 1024 /* each is looked for among all connections */
+};
 
 /* ---- names ---- */
 
@@ -128,63 +132,109 @@ static void info(struct call *call)
     struct buffer text;
     buffer_init(&text);
     write_client(call->clients, call->connection, &text);
-    reply_bulk(&call->reply, text.data, text.size);
+    reply_text(&call->reply, text.data, text.size);
     buffer_deinit(&text);
 }
 
-static bool is_listed(const struct call *call, const struct connection *connection)
+/* A type of client as Redis knows them: ours are all normal. Returns false for no such type. */
+static bool read_type(struct call *call, const struct kv_argument *type, bool *normal)
 {
-    u64 id;
-    for (u32 i = 3; i < call->count; i++)
-        if (argument_number(&call->arguments[i], &id) && id == connection->id)
-            return true;
-    return false;
+    static const char *const others[] = {"master", "slave", "replica", "pubsub"};
+    *normal = argument_is(type, "normal");
+    bool known = *normal;
+    for (size_t i = 0; i < ARRAY_LENGTH(others); i++)
+        known |= argument_is(type, others[i]);
+    if (!known) {
+        char word[64];
+        (void)argument_text(type, word, sizeof(word));
+        reply_error(&call->reply, "ERR Unknown client type '%s'", word);
+    }
+    return known;
 }
 
-/* CLIENT LIST [TYPE normal] | [ID id...]. There are no clients of other types. */
-static void list(struct call *call)
+static void put_list(struct call *call, const u64 *ids, u32 count)
 {
-    bool by_id = call->count > 3 && argument_is(&call->arguments[2], "id");
-    bool by_type = call->count == 4 && argument_is(&call->arguments[2], "type");
-    if (call->count > 2 && !by_id && !by_type) {
-        reply_error(&call->reply, "ERR syntax error");
-        return;
-    }
-    bool none = by_type && !argument_is(&call->arguments[3], "normal");
     struct buffer text;
     buffer_init(&text);
-    for (struct connection *at = call->clients->connections; at != NULL && !none; at = at->next)
-        if (!by_id || is_listed(call, at))
+    for (struct connection *at = call->clients->connections; at != NULL; at = at->next) {
+        bool listed = ids == NULL;
+        for (u32 i = 0; i < count && !listed; i++)
+            listed = ids[i] == at->id;
+        if (listed)
             write_client(call->clients, at, &text);
-    reply_bulk(&call->reply, text.data, text.size);
+    }
+    reply_text(&call->reply, text.data, text.size);
     buffer_deinit(&text);
 }
 
-static bool is_to_kill(const struct connection *connection, bool by_id,
-                       const struct kv_argument *what)
+static void list_by_ids(struct call *call)
 {
-    u64 id;
-    char address[SOCKET_NAME_SIZE];
-    if (by_id)
-        return argument_number(what, &id) && id == connection->id;
-    write_address(connection->fd, true, address, sizeof(address));
-    return argument_is(what, address);
-}
-
-/* CLIENT KILL address, or CLIENT KILL ID id | ADDR address. */
-static void kill_client(struct call *call)
-{
-    bool old_form = call->count == 3;
-    bool by_id = !old_form && argument_is(&call->arguments[2], "id");
-    if (!old_form && !by_id && !argument_is(&call->arguments[2], "addr")) {
-        reply_error(&call->reply, "ERR syntax error");
+    u64 ids[LISTED_IDS_MAX];
+    u32 count = call->count - 3;
+    if (count > LISTED_IDS_MAX) {
+        reply_error(&call->reply, "ERR CLIENT LIST takes at most %d ids", LISTED_IDS_MAX);
         return;
     }
+    for (u32 i = 0; i < count; i++) {
+        if (!argument_number(&call->arguments[3 + i], &ids[i])) {
+            reply_error(&call->reply, "ERR Invalid client ID");
+            return;
+        }
+    }
+    put_list(call, ids, count);
+}
+
+/* CLIENT LIST [TYPE type] | [ID id...]. */
+static void list(struct call *call)
+{
+    bool normal = true;
+    if (call->count > 3 && argument_is(&call->arguments[2], "id")) {
+        list_by_ids(call);
+    } else if (call->count == 2) {
+        put_list(call, NULL, 0);
+    } else if (call->count != 4 || !argument_is(&call->arguments[2], "type")) {
+        reply_error(&call->reply, "ERR syntax error");
+    } else if (read_type(call, &call->arguments[3], &normal)) {
+        u64 nobody = 0;
+        put_list(call, normal ? NULL : &nobody, 0);
+    }
+}
+
+/* Whom CLIENT KILL means: who is all of this. */
+struct kill_filter {
+    u64 id;                            /* 0: whoever */
+    const struct kv_argument *address; /* NULL: wherever; also the next */
+    const struct kv_argument *local_address;
+    bool nobody; /* a type or user that none of ours has */
+    bool spares_itself;
+};
+
+static bool is_to_kill(const struct call *call, const struct connection *connection,
+                       const struct kill_filter *filter)
+{
+    char address[SOCKET_NAME_SIZE];
+    if (filter->nobody || (filter->id != 0 && filter->id != connection->id) ||
+        (filter->spares_itself && connection == call->connection))
+        return false;
+    if (filter->address != NULL) {
+        write_address(connection->fd, true, address, sizeof(address));
+        if (!argument_is(filter->address, address))
+            return false;
+    }
+    if (filter->local_address != NULL) {
+        write_address(connection->fd, false, address, sizeof(address));
+        return argument_is(filter->local_address, address);
+    }
+    return true;
+}
+
+static i64 kill_all(struct call *call, const struct kill_filter *filter)
+{
     i64 killed = 0;
     struct connection *next;
     for (struct connection *at = call->clients->connections; at != NULL; at = next) {
         next = at->next;
-        if (!is_to_kill(at, by_id, &call->arguments[call->count - 1]))
+        if (!is_to_kill(call, at, filter))
             continue;
         killed++;
         if (at == call->connection)
@@ -192,12 +242,73 @@ static void kill_client(struct call *call)
         else
             port_close(call->clients, at);
     }
-    if (!old_form)
-        reply_integer(&call->reply, killed);
-    else if (killed > 0)
-        reply_simple(&call->reply, "OK");
-    else
-        reply_error(&call->reply, "ERR No such client");
+    return killed;
+}
+
+static bool read_user(struct call *call, const struct kv_argument *user)
+{
+    char word[64];
+    if (argument_text(user, word, sizeof(word)) && strcmp(word, "default") == 0)
+        return true;
+    reply_error(&call->reply, "ERR No such user '%s'", word);
+    return false;
+}
+
+/* One "name value" of CLIENT KILL. Returns false when it has answered an error. */
+static bool read_kill_filter(struct call *call, const struct kv_argument *name,
+                             struct kill_filter *filter)
+{
+    const struct kv_argument *value = name + 1;
+    bool normal = true;
+    if (argument_is(name, "id")) {
+        if (argument_number(value, &filter->id) && filter->id > 0)
+            return true;
+        reply_error(&call->reply, "ERR client-id should be greater than 0");
+        return false;
+    }
+    if (argument_is(name, "type")) {
+        bool known = read_type(call, value, &normal);
+        filter->nobody |= !normal;
+        return known;
+    }
+    if (argument_is(name, "user"))
+        return read_user(call, value);
+    if (argument_is(name, "addr")) {
+        filter->address = value;
+        return true;
+    }
+    if (argument_is(name, "laddr")) {
+        filter->local_address = value;
+        return true;
+    }
+    if (argument_is(name, "skipme") && (argument_is(value, "yes") || argument_is(value, "no"))) {
+        filter->spares_itself = argument_is(value, "yes");
+        return true;
+    }
+    reply_error(&call->reply, "ERR syntax error");
+    return false;
+}
+
+/* CLIENT KILL address, or CLIENT KILL with pairs of ID, ADDR, LADDR, TYPE, USER and SKIPME. */
+static void kill_client(struct call *call)
+{
+    if (call->count == 3) {
+        const struct kill_filter filter = {.address = &call->arguments[2]};
+        if (kill_all(call, &filter) > 0)
+            reply_simple(&call->reply, "OK");
+        else
+            reply_error(&call->reply, "ERR No such client");
+        return;
+    }
+    struct kill_filter filter = {.spares_itself = true};
+    if (call->count % 2 != 0) {
+        reply_error(&call->reply, "ERR syntax error");
+        return;
+    }
+    for (u32 i = 2; i < call->count; i += 2)
+        if (!read_kill_filter(call, &call->arguments[i], &filter))
+            return;
+    reply_integer(&call->reply, kill_all(call, &filter));
 }
 
 /* ---- switches ---- */
@@ -228,6 +339,7 @@ static void reply_mode(struct call *call)
     const struct kv_argument *mode = &call->arguments[2];
     if (argument_is(mode, "on")) {
         connection->quiet = false;
+        connection->quiet_this = false; /* this answer is heard, whatever was said before */
         reply_simple(&call->reply, "OK");
     } else if (argument_is(mode, "off")) {
         connection->quiet = true;
@@ -245,22 +357,6 @@ static void set_flag(struct call *call, bool *flag)
         return;
     *flag = value;
     reply_simple(&call->reply, "OK");
-}
-
-static void help(struct call *call)
-{
-    static const char *const lines[] = {
-        "CLIENT <subcommand> [<arg> ...]:",
-        "GETNAME | SETNAME <name>",
-        "ID | INFO | LIST [TYPE normal | ID <id>...]",
-        "KILL <address> | KILL ID <id> | KILL ADDR <address>",
-        "NO-EVICT on|off | NO-TOUCH on|off | TRACKING off",
-        "REPLY on|off|skip",
-        "SETINFO lib-name|lib-ver <value>",
-    };
-    reply_array(&call->reply, ARRAY_LENGTH(lines));
-    for (size_t i = 0; i < ARRAY_LENGTH(lines); i++)
-        reply_simple(&call->reply, lines[i]);
 }
 
 static void get_name(struct call *call)
@@ -299,33 +395,21 @@ static void no_touch(struct call *call)
 
 void command_run_client(struct call *call)
 {
-    static const struct {
-        const char *name;
-        u32 count_min; /* with CLIENT and the name */
-        u32 count_max;
-        void (*run)(struct call *call);
-    } subcommands[] = {
-        {"id", 2, 2, get_id},
-        {"getname", 2, 2, get_name},
-        {"setname", 3, 3, set_name},
-        {"setinfo", 4, 4, set_info},
-        {"info", 2, 2, info},
-        {"list", 2, UINT32_MAX, list},
-        {"kill", 3, 4, kill_client},
-        {"no-evict", 3, 3, no_evict},
-        {"no-touch", 3, 3, no_touch},
-        {"reply", 3, 3, reply_mode},
-        {"tracking", 3, UINT32_MAX, tracking},
-        {"getredir", 2, 2, get_redirection},
-        {"help", 2, 2, help},
+    static const struct subcommand subcommands[] = {
+        {"getname", 2, get_name, "GETNAME", "Answers this connection's name."},
+        {"getredir", 2, get_redirection, "GETREDIR", "Answers -1: there is no tracking."},
+        {"id", 2, get_id, "ID", "Answers this connection's number."},
+        {"info", 2, info, "INFO", "Tells of this connection."},
+        {"kill", -3, kill_client, "KILL <address> | (ID|ADDR|LADDR|TYPE|USER|SKIPME) <value> [...]",
+         "Ends the connections that are all of this."},
+        {"list", -2, list, "LIST [TYPE <type> | ID <id> ...]", "Tells of connections."},
+        {"no-evict", 3, no_evict, "NO-EVICT (ON|OFF)", "Makes this connection one of the last."},
+        {"no-touch", 3, no_touch, "NO-TOUCH (ON|OFF)", "Accepted; keys have no times of use."},
+        {"reply", 3, reply_mode, "REPLY (ON|OFF|SKIP)", "Chooses what is answered."},
+        {"setinfo", 4, set_info, "SETINFO (LIB-NAME|LIB-VER) <value>", "Names the library."},
+        {"setname", 3, set_name, "SETNAME <name>", "Names this connection."},
+        {"tracking", -3, tracking, "TRACKING OFF", "Accepted; ON is not supported."},
     };
-    for (size_t i = 0; i < ARRAY_LENGTH(subcommands); i++) {
-        if (!argument_is(&call->arguments[1], subcommands[i].name))
-            continue;
-        if (call->count < subcommands[i].count_min || call->count > subcommands[i].count_max)
-            break;
-        subcommands[i].run(call);
-        return;
-    }
-    call_unknown_subcommand(call);
+    static const struct container container = {"CLIENT", subcommands, ARRAY_LENGTH(subcommands)};
+    call_subcommand(call, &container);
 }

@@ -163,7 +163,7 @@ static void put_nodes(struct clients *clients, server_id master, u64 term, struc
                              n == 0 ? "master" : "slave", n == 0 ? "-" : master_name,
                              (unsigned long long)term, n == 0 ? " 0-16383" : "");
     }
-    reply_bulk(reply, text.data, text.size);
+    reply_text(reply, text.data, text.size);
     buffer_deinit(&text);
 }
 
@@ -172,19 +172,23 @@ static void put_cluster_info(struct clients *clients, const char *status, size_t
 {
     unsigned long long term = status_number(status, size, "raft_current_term");
     bool has_leader = status_number(status, size, "raft_leader_id") != SERVER_NONE;
-    reply_format(reply,
-                 "cluster_enabled:1\r\n"
-                 "cluster_state:%s\r\n"
-                 "cluster_slots_assigned:16384\r\n"
-                 "cluster_slots_ok:%d\r\n"
-                 "cluster_slots_pfail:0\r\n"
-                 "cluster_slots_fail:%d\r\n"
-                 "cluster_known_nodes:%u\r\n"
-                 "cluster_size:1\r\n"
-                 "cluster_current_epoch:%llu\r\n"
-                 "cluster_my_epoch:%llu\r\n",
-                 has_leader ? "ok" : "fail", has_leader ? CLUSTER_SLOTS : 0,
-                 has_leader ? 0 : CLUSTER_SLOTS, clients->configuration.count, term, term);
+    struct buffer text;
+    buffer_init(&text);
+    buffer_append_format(&text,
+                         "cluster_enabled:1\r\n"
+                         "cluster_state:%s\r\n"
+                         "cluster_slots_assigned:16384\r\n"
+                         "cluster_slots_ok:%d\r\n"
+                         "cluster_slots_pfail:0\r\n"
+                         "cluster_slots_fail:%d\r\n"
+                         "cluster_known_nodes:%u\r\n"
+                         "cluster_size:1\r\n"
+                         "cluster_current_epoch:%llu\r\n"
+                         "cluster_my_epoch:%llu\r\n",
+                         has_leader ? "ok" : "fail", has_leader ? CLUSTER_SLOTS : 0,
+                         has_leader ? 0 : CLUSTER_SLOTS, clients->configuration.count, term, term);
+    reply_text(reply, text.data, text.size);
+    buffer_deinit(&text);
 }
 
 void cluster_shape(struct clients *clients, enum status_shape shape, const char *status,
@@ -209,24 +213,48 @@ static void want_status(struct call *call, enum status_shape shape)
     call->shape = shape;
 }
 
+static void slots(struct call *call)
+{
+    want_status(call, SHAPE_CLUSTER_SLOTS);
+}
+
+static void shards(struct call *call)
+{
+    want_status(call, SHAPE_CLUSTER_SHARDS);
+}
+
+static void nodes(struct call *call)
+{
+    want_status(call, SHAPE_CLUSTER_NODES);
+}
+
+static void info(struct call *call)
+{
+    want_status(call, SHAPE_CLUSTER_INFO);
+}
+
+static void my_id(struct call *call)
+{
+    char name[NODE_NAME_SIZE];
+    write_node_name(call->clients->options.self, name);
+    reply_string(&call->reply, name);
+}
+
+static void key_slot(struct call *call)
+{
+    reply_integer(&call->reply, cluster_slot(call->arguments[2].data, call->arguments[2].size));
+}
+
 void command_run_cluster(struct call *call)
 {
-    const struct kv_argument *sub = &call->arguments[1];
-    char name[NODE_NAME_SIZE];
-    if (argument_is(sub, "slots") && call->count == 2) {
-        want_status(call, SHAPE_CLUSTER_SLOTS);
-    } else if (argument_is(sub, "shards") && call->count == 2) {
-        want_status(call, SHAPE_CLUSTER_SHARDS);
-    } else if (argument_is(sub, "nodes") && call->count == 2) {
-        want_status(call, SHAPE_CLUSTER_NODES);
-    } else if (argument_is(sub, "info") && call->count == 2) {
-        want_status(call, SHAPE_CLUSTER_INFO);
-    } else if (argument_is(sub, "myid") && call->count == 2) {
-        write_node_name(call->clients->options.self, name);
-        reply_string(&call->reply, name);
-    } else if (argument_is(sub, "keyslot") && call->count == 3) {
-        reply_integer(&call->reply, cluster_slot(call->arguments[2].data, call->arguments[2].size));
-    } else {
-        call_unknown_subcommand(call);
-    }
+    static const struct subcommand subcommands[] = {
+        {"info", 2, info, "INFO", "Tells how the cluster is."},
+        {"keyslot", 3, key_slot, "KEYSLOT <key>", "Answers the slot of a key."},
+        {"myid", 2, my_id, "MYID", "Answers this server's name."},
+        {"nodes", 2, nodes, "NODES", "Tells who the servers are, a line for each."},
+        {"shards", 2, shards, "SHARDS", "Tells who the servers are, as maps."},
+        {"slots", 2, slots, "SLOTS", "Tells who the servers are, by slots."},
+    };
+    static const struct container container = {"CLUSTER", subcommands, ARRAY_LENGTH(subcommands)};
+    call_subcommand(call, &container);
 }

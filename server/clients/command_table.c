@@ -20,6 +20,9 @@ static const struct local_command local_commands[] = {
     {"readonly", 1, TAKE_LOCAL, command_run_ok, "Accepted; reads work on every server."},
     {"readwrite", 1, TAKE_LOCAL, command_run_ok, "Accepted; reads work on every server."},
     {"asking", 1, TAKE_LOCAL, command_run_ok, "Accepted; slots never move."},
+    {"multi", 1, TAKE_LOCAL, command_run_multi, NULL},
+    {"exec", 1, TAKE_LOCAL, command_run_exec, NULL},
+    {"discard", 1, TAKE_LOCAL, command_run_discard, NULL},
     {"time", 1, TAKE_LOCAL, command_run_time, "Answers this server's time."},
     {"raft.status", 1, TAKE_STATUS, command_run_status, "This server's Raft state."},
     {"raft.snapshot", 1, TAKE_STATUS, command_run_snapshot,
@@ -50,17 +53,18 @@ bool argument_is(const struct kv_argument *argument, const char *word)
     return word[argument->size] == '\0';
 }
 
+bool argument_integer(const struct kv_argument *argument, i64 *number)
+{
+    return kv_number_parse(argument->data, argument->size, number);
+}
+
 bool argument_number(const struct kv_argument *argument, u64 *number)
 {
-    u64 value = 0;
-    for (u32 i = 0; i < argument->size; i++) {
-        u8 digit = (u8)(argument->data[i] - '0');
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *number = value;
-    return argument->size > 0;
+    i64 integer;
+    if (!argument_integer(argument, &integer) || integer < 0)
+        return false;
+    *number = (u64)integer;
+    return true;
 }
 
 bool argument_text(const struct kv_argument *argument, char *text, size_t size)
@@ -75,20 +79,6 @@ bool argument_text(const struct kv_argument *argument, char *text, size_t size)
 void call_wrong_arity(struct call *call, const char *name)
 {
     reply_error(&call->reply, "ERR wrong number of arguments for '%s' command", name);
-}
-
-void call_unknown_subcommand(struct call *call)
-{
-    char name[32];
-    char word[128];
-    (void)argument_text(&call->arguments[0], name, sizeof(name));
-    (void)argument_text(&call->arguments[1], word, sizeof(word));
-    for (char *at = name; *at != '\0'; at++)
-        if (*at >= 'a' && *at <= 'z')
-            *at = (char)(*at - 'a' + 'A');
-    reply_error(&call->reply,
-                "ERR unknown subcommand or wrong number of arguments for '%s'. Try %s HELP.", word,
-                name);
 }
 
 const struct local_command *command_table_find(const struct kv_argument *name)
@@ -173,18 +163,70 @@ static void put_all(struct reply *reply)
             put_local_entry(reply, &local_commands[i]);
 }
 
-static void put_names(struct reply *reply)
+/* What COMMAND LIST is to name. */
+struct name_filter {
+    bool none;
+    const struct kv_argument *pattern; /* NULL: all */
+};
+
+static bool is_wanted(const struct name_filter *filter, const char *name)
 {
-    reply_array(reply, count_commands());
-    for (int k = KV_NONE + 1; k < KV_COMMAND_END; k++)
-        reply_string(reply, kv_command_info((enum kv_command)k)->name);
-    for (size_t i = 0; i < ARRAY_LENGTH(local_commands); i++)
-        if (local_commands[i].summary != NULL)
+    struct kv_argument text = {(const u8 *)name, (u32)strlen(name)};
+    return !filter->none && (filter->pattern == NULL || kv_glob_match(filter->pattern, &text));
+}
+
+/* Appends the names that are wanted; returns their number. */
+static size_t put_wanted(const struct name_filter *filter, struct reply *reply)
+{
+    size_t count = 0;
+    for (int k = KV_NONE + 1; k < KV_COMMAND_END; k++) {
+        const char *name = kv_command_info((enum kv_command)k)->name;
+        if (is_wanted(filter, name)) {
+            reply_string(reply, name);
+            count++;
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(local_commands); i++) {
+        if (local_commands[i].summary != NULL && is_wanted(filter, local_commands[i].name)) {
             reply_string(reply, local_commands[i].name);
+            count++;
+        }
+    }
+    return count;
+}
+
+/* COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]: there are no modules,
+ * and no categories. */
+static void list_names(struct call *call)
+{
+    struct name_filter filter = {0};
+    const struct kv_argument *words = call->arguments + 2;
+    if (call->count != 2 && (call->count != 5 || !argument_is(&words[0], "filterby"))) {
+        reply_error(&call->reply, "ERR syntax error");
+        return;
+    }
+    if (call->count == 5) {
+        filter.none = argument_is(&words[1], "module") || argument_is(&words[1], "aclcat");
+        filter.pattern = argument_is(&words[1], "pattern") ? &words[2] : NULL;
+        if (!filter.none && filter.pattern == NULL) {
+            reply_error(&call->reply, "ERR syntax error");
+            return;
+        }
+    }
+    struct buffer names;
+    buffer_init(&names);
+    struct reply to = {&names, call->reply.protocol};
+    reply_array(&call->reply, put_wanted(&filter, &to));
+    buffer_append(call->reply.to, names.data, names.size);
+    buffer_deinit(&names);
 }
 
 static void put_named(struct call *call)
 {
+    if (call->count == 2) {
+        put_all(&call->reply);
+        return;
+    }
     reply_array(&call->reply, call->count - 2);
     for (u32 i = 2; i < call->count; i++) {
         const struct kv_argument *name = &call->arguments[i];
@@ -265,21 +307,24 @@ static void put_keys(struct call *call)
         reply_bulk(&call->reply, call->arguments[3 + i].data, call->arguments[3 + i].size);
 }
 
+static void put_count(struct call *call)
+{
+    reply_integer(&call->reply, (i64)count_commands());
+}
+
 void command_run_command(struct call *call)
 {
-    const struct kv_argument *sub = &call->arguments[1];
-    if (call->count == 1 || (call->count == 2 && argument_is(sub, "info")))
+    static const struct subcommand subcommands[] = {
+        {"count", 2, put_count, "COUNT", "Answers how many commands there are."},
+        {"docs", -2, put_docs, "DOCS [<command-name> ...]", "Tells what commands do."},
+        {"getkeys", -4, put_keys, "GETKEYS <full-command>", "Answers the keys of a command."},
+        {"info", -2, put_named, "INFO [<command-name> ...]", "Tells how commands are called."},
+        {"list", -2, list_names, "LIST [FILTERBY (MODULE|ACLCAT|PATTERN) <what>]",
+         "Answers the names of commands."},
+    };
+    static const struct container container = {"COMMAND", subcommands, ARRAY_LENGTH(subcommands)};
+    if (call->count == 1)
         put_all(&call->reply);
-    else if (argument_is(sub, "info"))
-        put_named(call);
-    else if (argument_is(sub, "count") && call->count == 2)
-        reply_integer(&call->reply, (i64)count_commands());
-    else if (argument_is(sub, "list") && call->count == 2)
-        put_names(&call->reply);
-    else if (argument_is(sub, "docs"))
-        put_docs(call);
-    else if (argument_is(sub, "getkeys") && call->count >= 3)
-        put_keys(call);
     else
-        call_unknown_subcommand(call);
+        call_subcommand(call, &container);
 }

@@ -26,17 +26,6 @@ enum call_outcome {
     CALL_DROP      /* the connection ends at once */
 };
 
-/* What becomes of a status text. */
-enum status_shape {
-    SHAPE_NONE,
-    SHAPE_TEXT, /* RAFT.STATUS */
-    SHAPE_INFO, /* details: sections */
-    SHAPE_CLUSTER_SLOTS,
-    SHAPE_CLUSTER_SHARDS,
-    SHAPE_CLUSTER_NODES,
-    SHAPE_CLUSTER_INFO
-};
-
 struct call {
     struct clients *clients;
     struct connection *connection;
@@ -67,12 +56,32 @@ void command_run_command(struct call *call);
 
 /* Whether the argument is that word (given in lower case), in any case. */
 bool argument_is(const struct kv_argument *argument, const char *word);
-/* Reads a decimal number. */
+/* Reads a decimal number in its one canonical form, as Redis does: neither "01" nor "+1". */
 bool argument_number(const struct kv_argument *argument, u64 *number);
+/* The same with a sign. */
+bool argument_integer(const struct kv_argument *argument, i64 *number);
 /* The argument cut to fit, with a NUL behind it. Returns false when it was cut or holds a NUL. */
 bool argument_text(const struct kv_argument *argument, char *text, size_t size);
 void call_wrong_arity(struct call *call, const char *name);
-void call_unknown_subcommand(struct call *call);
+
+/* ---- commands with subcommands ---- */
+
+struct subcommand {
+    const char *name; /* lower case */
+    int arity;        /* with both words; as above */
+    void (*run)(struct call *call);
+    const char *usage; /* both are lines of HELP */
+    const char *summary;
+};
+
+struct container {
+    const char *name; /* upper case */
+    const struct subcommand *subcommands;
+    size_t count;
+};
+
+/* Runs the subcommand that the call names, or HELP, which every container has. */
+void call_subcommand(struct call *call, const struct container *container);
 
 /* ---- connection and server ---- */
 void command_run_ping(struct call *call);
@@ -82,6 +91,9 @@ void command_run_auth(struct call *call);
 void command_run_select(struct call *call);
 void command_run_quit(struct call *call);
 void command_run_reset(struct call *call);
+void command_run_multi(struct call *call);
+void command_run_exec(struct call *call);
+void command_run_discard(struct call *call);
 void command_run_time(struct call *call);
 void command_run_ok(struct call *call);
 void command_run_config(struct call *call);
@@ -91,6 +103,9 @@ void command_run_snapshot(struct call *call);
 void command_run_backup(struct call *call);
 void command_run_transfer(struct call *call);
 void command_run_http(struct call *call);
+/* What HELLO answers, in the reply's protocol; the status says who leads. */
+void hello_shape(const struct connection *connection, const char *status, size_t size,
+                 struct reply *reply);
 /* client_commands.c */
 void command_run_client(struct call *call);
 bool connection_set_name(struct call *call, const struct kv_argument *name);

@@ -328,7 +328,8 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
     struct place *place = place_at(connection, number);
     if (connection->closed)
         goto unlock;
-    if (place->shape != 0 && (size == 0 || bytes[0] != '-')) {
+    if (place->shape != SHAPE_NONE &&
+        (size == 0 || bytes[0] != '-' || place->shape == SHAPE_HELLO)) {
         store_locked(connection, place, bytes, size);
         place->state = PLACE_TEXT;
         connection->texts++;

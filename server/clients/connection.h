@@ -37,6 +37,18 @@ enum place_state {
     PLACE_ANSWERED
 };
 
+/* What becomes of a status text. */
+enum status_shape {
+    SHAPE_NONE,
+    SHAPE_TEXT, /* RAFT.STATUS */
+    SHAPE_INFO, /* details: sections */
+    SHAPE_CLUSTER_SLOTS,
+    SHAPE_CLUSTER_SHARDS,
+    SHAPE_CLUSTER_NODES,
+    SHAPE_CLUSTER_INFO,
+    SHAPE_HELLO /* an answer also when there is no status: the protocol has changed already */
+};
+
 struct place {
     u8 *bytes; /* the answer, or the status text; NULL when size is 0 */
     size_t size;
@@ -85,6 +97,7 @@ struct connection {
     u32 interest;  /* what epoll watches */
     bool redirect; /* answer -MOVED instead of forwarding */
     bool end_of_input;
+    bool refuses;    /* MULTI was refused, and with it all up to EXEC or DISCARD */
     bool quiet;      /* CLIENT REPLY OFF */
     bool quiet_next; /* CLIENT REPLY SKIP: the next command */
     bool quiet_this; /* ... which is this one */

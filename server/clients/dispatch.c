@@ -37,7 +37,7 @@ static void send_to_server(struct clients *clients, struct connection *connectio
     command->slot = connection_give_place(connection, class, shape, details, &command->after_write);
     if (class != COMMAND_READ)
         command->after_write = false;
-    command->may_redirect = connection->redirect || clients->options.redirect;
+    command->may_redirect = connection->redirect;
     command->arrived_ns = clients->now_ns;
     command->owner = connection;
     connection_hold(connection);
@@ -187,9 +187,30 @@ static enum dispatched dispatch_unknown(struct clients *clients, struct connecti
     return DISPATCH_DONE;
 }
 
+/* Behind a MULTI that was refused. What ends that, or the connection, is carried out. */
+static bool is_refused(const struct connection *connection, const struct kv_argument *name)
+{
+    return connection->refuses && !argument_is(name, "exec") && !argument_is(name, "discard") &&
+           !argument_is(name, "multi") && !argument_is(name, "reset") && !argument_is(name, "quit");
+}
+
+static enum dispatched dispatch_refused(struct clients *clients, struct connection *connection)
+{
+    if (!connection_may_take(connection, TAKE_LOCAL, clients->options.output_bytes_max))
+        return DISPATCH_WAIT;
+    buffer_clear(&clients->reply);
+    struct reply reply = {&clients->reply, connection->protocol};
+    reply_error(&reply, "ERR not executed: it stands behind MULTI, which is not supported here; "
+                        "send EXEC or DISCARD to go on");
+    answer(connection, &clients->reply);
+    return DISPATCH_DONE;
+}
+
 static enum dispatched dispatch_one(struct clients *clients, struct connection *connection,
                                     const struct kv_argument *arguments, u32 count)
 {
+    if (is_refused(connection, &arguments[0]))
+        return dispatch_refused(clients, connection);
     const struct kv_command_info *info = kv_command_find(arguments[0].data, arguments[0].size);
     if (info != NULL)
         return dispatch_machine(clients, connection, info, arguments + 1, count - 1);
@@ -202,14 +223,16 @@ static enum dispatched dispatch_one(struct clients *clients, struct connection *
 enum dispatched dispatch_command(struct clients *clients, struct connection *connection,
                                  const struct kv_argument *arguments, u32 count)
 {
-    connection->quiet_this = connection->quiet_next;
-    enum dispatched done = dispatch_one(clients, connection, arguments, count);
-    if (done == DISPATCH_WAIT)
-        return done;
     /* CLIENT REPLY SKIP itself sets it again for the command behind it. */
-    if (connection->quiet_this)
-        connection->quiet_next = false;
+    bool quiet = connection->quiet_next;
+    connection->quiet_this = quiet;
+    connection->quiet_next = false;
+    enum dispatched done = dispatch_one(clients, connection, arguments, count);
     connection->quiet_this = false;
+    if (done == DISPATCH_WAIT) {
+        connection->quiet_next = quiet;
+        return done;
+    }
     connection->active_ns = clients->now_ns;
     clients->counters.commands++;
     return done;
@@ -217,7 +240,8 @@ enum dispatched dispatch_command(struct clients *clients, struct connection *con
 
 /* ---- answers made of the server's status ---- */
 
-static void write_shape(struct clients *clients, const struct place *place, struct reply *reply)
+static void write_shape(struct clients *clients, const struct connection *connection,
+                        const struct place *place, struct reply *reply)
 {
     const char *text = (const char *)place->bytes;
     struct buffer info;
@@ -225,12 +249,15 @@ static void write_shape(struct clients *clients, const struct place *place, stru
     case SHAPE_NONE:
         UNREACHABLE();
     case SHAPE_TEXT:
-        reply_bulk(reply, place->bytes, place->size);
+        reply_text(reply, place->bytes, place->size);
+        return;
+    case SHAPE_HELLO:
+        hello_shape(connection, text, place->size, reply);
         return;
     case SHAPE_INFO:
         buffer_init(&info);
         info_write(clients, place->details, text, place->size, &info);
-        reply_bulk(reply, info.data, info.size);
+        reply_text(reply, info.data, info.size);
         buffer_deinit(&info);
         return;
     case SHAPE_CLUSTER_SLOTS:
@@ -251,7 +278,7 @@ void dispatch_texts(struct clients *clients, struct connection *connection)
         buffer_clear(&clients->reply);
         /* The protocol changes only while no command of the connection is under way. */
         struct reply reply = {&clients->reply, connection->protocol};
-        write_shape(clients, &place, &reply);
+        write_shape(clients, connection, &place, &reply);
         connection_put_shaped(connection, number, clients->reply.data, clients->reply.size);
         memory_free(place.bytes);
     }

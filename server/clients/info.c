@@ -61,7 +61,7 @@ void command_run_info(struct call *call)
     struct buffer text;
     buffer_init(&text);
     info_write(call->clients, wanted, "", 0, &text);
-    reply_bulk(&call->reply, text.data, text.size);
+    reply_text(&call->reply, text.data, text.size);
     buffer_deinit(&text);
 }
 

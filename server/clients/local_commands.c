@@ -1,4 +1,5 @@
 /* local_commands.c - commands about the connection or the server that need nobody but the port. */
+#include <ctype.h>
 #include <stdio.h>
 
 #include "common/clock.h"
@@ -37,8 +38,8 @@ void command_run_time(struct call *call)
 
 void command_run_select(struct call *call)
 {
-    u64 number;
-    if (!argument_number(&call->arguments[1], &number))
+    i64 number;
+    if (!argument_integer(&call->arguments[1], &number))
         reply_error(&call->reply, "ERR value is not an integer or out of range");
     else if (number != 0)
         reply_error(&call->reply, "ERR DB index is out of range");
@@ -62,10 +63,12 @@ void command_run_http(struct call *call)
 
 /* ---- who the client is, and how it wants its answers ---- */
 
-/* There is one user, "default", without a password; what Redis answers then. */
+/* There is one user, "default", without a password; what Redis answers then. Names of users are
+ * not alike in both cases, as commands are. */
 static bool authenticate(struct call *call, const struct kv_argument *user)
 {
-    if (argument_is(user, "default"))
+    static const char name[] = "default";
+    if (user->size == sizeof(name) - 1 && memcmp(user->data, name, user->size) == 0)
         return true;
     reply_error(&call->reply, "WRONGPASS invalid username-password pair or user is disabled.");
     return false;
@@ -83,9 +86,11 @@ void command_run_auth(struct call *call)
         reply_simple(&call->reply, "OK");
 }
 
-static void put_hello(struct call *call)
+void hello_shape(const struct connection *connection, const char *status, size_t size,
+                 struct reply *reply)
 {
-    struct reply *reply = &call->reply;
+    char state[32];
+    (void)status_word(status, size, "raft_state", state, sizeof(state));
     reply_map(reply, 7);
     reply_string(reply, "server");
     reply_string(reply, "redis");
@@ -94,11 +99,11 @@ static void put_hello(struct call *call)
     reply_string(reply, "proto");
     reply_integer(reply, reply->protocol);
     reply_string(reply, "id");
-    reply_integer(reply, (i64)call->connection->id);
+    reply_integer(reply, (i64)connection->id);
     reply_string(reply, "mode");
     reply_string(reply, "cluster");
     reply_string(reply, "role");
-    reply_string(reply, "master");
+    reply_string(reply, strcmp(state, "leader") == 0 ? "master" : "replica");
     reply_string(reply, "modules");
     reply_array(reply, 0);
 }
@@ -106,8 +111,8 @@ static void put_hello(struct call *call)
 /* HELLO [2|3 [AUTH user password] [SETNAME name]]. Nothing is changed unless all of it is good. */
 void command_run_hello(struct call *call)
 {
-    u64 version = call->connection->protocol;
-    if (call->count > 1 && !argument_number(&call->arguments[1], &version)) {
+    i64 version = call->connection->protocol;
+    if (call->count > 1 && !argument_integer(&call->arguments[1], &version)) {
         reply_error(&call->reply, "ERR Protocol version is not an integer or out of range");
         return;
     }
@@ -136,8 +141,8 @@ void command_run_hello(struct call *call)
     if (name != NULL && !connection_set_name(call, name))
         return;
     connection_set_protocol(call->connection, (u8)version);
-    call->reply.protocol = (u8)version;
-    put_hello(call);
+    call->outcome = CALL_STATUS;
+    call->shape = SHAPE_HELLO;
 }
 
 void command_run_reset(struct call *call)
@@ -145,12 +150,39 @@ void command_run_reset(struct call *call)
     struct connection *connection = call->connection;
     memory_free(connection->name);
     connection->name = NULL;
-    connection->redirect = false;
+    connection->redirect = call->clients->options.redirect;
+    connection->refuses = false;
     connection->quiet = false;
     connection->no_evict = false;
     connection->no_touch = false;
     connection_set_protocol(connection, 2);
     reply_simple(&call->reply, "RESET");
+}
+
+/* There are no transactions. A client sends MULTI and what belongs to it in one piece, before it
+ * hears that MULTI was refused: so what belongs to it is refused as well (dispatch.c). */
+void command_run_multi(struct call *call)
+{
+    call->connection->refuses = true;
+    reply_error(&call->reply, "ERR transactions are not supported: commands from MULTI up to EXEC "
+                              "or DISCARD are refused, and nothing is executed");
+}
+
+void command_run_exec(struct call *call)
+{
+    reply_error(&call->reply, call->connection->refuses
+                                  ? "EXECABORT Transaction discarded because of previous errors."
+                                  : "ERR EXEC without MULTI");
+    call->connection->refuses = false;
+}
+
+void command_run_discard(struct call *call)
+{
+    if (call->connection->refuses)
+        reply_simple(&call->reply, "OK");
+    else
+        reply_error(&call->reply, "ERR DISCARD without MULTI");
+    call->connection->refuses = false;
 }
 
 void command_run_redirect(struct call *call)
@@ -226,6 +258,22 @@ static const char *const redis_parameters[][2] = {
     {"databases", "1"},
 };
 
+static u32 get_redis_parameters(const char *pattern, struct reply *to)
+{
+    struct kv_argument wanted = {(const u8 *)pattern, (u32)strlen(pattern)};
+    u32 count = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(redis_parameters); i++) {
+        const char *name = redis_parameters[i][0];
+        struct kv_argument text = {(const u8 *)name, (u32)strlen(name)};
+        if (!kv_glob_match(&wanted, &text))
+            continue;
+        reply_string(to, name);
+        reply_string(to, redis_parameters[i][1]);
+        count++;
+    }
+    return count;
+}
+
 static void config_get(struct call *call)
 {
     struct clients_options *options = &call->clients->options;
@@ -237,14 +285,10 @@ static void config_get(struct call *call)
         char pattern[SETTING_TEXT_MAX];
         if (!argument_text(&call->arguments[i], pattern, sizeof(pattern)))
             continue;
+        for (char *at = pattern; *at != '\0'; at++)
+            *at = (char)tolower((unsigned char)*at);
         count += options->config_get(options->config_context, pattern, &pairs);
-        for (size_t k = 0; k < ARRAY_LENGTH(redis_parameters); k++) {
-            if (!argument_is(&call->arguments[i], redis_parameters[k][0]))
-                continue;
-            reply_string(&to, redis_parameters[k][0]);
-            reply_string(&to, redis_parameters[k][1]);
-            count++;
-        }
+        count += get_redis_parameters(pattern, &to);
     }
     reply_map(&call->reply, count);
     buffer_append(call->reply.to, pairs.data, pairs.size);
@@ -292,17 +336,21 @@ static void config_reset_statistics(struct call *call)
     call->outcome = CALL_RESET;
 }
 
+static void config_rewrite(struct call *call)
+{
+    reply_error(&call->reply, "ERR CONFIG REWRITE is not supported: edit cluster.conf");
+}
+
 void command_run_config(struct call *call)
 {
-    const struct kv_argument *sub = &call->arguments[1];
-    if (argument_is(sub, "get") && call->count >= 3)
-        config_get(call);
-    else if (argument_is(sub, "set") && call->count >= 4)
-        config_set(call);
-    else if (argument_is(sub, "resetstat") && call->count == 2)
-        config_reset_statistics(call);
-    else if (argument_is(sub, "rewrite") && call->count == 2)
-        reply_error(&call->reply, "ERR CONFIG REWRITE is not supported: edit cluster.conf");
-    else
-        call_unknown_subcommand(call);
+    static const struct subcommand subcommands[] = {
+        {"get", -3, config_get, "GET <pattern>",
+         "Answers the parameters that match, and their values."},
+        {"set", -4, config_set, "SET <parameter> <value>",
+         "Sets a parameter while the server runs."},
+        {"resetstat", 2, config_reset_statistics, "RESETSTAT", "Begins INFO's statistics anew."},
+        {"rewrite", 2, config_rewrite, "REWRITE", "Not supported: edit cluster.conf."},
+    };
+    static const struct container container = {"CONFIG", subcommands, ARRAY_LENGTH(subcommands)};
+    call_subcommand(call, &container);
 }

@@ -322,6 +322,7 @@ static void admit(struct clients *clients, int fd)
     struct connection *connection = connection_create(fd, ++clients->last_id, clients->now_ns);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     connection->interest = EPOLLIN;
+    connection->redirect = clients->options.redirect;
     connection->next = clients->connections;
     if (connection->next != NULL)
         connection->next->previous = connection;

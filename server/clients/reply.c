@@ -33,19 +33,32 @@ void reply_simple(struct reply *reply, const char *text)
     buffer_append_string(reply->to, "\r\n");
 }
 
-void reply_error(struct reply *reply, const char *format, ...)
+static void put_line(struct buffer *to, const char *type, const char *format, va_list list)
 {
     char text[TEXT_MAX];
-    va_list list;
-    va_start(list, format);
     (void)vsnprintf(text, sizeof(text), format, list);
-    va_end(list);
     for (char *at = text; *at != '\0'; at++)
         if (*at == '\r' || *at == '\n')
             *at = ' ';
-    buffer_append_string(reply->to, "-");
-    buffer_append_string(reply->to, text);
-    buffer_append_string(reply->to, "\r\n");
+    buffer_append_string(to, type);
+    buffer_append_string(to, text);
+    buffer_append_string(to, "\r\n");
+}
+
+void reply_status(struct reply *reply, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    put_line(reply->to, "+", format, list);
+    va_end(list);
+}
+
+void reply_error(struct reply *reply, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    put_line(reply->to, "-", format, list);
+    va_end(list);
 }
 
 void reply_integer(struct reply *reply, i64 number)
@@ -56,6 +69,19 @@ void reply_integer(struct reply *reply, i64 number)
 void reply_bulk(struct reply *reply, const void *data, size_t size)
 {
     put_header(reply->to, '$', (i64)size);
+    buffer_append(reply->to, data, size);
+    buffer_append(reply->to, "\r\n", 2);
+}
+
+void reply_text(struct reply *reply, const void *data, size_t size)
+{
+    static const char kind[] = "txt:";
+    if (reply->protocol < 3) {
+        reply_bulk(reply, data, size);
+        return;
+    }
+    put_header(reply->to, '=', (i64)(size + sizeof(kind) - 1));
+    buffer_append(reply->to, kind, sizeof(kind) - 1);
     buffer_append(reply->to, data, size);
     buffer_append(reply->to, "\r\n", 2);
 }

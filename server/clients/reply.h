@@ -16,11 +16,15 @@ struct reply {
 };
 
 void reply_simple(struct reply *reply, const char *text);
+/* The same of a format: '+', the text with control characters made spaces, line end. */
+void reply_status(struct reply *reply, const char *format, ...) PRINTF_LIKE(2, 3);
 /* An error: '-', the text with control characters made spaces, line end. */
 void reply_error(struct reply *reply, const char *format, ...) PRINTF_LIKE(2, 3);
 void reply_integer(struct reply *reply, i64 number);
 void reply_bulk(struct reply *reply, const void *data, size_t size);
 void reply_string(struct reply *reply, const char *text);
+/* Text for people: a verbatim string, a bulk string for RESP2. */
+void reply_text(struct reply *reply, const void *data, size_t size);
 void reply_format(struct reply *reply, const char *format, ...) PRINTF_LIKE(2, 3);
 void reply_null(struct reply *reply);
 /* Headers: the elements follow. A map's count is of pairs. */

@@ -89,6 +89,14 @@ void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
 int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,
                       struct kv_argument *arguments, u32 capacity);
 
+/* ---- Redis' words, for whoever reads arguments. Thread: any. ---- */
+
+/* As Redis reads numbers: no spaces, no '+', no leading zeros, not "-0". */
+bool kv_number_parse(const u8 *data, size_t size, i64 *number);
+/* Whether the whole of `text` matches Redis' glob pattern, in time bounded by both sizes'
+ * product. */
+bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text);
+
 /* An empty key space. Ownership: the caller destroys it through its ops. */
 struct machine *kv_create(void);
 

@@ -218,12 +218,15 @@ const char *kv_set_options_parse(const struct kv_argument *arguments, u32 count,
     return options->if_absent && options->if_present ? "ERR syntax error" : NULL;
 }
 
+/* Redis reads a cursor with strtoul: nothing at all is 0, and there may be a sign. */
 static bool cursor_parse(const struct kv_argument *argument, u64 *cursor)
 {
-    if (argument->size == 0)
-        return false;
+    bool negative = argument->size > 0 && argument->data[0] == '-';
+    u32 first = negative || (argument->size > 0 && argument->data[0] == '+') ? 1 : 0;
     *cursor = 0;
-    for (u32 i = 0; i < argument->size; i++) {
+    if (first == 1 && argument->size == 1)
+        return false;
+    for (u32 i = first; i < argument->size; i++) {
         u8 c = argument->data[i];
         if (c < '0' || c > '9')
             return false;
@@ -232,6 +235,8 @@ static bool cursor_parse(const struct kv_argument *argument, u64 *cursor)
             return false;
         *cursor = *cursor * 10 + digit;
     }
+    if (negative)
+        *cursor = 0 - *cursor;
     return true;
 }
 

@@ -178,8 +178,6 @@ bool kv_restore_end(struct machine *machine);
 
 /* ---- parsing that checking and executing share ---- */
 
-/* As Redis reads numbers in values: no spaces, no '+', no leading zeros, not "-0". */
-bool kv_number_parse(const u8 *data, size_t size, i64 *number);
 /* Whether the argument is this lower-case word, in any case. */
 bool kv_word_is(const struct kv_argument *argument, const char *word);
 
@@ -211,8 +209,5 @@ void kv_execute(struct kv *kv, enum kv_command command, u32 value_bytes_max,
                 const struct kv_argument *arguments, u32 count, struct buffer *answer);
 void kv_execute_scan(struct kv *kv, const struct kv_argument *arguments, u32 count,
                      struct buffer *answer);
-
-/* Whether the whole of `text` matches Redis' glob pattern. */
-bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text);
 
 #endif

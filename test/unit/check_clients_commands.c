@@ -60,8 +60,8 @@ START_TEST(local__client)
     ask(fd, "CLIENT KILL ID 2\r\n", ":1\r\n");
     expect_end(other);
     ask(fd, "CLIENT KILL ID 2\r\n", ":0\r\n");
-    ask(fd, "CLIENT FROB\r\n",
-        "-ERR unknown subcommand or wrong number of arguments for 'FROB'. Try CLIENT HELP.\r\n");
+    ask(fd, "CLIENT FROB\r\n", "-ERR unknown subcommand 'FROB'. Try CLIENT HELP.\r\n");
+    ask(fd, "CLIENT KILL ID abc\r\n", "-ERR client-id should be greater than 0\r\n");
     close(fd);
     rig_destroy(rig);
 }
@@ -75,7 +75,54 @@ START_TEST(local__client_reply)
     ask(fd, "CLIENT REPLY SKIP\r\nSET k v\r\nGET k\r\n", "$1\r\nv\r\n");
     ask(fd, "CLIENT REPLY OFF\r\nPING\r\nSET k w\r\nGET k\r\nCLIENT REPLY ON\r\n", "+OK\r\n");
     ask(fd, "GET k\r\n", "$1\r\nw\r\n");
+    ask(fd, "CLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\n", "+OK\r\n");
+    ask(fd, "CLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nPING\r\nPING a\r\n", "$1\r\na\r\n");
+    /* The word holds for the next command however long that one waits for its turn. */
+    rig_set(rig, &rig->held, true);
+    u32 posted = rig_posted(rig);
+    say(fd, "CLIENT REPLY SKIP\r\nGET k\r\nGET k\r\nSET k x\r\n");
+    rig_wait_posted(rig, posted + 2);
+    rig_set(rig, &rig->held, false);
+    expect(fd, "$1\r\nw\r\n+OK\r\n");
+    say(fd, "GET k\r\nCLIENT REPLY SKIP\r\nSET k y\r\nGET k\r\n");
+    expect(fd, "$1\r\nx\r\n$1\r\ny\r\n");
     close(fd);
+    rig_destroy(rig);
+}
+END_TEST
+
+START_TEST(local__multi_refuses_all_up_to_its_end)
+{
+    static const char refused[] = "-ERR not executed: it stands behind MULTI, which is not "
+                                  "supported here; send EXEC or DISCARD to go on\r\n";
+    static const char multi[] = "-ERR transactions are not supported: commands from MULTI up to "
+                                "EXEC or DISCARD are refused, and nothing is executed\r\n";
+    struct rig *rig = rig_create_usual();
+    int fd = dial(rig);
+    ask(fd, "EXEC\r\n", "-ERR EXEC without MULTI\r\n");
+    ask(fd, "DISCARD\r\n", "-ERR DISCARD without MULTI\r\n");
+    for (int round = 0; round < 3; round++) {
+        ask(fd, "MULTI\r\n", multi);
+        ask(fd, "SET k v\r\n", refused);
+        ask(fd, "GET k\r\n", refused);
+        ask(fd, "PING\r\n", refused);
+        ask(fd, "HELLO 3\r\n", refused);
+        ask(fd, "CLIENT REPLY OFF\r\n", refused);
+        ask(fd, "FROB\r\n", refused);
+        ask(fd, "MULTI\r\n", multi);
+        ask(fd,
+            round == 0   ? "EXEC\r\n"
+            : round == 1 ? "DISCARD\r\n"
+                         : "RESET\r\n",
+            round == 0   ? "-EXECABORT Transaction discarded because of previous errors.\r\n"
+            : round == 1 ? "+OK\r\n"
+                         : "+RESET\r\n");
+        ask(fd, "PING\r\n", "+PONG\r\n");
+    }
+    ck_assert_uint_eq(rig_posted(rig), 0);
+    ask(fd, "MULTI\r\n", multi);
+    ask(fd, "QUIT\r\n", "+OK\r\n");
+    expect_end(fd);
     rig_destroy(rig);
 }
 END_TEST
@@ -92,15 +139,21 @@ START_TEST(local__hello)
     ask(fd, "GET none\r\n", "$-1\r\n");
     ask(fd, "HELLO 3 AUTH default x SETNAME bob\r\n",
         "%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3"
-        "\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\n"
+        "\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$7\r\nreplica\r\n$7\r\n"
         "modules\r\n*0\r\n");
     ask(fd, "GET none\r\n", "_\r\n");
     ask(fd, "MGET none\r\n", "*1\r\n_\r\n");
+    ask(fd, "INFO nothing\r\n", "=4\r\ntxt:\r\n");
+    ask(fd, "CLIENT LIST ID 99\r\n", "=4\r\ntxt:\r\n");
+    say(fd, "RAFT.STATUS\r\n");
+    expect(fd, "=86\r\ntxt:");
+    expect(fd, status_text);
+    expect(fd, "\r\n");
     ask(fd, "CLIENT GETNAME\r\n", "$3\r\nbob\r\n");
     /* Answers of commands before it keep the old protocol. */
     ask(fd, "GET none\r\nHELLO 2\r\nMGET none\r\n",
         "_\r\n*14\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto"
-        "\r\n:2\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
+        "\r\n:2\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$7\r\ncluster\r\n$4\r\nrole\r\n$7\r\nreplica\r\n"
         "$7\r\nmodules\r\n*0\r\n*1\r\n$-1\r\n");
     ask(fd, "RESET\r\nCLIENT GETNAME\r\n", "+RESET\r\n$-1\r\n");
     close(fd);
@@ -288,6 +341,7 @@ START_TEST(settings__config)
 END_TEST
 
 UNIT_MAIN("clients_commands", local__connection_commands, local__client, local__client_reply,
-          local__hello, local__command, cluster__slots_of_keys, cluster__redirect,
-          cluster__one_shard_whose_master_is_the_leader, status__info_and_raft_status,
-          transfer__to_whom, backup__which_bytes_of_which_snapshot, settings__config)
+          local__multi_refuses_all_up_to_its_end, local__hello, local__command,
+          cluster__slots_of_keys, cluster__redirect, cluster__one_shard_whose_master_is_the_leader,
+          status__info_and_raft_status, transfer__to_whom, backup__which_bytes_of_which_snapshot,
+          settings__config)
