@@ -2,18 +2,25 @@
 #include "server/farewell.h"
 
 #include "common/clock.h"
+#include "server/rules/transfer.h"
+
+enum { ANSWER_TEXT_SIZE = 192 };
+
+#define AGAIN_NS (20 * NS_PER_MS) /* between an attempt that came to nothing and the next */
 
 static void farewell_answer(struct command_sink *sink, struct command *command, const u8 *answer,
                             size_t size)
 {
-    (void)answer; /* whatever became of it, the server stops now */
-    (void)size;
     struct farewell *farewell = CONTAINER_OF(sink, struct farewell, sink);
-    command_destroy(command);
+    char text[ANSWER_TEXT_SIZE] = "";
+    if (size >= 3 && size - 2 < sizeof(text)) /* between the sign and the line's end */
+        memcpy(text, answer + 1, size - 3);
     mutex_lock(&farewell->lock);
-    farewell->answered = true;
+    farewell->answered = command->slot;
+    farewell->again = answer[0] == '-' && transfer_may_succeed_later(text);
     condition_broadcast(&farewell->changed);
     mutex_unlock(&farewell->lock);
+    command_destroy(command);
 }
 
 static void farewell_flush(struct command_sink *sink)
@@ -39,18 +46,39 @@ void farewell_deinit(struct farewell *farewell)
     mutex_deinit(&farewell->lock);
 }
 
-void farewell_say(struct farewell *farewell, struct mail_slot *slot, u64 patience_ns)
+static u64 order(struct farewell *farewell, struct mail_slot *slot)
 {
-    u64 now_ns = clock_monotonic_ns();
-    struct mail *mail = mail_create(MAIL_COMMANDS);
-    struct command *order =
-        command_create(COMMAND_TRANSFER, command_order_body(SERVER_NONE), &farewell->sink);
-    order->arrived_ns = now_ns;
-    command_list_put(&mail->as.commands, order);
-    (void)mail_post(slot, mail);
     mutex_lock(&farewell->lock);
-    while (!farewell->answered &&
-           condition_wait_until(&farewell->changed, &farewell->lock, now_ns + patience_ns))
+    u64 number = ++farewell->asked;
+    mutex_unlock(&farewell->lock);
+    struct mail *mail = mail_create(MAIL_COMMANDS);
+    struct command *command =
+        command_create(COMMAND_TRANSFER, command_order_body(SERVER_NONE), &farewell->sink);
+    command->arrived_ns = clock_monotonic_ns();
+    command->slot = number;
+    command_list_put(&mail->as.commands, command);
+    (void)mail_post(slot, mail);
+    return number;
+}
+
+/* Returns whether the order that was answered is to be given again. */
+static bool await(struct farewell *farewell, u64 number, u64 deadline_ns)
+{
+    mutex_lock(&farewell->lock);
+    while (farewell->answered != number &&
+           condition_wait_until(&farewell->changed, &farewell->lock, deadline_ns))
+        continue;
+    bool again = farewell->answered == number && farewell->again;
+    u64 pause_ns = u64_min(clock_monotonic_ns() + AGAIN_NS, deadline_ns);
+    while (again && condition_wait_until(&farewell->changed, &farewell->lock, pause_ns))
         continue;
     mutex_unlock(&farewell->lock);
+    return again;
+}
+
+void farewell_say(struct farewell *farewell, struct mail_slot *slot, u64 deadline_ns)
+{
+    while (await(farewell, order(farewell, slot), deadline_ns) &&
+           clock_monotonic_ns() < deadline_ns)
+        continue;
 }

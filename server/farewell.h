@@ -14,14 +14,18 @@ struct farewell {
     struct command_sink sink;
     struct mutex lock; /* a leaf */
     struct condition changed;
-    bool answered; /* Guarded by lock. */
+    /* Guarded by lock. */
+    u64 asked;    /* orders so far */
+    u64 answered; /* the number of the newest order that was answered, */
+    bool again;   /* and whether it may do better if it is given once more */
 };
 
 void farewell_init(struct farewell *farewell);
 void farewell_deinit(struct farewell *farewell);
 
-/* Once. Returns when the server behind `slot` leads no more, never led, cannot hand over, or
- * `patience_ns` have passed. Thread: any but the server's. Blocks. */
-void farewell_say(struct farewell *farewell, struct mail_slot *slot, u64 patience_ns);
+/* Returns when the server behind `slot` leads no more, or never led, or `deadline_ns` has passed;
+ * an attempt that comes to nothing is made again until then. May be called again: leadership may
+ * have come back. Thread: any but the server's. Blocks. */
+void farewell_say(struct farewell *farewell, struct mail_slot *slot, u64 deadline_ns);
 
 #endif

@@ -28,6 +28,10 @@ static const char doc[] =
     "file, such as a copy of one in the directory \"snapshots\" of another cluster's server. All "
     "servers of the new cluster must be made with the same file; the cluster's id and members are "
     "those of the configuration.\n\n"
+    "SIGTERM and SIGINT end it in an orderly way: it hands leadership over, answers what is under "
+    "way, and refuses what comes (stop-timeout in the configuration bounds that); a second one "
+    "ends "
+    "it at once.\n\n"
     "Exit status: 0 after SIGTERM, SIGINT or SIGHUP; 64 wrong usage; 65 damaged data; 66 a file is "
     "missing; "
     "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
@@ -440,15 +444,39 @@ static void stop_signals(sigset_t *set)
     sigaddset(set, SIGUSR1);
 }
 
-/* For handing leadership over before the end: one election timeout for the attempt, and another for
- * an election that it may cost. */
-static u64 farewell_patience_ns(struct raftd *raftd)
+/* The end, in an orderly way. Leadership is handed over first: an attempt takes an election timeout
+ * at most, and may cost an election; a server alone has nobody to hand it to. Clients are served
+ * meanwhile. Then they are answered and let go, and if leadership has come back by then, it is
+ * handed over once more. */
+static void drain(struct raftd *raftd)
 {
-    struct server_options options;
     mutex_lock(&raftd->settings.lock);
-    settings_server_options(&raftd->settings, 0, &options);
+    u64 patience_ns = raftd->settings.values.stop_timeout;
+    u64 attempts_ns = 3 * raftd->settings.values.election_timeout.high;
+    bool alone = raftd->settings.values.configuration.count == 1;
     mutex_unlock(&raftd->settings.lock);
-    return 3 * options.election_timeout_ns_max;
+    struct mail_slot *slot = server_slot(raftd->server);
+    u64 now_ns = clock_monotonic_ns();
+    u64 deadline_ns = now_ns + patience_ns;
+    if (!alone)
+        farewell_say(&raftd->farewell, slot, u64_min(deadline_ns, now_ns + attempts_ns));
+    clients_drain(raftd->clients, deadline_ns);
+    if (!alone)
+        farewell_say(&raftd->farewell, slot,
+                     u64_min(clock_monotonic_ns() + attempts_ns, deadline_ns + attempts_ns));
+}
+
+/* From now on one more signal ends the process at once, whatever it is doing. */
+static void release_signals(void)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++) {
+        (void)signal(numbers[i], SIG_DFL);
+        sigaddset(&set, numbers[i]);
+    }
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static enum error_code serve(struct raftd *raftd, struct error *error)
@@ -471,9 +499,12 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
     int signal_number = 0;
     (void)sigwait(&set, &signal_number);
     if (signal_number != SIGUSR1) {
-        REPORT(&raftd->report, REPORT_INFO, "raftd", "stopping because of SIG%s",
+        REPORT(&raftd->report, REPORT_INFO, "raftd",
+               "stopping because of SIG%s: what is under way is answered first; another SIGTERM or "
+               "SIGINT ends it at once",
                sigabbrev_np(signal_number));
-        farewell_say(&raftd->farewell, server_slot(raftd->server), farewell_patience_ns(raftd));
+        release_signals();
+        drain(raftd);
     }
     clients_stop(raftd->clients);
     (void)mail_post(server_slot(raftd->server), mail_create(MAIL_STOP));

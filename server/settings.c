@@ -25,6 +25,8 @@ static const struct config_key keys[] = {
      "how long a command waits while no leader is known, before it is refused"},
     {"forward-timeout", CONFIG_DURATION, CONFIG_RUNTIME, AT(forward_timeout), 10 * NS_PER_MS,
      600 * NS_PER_S, "5s", NULL, "how long a follower waits for the leader's answer to a command"},
+    {"stop-timeout", CONFIG_DURATION, CONFIG_RUNTIME, AT(stop_timeout), 0, 600 * NS_PER_S, "5s",
+     NULL, "how long a server that is told to end goes on answering what is under way"},
     {"message-bytes", CONFIG_BYTES, CONFIG_RUNTIME, AT(message_bytes), KIB, 32 * MIB, "1MiB", NULL,
      "log entries in one message to a peer"},
     {"window-bytes", CONFIG_BYTES, CONFIG_RUNTIME, AT(window_bytes), KIB, 1024 * MIB, "8MiB", NULL,

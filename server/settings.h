@@ -20,6 +20,7 @@ struct settings_values {
     u64 heartbeat;
     u64 leader_wait;
     u64 forward_timeout;
+    u64 stop_timeout;
     u64 message_bytes;
     u64 window_bytes;
     u64 round_bytes;

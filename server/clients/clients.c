@@ -274,6 +274,18 @@ u16 clients_port(const struct clients *clients)
 
 /* ---- the end ---- */
 
+void clients_drain(struct clients *clients, u64 deadline_ns)
+{
+    mutex_lock(&clients->lock);
+    clients->drain_asked = true;
+    mutex_unlock(&clients->lock);
+    wake_port(clients);
+    mutex_lock(&clients->lock);
+    while (!clients->drained && condition_wait_until(&clients->quiet, &clients->lock, deadline_ns))
+        continue;
+    mutex_unlock(&clients->lock);
+}
+
 void clients_stop(struct clients *clients)
 {
     mutex_lock(&clients->lock);

@@ -48,6 +48,12 @@ WARN_UNUSED enum error_code clients_create(const struct clients_options *options
 /* The TCP port that it listens on: of use when port 0 was asked for. */
 u16 clients_port(const struct clients *clients);
 
+/* Empties the port in an orderly way: whoever waits to be accepted still is, and then nobody; what
+ * comes from now on is refused with COMMAND_STOPPING, what is under way is answered; and a
+ * connection ends when nothing is under way and nothing has come for a while. Returns when all have
+ * ended, or at the deadline. Thread: any but the server's and the port's. Blocks. */
+void clients_drain(struct clients *clients, u64 deadline_ns);
+
 /* Stops accepting and reading; answers still go out. When it returns, nothing is posted to the slot
  * any more, so that the server may go. Thread: any but the server's and the port's. Blocks until
  * the port has ended its round. */

@@ -474,6 +474,15 @@ bool connection_is_done(struct connection *connection)
     return done;
 }
 
+bool connection_is_quiet(struct connection *connection)
+{
+    mutex_lock(&connection->lock);
+    bool quiet =
+        connection->first == connection->end && connection->output.size == connection->output_sent;
+    mutex_unlock(&connection->lock);
+    return quiet;
+}
+
 void connection_close(struct connection *connection)
 {
     mutex_lock(&connection->lock);

@@ -94,6 +94,8 @@ struct connection {
     const char *last_command;
     u64 created_ns;
     u64 active_ns; /* of the last command */
+    u64 heard_ns;  /* when bytes last came */
+    u64 quiet_ns;  /* the drain's: since when it has seen nothing under way; 0: not so */
     u32 interest;  /* what epoll watches */
     bool redirect; /* answer -MOVED instead of forwarding */
     bool end_of_input;
@@ -185,6 +187,10 @@ bool connection_is_waiting(struct connection *connection);
 /* To be closed as soon as all answers are out. Thread: port. */
 void connection_close_when_done(struct connection *connection);
 bool connection_is_done(struct connection *connection);
+
+/* Whether nothing is under way: all its commands are answered, and all answers are sent. Thread:
+ * port. */
+bool connection_is_quiet(struct connection *connection);
 
 /* Closes the socket, drops all answers. Thread: port. */
 void connection_close(struct connection *connection);

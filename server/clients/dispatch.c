@@ -77,12 +77,23 @@ static void answer(struct connection *connection, struct buffer *reply)
     }
 }
 
+/* Whether nothing goes to the server any more; the reply says so then. */
+static bool refused(struct clients *clients)
+{
+    if (!clients->draining)
+        return false;
+    buffer_clear(&clients->reply);
+    buffer_append_format(&clients->reply, "-%s\r\n", command_failure_text(COMMAND_STOPPING));
+    return true;
+}
+
 static enum dispatched dispatch_machine(struct clients *clients, struct connection *connection,
                                         const struct kv_command_info *info,
                                         const struct kv_argument *arguments, u32 count)
 {
     buffer_clear(&clients->reply);
     bool good = kv_command_check(&clients->options.limits, info, arguments, count, &clients->reply);
+    good = good && !refused(clients);
     enum connection_take take = !good ? TAKE_LOCAL : info->writes ? TAKE_WRITE : TAKE_READ;
     if (!connection_may_take(connection, take, clients->options.output_bytes_max))
         return DISPATCH_WAIT;
@@ -100,11 +111,33 @@ static enum dispatched dispatch_machine(struct clients *clients, struct connecti
     return DISPATCH_DONE;
 }
 
+static bool asks_server_to_act(enum call_outcome outcome)
+{
+    switch (outcome) {
+    case CALL_SETTING:
+    case CALL_RESET:
+    case CALL_SNAPSHOT:
+    case CALL_BACKUP:
+    case CALL_TRANSFER:
+        return true;
+    case CALL_ANSWERED:
+    case CALL_STATUS:
+    case CALL_LAST:
+    case CALL_DROP:
+        return false;
+    }
+    UNREACHABLE();
+}
+
 static enum dispatched finish_call(struct call *call)
 {
     struct clients *clients = call->clients;
     struct connection *connection = call->connection;
     struct span nothing = {0};
+    if (asks_server_to_act(call->outcome) && refused(clients)) {
+        span_release(&call->body);
+        call->outcome = CALL_ANSWERED;
+    }
     switch (call->outcome) {
     case CALL_ANSWERED:
         answer(connection, call->reply.to);

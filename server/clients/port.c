@@ -186,6 +186,7 @@ static enum got receive(struct clients *clients, struct connection *connection, 
     } while (got < 0 && errno == EINTR);
     if (got > 0) {
         *size = (size_t)got;
+        connection->heard_ns = clients->now_ns;
         clients->counters.input_bytes += (u64)got;
         return GOT_BYTES;
     }
@@ -333,7 +334,7 @@ static void admit(struct clients *clients, int fd)
         port_close(clients, connection);
 }
 
-static void accept_some(struct clients *clients)
+bool port_accept(struct clients *clients)
 {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         int fd = accept4(clients->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -347,8 +348,9 @@ static void accept_some(struct clients *clients)
         else if (failure == ENOBUFS || failure == ENOMEM)
             listen_later(clients);
         if (failure == EAGAIN || !clients->listening)
-            return;
+            return false;
     }
+    return true;
 }
 
 /* ---- what other threads ask for ---- */
@@ -356,7 +358,8 @@ static void accept_some(struct clients *clients)
 static void stop_input(struct clients *clients)
 {
     clients->stopping = true;
-    (void)close(clients->listen_fd);
+    if (clients->listen_fd >= 0)
+        (void)close(clients->listen_fd);
     clients->listen_fd = -1;
     dispatch_post(clients);
     mutex_lock(&clients->lock);
@@ -415,7 +418,7 @@ static void round_of_events(struct clients *clients, const struct epoll_event *e
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == clients) {
             if (clients->listen_fd >= 0)
-                accept_some(clients);
+                (void)port_accept(clients);
         } else if (events[i].data.ptr == &clients->wake_fd) {
             read_wake(clients);
         } else {
@@ -460,6 +463,14 @@ static void close_all(struct clients *clients)
     release_buried(clients);
 }
 
+/* How long the thread may sleep when nothing happens. */
+static int patience_ms(const struct clients *clients, bool waits_for_descriptor)
+{
+    if (clients->draining)
+        return DRAIN_LOOK_MS;
+    return waits_for_descriptor ? LISTEN_AGAIN_MS : -1;
+}
+
 void port_run(void *context)
 {
     struct clients *clients = context;
@@ -467,7 +478,7 @@ void port_run(void *context)
     for (bool end = false; !end;) {
         bool waits_for_descriptor = clients->listen_fd >= 0 && !clients->listening;
         int count = epoll_wait(clients->epoll_fd, events, EVENTS_MAX,
-                               waits_for_descriptor ? LISTEN_AGAIN_MS : -1);
+                               patience_ms(clients, waits_for_descriptor));
         clients->now_ns = clock_monotonic_ns();
         note_rate(clients);
         if (waits_for_descriptor)
@@ -475,6 +486,7 @@ void port_run(void *context)
         round_of_events(clients, events, count);
         end = serve_handed_over(clients);
         dispatch_post(clients);
+        drain_work(clients);
         release_buried(clients);
     }
     close_all(clients);

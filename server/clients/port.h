@@ -1,7 +1,8 @@
 /* port.h - the port's insides, shared by the files of this room and by nobody else.
  *
  * clients.c opens and ends the port and is the command sink; port.c is its thread: epoll, reading,
- * parsing, closing; dispatch.c decides what becomes of a command. */
+ * parsing, closing; dispatch.c decides what becomes of a command; drain.c empties the port before
+ * the end. */
 #ifndef MAILRAFT_CLIENTS_PORT_H
 #define MAILRAFT_CLIENTS_PORT_H
 
@@ -13,7 +14,8 @@ enum {
     SCRATCH_SIZE = 64 * 1024, /* a read of a connection that holds no input */
     BODIES_SIZE = 64 * 1024,  /* a block that bodies of small commands share */
     POST_BYTES = 1024 * 1024, /* commands of one letter: posted early beyond it */
-    POST_COUNT = 4096
+    POST_COUNT = 4096,
+    DRAIN_LOOK_MS = 10 /* between two looks at connections that are being drained */
 };
 
 struct clients_counters {
@@ -42,9 +44,11 @@ struct clients {
     _Atomic u64 output_bytes;
 
     struct mutex lock;      /* never taken with a connection's lock held, nor the other way round */
-    struct condition quiet; /* input_stopped has become true */
+    struct condition quiet; /* input_stopped or drained has become true */
     struct connection *dirty_first; /* Guarded by lock, as all in this group. To be sent to. */
     struct connection *port_first;  /* that want the port */
+    bool drain_asked;               /* nobody is admitted any more, and what comes is refused */
+    bool drained;                   /* and all connections have ended */
     bool stop_asked;                /* no more input */
     bool end_asked;                 /* close everything, end the thread */
     bool input_stopped;             /* nothing is posted any more */
@@ -53,6 +57,7 @@ struct clients {
     int listen_fd;
     int spare_fd;   /* given up to accept and refuse one more when descriptors are out */
     bool listening; /* epoll watches listen_fd */
+    bool draining;
     bool stopping;
     struct connection *connections;
     u32 connection_count;
@@ -74,6 +79,14 @@ void port_run(void *clients);
 
 /* Closes at the end of the round's work on it, without another answer. Thread: port. */
 void port_close(struct clients *clients, struct connection *connection);
+
+/* Takes in the connections that wait to be accepted, some at a time. Returns whether there may be
+ * more. Thread: port. */
+bool port_accept(struct clients *clients);
+
+/* drain.c: begins to drain if that was asked for; ends the connections that have nothing under way.
+ * Each round, Thread: port. */
+void drain_work(struct clients *clients);
 
 /* Puts the connection into the list that the notice names. Thread: any. */
 void clients_notice(struct clients *clients, struct connection *connection, u32 notice);

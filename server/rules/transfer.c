@@ -2,6 +2,7 @@
 #include "server/rules/transfer.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     /* After an attempt of its own that came to nothing, a leader without room waits this many
@@ -23,6 +24,33 @@ void transfer_describe(enum transfer_result result, server_id who, char *text, s
 #undef X
     }
     ASSERT(written >= 0 && (size_t)written < size);
+}
+
+/* Whether the text is what the format says of some server. */
+static bool is_of_format(const char *text, const char *format)
+{
+    const char *number = strchr(format, '%');
+    size_t before = (size_t)(number - format);
+    if (strncmp(text, format, before) != 0)
+        return false;
+    const char *rest = text + before;
+    return strcmp(rest + strspn(rest, "0123456789"), number + 2) == 0;
+}
+
+bool transfer_may_succeed_later(const char *text)
+{
+    static const enum transfer_result passing[] = {TRANSFER_DOWN,   TRANSFER_FULL, TRANSFER_LAGS,
+                                                   TRANSFER_NOBODY, TRANSFER_BUSY, TRANSFER_FAILED};
+    static const char *const formats[] = {
+#define X(name, format) [name] = (format),
+        TRANSFER_RESULTS(X)
+#undef X
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(passing); i++) {
+        if (is_of_format(text, formats[passing[i]]))
+            return true;
+    }
+    return false;
 }
 
 void transfer_init(struct transfer *transfer)
@@ -128,13 +156,14 @@ bool transfer_without_room(const struct raft *raft, const struct leadership *lea
     return transfer_begin(raft, leadership, transfer, SERVER_NONE, now_ns, &who) == TRANSFER_BEGUN;
 }
 
-/* Whether the target has all there is. So must a quorum: that is not needed for the election, but
- * whose write is committed by this leader is not told that its outcome is unknown. */
+/* Whether the target has all there is. So must a quorum, and this server's machine: that is not
+ * needed for the election, but whose write is committed and applied by this leader is answered, and
+ * is not told that its outcome is unknown. */
 static bool is_ready(const struct raft *raft, const struct progress *progress)
 {
     u64 last_index = raft->log.last_index;
     return progress != NULL && progress->match_index == last_index &&
-           raft->commit_index == last_index;
+           raft->commit_index == last_index && raft->last_applied == last_index;
 }
 
 enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leadership,

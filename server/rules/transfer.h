@@ -47,6 +47,9 @@ enum transfer_result {
 
 /* The text above, about that server. 128 bytes are enough. */
 void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size);
+/* Whether the text says that this server still leads, and that the same order may do better soon.
+ */
+bool transfer_may_succeed_later(const char *text);
 
 struct transfer {
     server_id target; /* who is to lead; SERVER_NONE: nothing goes on */

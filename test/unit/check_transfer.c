@@ -16,6 +16,7 @@ static void lead_in_peace(u32 servers)
         catch_up(id);
     (void)commit_advance(&raft, &leadership);
     ck_assert_uint_eq(raft.commit_index, raft.log.last_index);
+    raft.last_applied = raft.commit_index;
     transfer_init(&transfer);
 }
 
@@ -115,6 +116,22 @@ START_TEST(transfer_describe__names_the_server)
 }
 END_TEST
 
+START_TEST(transfer_may_succeed_later__while_this_server_leads)
+{
+    static const bool later[] = {
+        [TRANSFER_DOWN] = true,   [TRANSFER_FULL] = true, [TRANSFER_LAGS] = true,
+        [TRANSFER_NOBODY] = true, [TRANSFER_BUSY] = true, [TRANSFER_FAILED] = true,
+        [TRANSFER_OPEN] = false};
+    char text[128];
+    for (u32 i = TRANSFER_BEGUN; i <= TRANSFER_OPEN; i++) {
+        transfer_describe((enum transfer_result)i, 42, text, sizeof(text));
+        ck_assert_msg(transfer_may_succeed_later(text) == later[i], "%s", text);
+    }
+    ck_assert(!transfer_may_succeed_later(""));
+    ck_assert(!transfer_may_succeed_later("ERR server 4"));
+}
+END_TEST
+
 /* ---- transfer_go_on ---- */
 
 START_TEST(transfer_go_on__tells_a_target_that_has_everything)
@@ -145,6 +162,8 @@ START_TEST(transfer_go_on__first_the_target_catches_up)
     ck_assert_int_eq(go_on(T_BEGIN + T_MS), TRANSFER_WAIT);
     log_saved(&raft.log, raft.log.last_index);
     ck_assert(commit_advance(&raft, &leadership));
+    ck_assert_int_eq(go_on(T_BEGIN + T_MS), TRANSFER_WAIT);
+    raft.last_applied = raft.commit_index;
     ck_assert_uint_eq(transfer_next_ns(&raft, &leadership, &transfer), 0);
     ck_assert_int_eq(go_on(T_BEGIN + T_MS), TRANSFER_SEND);
     release();
@@ -282,7 +301,8 @@ END_TEST
 
 UNIT_MAIN("transfer", transfer_init__nothing_goes_on, transfer_choose__who_holds_most,
           transfer_choose__nobody_who_could_not, transfer_begin__says_why_not,
-          transfer_describe__names_the_server, transfer_go_on__tells_a_target_that_has_everything,
+          transfer_describe__names_the_server, transfer_may_succeed_later__while_this_server_leads,
+          transfer_go_on__tells_a_target_that_has_everything,
           transfer_go_on__first_the_target_catches_up,
           transfer_go_on__tells_again_with_the_heartbeats,
           transfer_go_on__is_given_up_after_an_election_timeout,
