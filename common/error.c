@@ -4,13 +4,19 @@
  * linker's command line, finds all that it needs. */
 #include "common/error.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/types.h"
+
+/* How long a process that ends waits for whoever reads its stderr. */
+static const uint64_t LAST_WORDS_NS = NS_PER_S;
 
 /* ---- operating errors ---- */
 
@@ -108,6 +114,15 @@ void error_clear(struct error *error)
     error->text[0] = '\0';
 }
 
+void error_print(const char *program, const struct error *error)
+{
+    char line[ERROR_TEXT_SIZE + 64];
+    (void)snprintf(line, sizeof(line) - 1, "%s: %s", program, error->text);
+    size_t size = strlen(line);
+    line[size] = '\n';
+    check_last_words(line, size + 1);
+}
+
 const char *error_word(enum error_code code)
 {
     ASSERT((size_t)code < ARRAY_LENGTH(rows));
@@ -132,8 +147,32 @@ void check_failed(const char *file, int line, const char *function, const char *
         size = (int)sizeof(text) - 1;
         text[size - 1] = '\n';
     }
-    if (size > 0 && write(STDERR_FILENO, text, (size_t)size) < 0) {
-        /* Nobody to tell; the abort below says the rest. */
-    }
+    if (size > 0)
+        check_last_words(text, (size_t)size);
     abort();
+}
+
+/* ---- last words ---- */
+
+static void (*_Atomic flush_reports)(uint64_t patience_ns);
+static _Atomic bool flushing; /* what is broken may be the way of reports itself */
+
+void check_flush_with(void (*flush)(uint64_t patience_ns))
+{
+    atomic_store(&flush_reports, flush);
+}
+
+void check_last_words(const char *text, size_t size)
+{
+    void (*flush)(uint64_t) = atomic_load(&flush_reports);
+    if (flush != NULL && !atomic_exchange(&flushing, true)) {
+        flush(LAST_WORDS_NS);
+        atomic_store(&flushing, false);
+    }
+    /* A pipe that poll finds writable takes PIPE_BUF bytes at once, and a file any number. */
+    struct pollfd polled = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&polled, 1, (int)(LAST_WORDS_NS / NS_PER_MS)) <= 0 ||
+        write(STDERR_FILENO, text, size < PIPE_BUF ? size : PIPE_BUF) < 0) {
+        /* Nobody to tell; how the process ends says the rest. */
+    }
 }

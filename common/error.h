@@ -54,6 +54,10 @@ enum error_code error_add(struct error *error, const char *format, ...) PRINTF_L
 
 void error_clear(struct error *error);
 
+/* Writes "program: text" to stderr: what a process says that ends because of the error. Blocks as
+ * check_last_words. */
+void error_print(const char *program, const struct error *error);
+
 /* The word of the table above: "corrupt". Never NULL. */
 const char *error_word(enum error_code code);
 

@@ -10,14 +10,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "common/check.h"
+
 /* _exit, because exit handlers may allocate. */
 static _Noreturn void out_of_memory(size_t size)
 {
     char text[96];
     int length = snprintf(text, sizeof(text), "out of memory: no %zu bytes to be had\n", size);
-    if (length > 0 && write(STDERR_FILENO, text, (size_t)length) < 0) {
-        /* The exit code still tells. */
-    }
+    if (length > 0)
+        check_last_words(text, (size_t)length);
     _exit(EX_OSERR);
 }
 

@@ -6,7 +6,6 @@
  * is built on the stack: a report must also get out when memory is short. */
 #include "common/report.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/outlet.h"
 #include "common/text.h"
 
 enum {
@@ -241,6 +241,14 @@ static void build_line(const struct report *report, enum report_level level, con
     line_add_string(line, format == REPORT_JSON ? "}\n" : "\n");
 }
 
+static void say_message(struct report *report, enum report_level level, const char *room,
+                        const char *message)
+{
+    struct line line;
+    build_line(report, level, room, message, &line);
+    report->write(report->context, level, line.text, line.size);
+}
+
 void report_say(struct report *report, enum report_level level, const char *room,
                 const char *format, ...)
 {
@@ -253,9 +261,48 @@ void report_say(struct report *report, enum report_level level, const char *room
     va_end(arguments);
     if (size > MESSAGE_SIZE)
         memcpy(message + MESSAGE_SIZE, "...", 4);
-    struct line line;
-    build_line(report, level, room, message, &line);
-    report->write(report->context, level, line.text, line.size);
+    say_message(report, level, room, message);
+}
+
+/* ---- what others can cause ---- */
+
+/* Whether one more line may be said now. */
+static bool limit_allows(struct report_limit *limit)
+{
+    u64 now_ns = clock_monotonic_ns();
+    if (limit->since_ns == 0 || now_ns - limit->since_ns >= REPORT_LIMIT_SECONDS * NS_PER_S) {
+        limit->since_ns = now_ns;
+        limit->said = 0;
+    }
+    if (limit->said == REPORT_LIMIT_LINES) {
+        limit->left_out++;
+        return false;
+    }
+    limit->said++;
+    return true;
+}
+
+void report_say_limited(struct report *report, struct report_limit *limit, enum report_level level,
+                        const char *room, const char *format, ...)
+{
+    if ((int)level > atomic_load_explicit(&report->level, memory_order_relaxed) ||
+        !limit_allows(limit))
+        return;
+    enum { COUNT_SIZE = 32 };
+    char message[MESSAGE_SIZE + 4];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(message, MESSAGE_SIZE - COUNT_SIZE, format, arguments);
+    va_end(arguments);
+    if (size >= MESSAGE_SIZE - COUNT_SIZE)
+        memcpy(message + MESSAGE_SIZE - COUNT_SIZE - 1, "...", 4);
+    if (limit->left_out > 0) {
+        size_t used = strlen(message);
+        (void)snprintf(message + used, sizeof(message) - used, " left_out=%llu",
+                       (unsigned long long)limit->left_out);
+    }
+    limit->left_out = 0;
+    say_message(report, level, room, message);
 }
 
 /* ---- stderr ---- */
@@ -264,10 +311,7 @@ static void write_stderr(void *context, enum report_level level, const char *lin
 {
     (void)context;
     (void)level;
-    /* One write a line, so that lines of several threads and processes stay whole. A line that
-     * stderr will not take is lost: the server's work does not depend on anybody reading. */
-    while (write(STDERR_FILENO, line, size) < 0 && errno == EINTR) {
-    }
+    check_last_words(line, size);
 }
 
 void report_init_stderr(struct report *report, enum report_level level, enum report_format format,
@@ -278,4 +322,64 @@ void report_init_stderr(struct report *report, enum report_level level, enum rep
     report->server = server;
     report->write = write_stderr;
     report->context = NULL;
+}
+
+enum { STDERR_BUFFER_BYTES = 128 * 1024 };
+
+/* The process's one, for its last words. Set before any other thread may end the process. */
+static struct outlet *stderr_outlet;
+
+static void write_outlet(void *context, enum report_level level, const char *line, size_t size)
+{
+    (void)level;
+    outlet_put(context, line, size);
+}
+
+static void flush_stderr(uint64_t patience_ns)
+{
+    (void)outlet_flush(stderr_outlet, patience_ns);
+}
+
+static u32 say_dropped(void *context, u64 count, char *to, u32 size)
+{
+    const struct report *report = context;
+    char message[128];
+    (void)snprintf(message, sizeof(message),
+                   "%llu lines dropped: nobody read standard error for a while",
+                   (unsigned long long)count);
+    struct line line;
+    build_line(report, REPORT_WARN, "report", message, &line);
+    ASSERT(line.size <= size);
+    memcpy(to, line.text, line.size);
+    return (u32)line.size;
+}
+
+enum error_code report_open(struct report *report, struct error *error)
+{
+    ASSERT(stderr_outlet == NULL);
+    const struct outlet_options options = {
+        .fd = STDERR_FILENO,
+        .buffer_bytes = STDERR_BUFFER_BYTES,
+        .name = "report",
+        .say_dropped = say_dropped,
+        .context = report,
+    };
+    enum error_code code = outlet_open(&options, &stderr_outlet, error);
+    if (code != ERROR_NONE)
+        return code;
+    report->write = write_outlet;
+    report->context = stderr_outlet;
+    check_flush_with(flush_stderr);
+    return ERROR_NONE;
+}
+
+void report_close(struct report *report)
+{
+    if (stderr_outlet == NULL || report->context != stderr_outlet)
+        return;
+    check_flush_with(NULL);
+    report->write = write_stderr;
+    report->context = NULL;
+    (void)outlet_close(stderr_outlet, NS_PER_S);
+    stderr_outlet = NULL;
 }

@@ -185,3 +185,11 @@ void thread_join(struct thread *thread)
     ASSERT(!failed);
     thread->started = false;
 }
+
+void thread_abandon(struct thread *thread)
+{
+    ASSERT(thread->started);
+    int failed = pthread_detach(thread->as.posix);
+    ASSERT(!failed);
+    thread->started = false;
+}

@@ -78,5 +78,8 @@ WARN_UNUSED enum error_code thread_start(struct thread *thread, const char *name
 void *thread_self(void);
 /* Waits for the thread to end. A no-op for a thread that was never started. Blocks. */
 void thread_join(struct thread *thread);
+/* Leaves the thread to itself: for one that the system holds up for longer than anybody wants to
+ * wait. Nobody will join it, and what it uses is its own for as long as the process lives. */
+void thread_abandon(struct thread *thread);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <unistd.h>
+#include <stdio.h>
 
 #include "common/text.h"
 
@@ -121,33 +121,50 @@ void trace_array_end(struct trace_line *line)
 
 /* ---- a trace in a file ---- */
 
+enum { FILE_BUFFER_BYTES = 4 * 1024 * 1024 };
+
 static void write_file(void *context, const char *line, size_t size)
 {
     struct trace_file *file = context;
-    /* The file is open for appending, so one write keeps the lines of several threads apart. */
-    ssize_t written;
-    do
-        written = write(file->fd, line, size);
-    while (written < 0 && errno == EINTR);
-    if (written != (ssize_t)size)
-        atomic_fetch_add_explicit(&file->lines_lost, 1, memory_order_relaxed);
+    outlet_put(file->outlet, line, size);
+}
+
+static u32 say_dropped(void *context, u64 count, char *line, u32 size)
+{
+    (void)context;
+    return (u32)snprintf(line, size, "{\"name\":\"Dropped\",\"lines\":%llu}\n",
+                         (unsigned long long)count);
 }
 
 enum error_code trace_file_open(struct trace_file *file, const char *path, struct error *error)
 {
-    file->trace.write = write_file;
-    file->trace.context = file;
-    atomic_init(&file->lines_lost, 0);
+    /* Non-blocking, or a named pipe would be waited for; the flag is nobody else's. */
+    int fd;
     do
-        file->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-    while (file->fd < 0 && errno == EINTR);
-    if (file->fd < 0)
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 && errno == ENXIO)
+        return error_set(error, ERROR_IO, "open trace %s: a pipe that nobody reads", path);
+    if (fd < 0)
         return error_set_errno(error, ERROR_IO, errno, "open trace %s", path);
+    const struct outlet_options options = {
+        .fd = fd,
+        .owns_fd = true,
+        .buffer_bytes = FILE_BUFFER_BYTES,
+        .name = "trace",
+        .say_dropped = say_dropped,
+    };
+    enum error_code code = outlet_open(&options, &file->outlet, error);
+    if (code != ERROR_NONE)
+        return code;
+    file->trace.context = file;
+    file->trace.write = write_file;
     return ERROR_NONE;
 }
 
-void trace_file_close(struct trace_file *file)
+u64 trace_file_close(struct trace_file *file)
 {
-    (void)close(file->fd);
-    file->fd = -1;
+    u64 lost = outlet_close(file->outlet, NS_PER_S);
+    file->trace.write = NULL;
+    return lost;
 }

@@ -20,10 +20,9 @@
 #ifndef MAILRAFT_COMMON_TRACE_H
 #define MAILRAFT_COMMON_TRACE_H
 
-#include <stdatomic.h>
-
 #include "common/bytes.h"
 #include "common/error.h"
+#include "common/outlet.h"
 #include "common/types.h"
 
 /* Where lines go. Rooms are handed a pointer to one, or NULL when nobody traces. */
@@ -60,14 +59,17 @@ void trace_array_end(struct trace_line *line);
 /* ---- a trace in a file ---- */
 
 struct trace_file {
-    struct trace trace; /* first: handed out */
-    int fd;
-    _Atomic u64 lines_lost; /* that the file did not take; the server's work does not wait for it */
+    struct trace trace;    /* handed out */
+    struct outlet *outlet; /* whose work does not wait for the file: outlet.h */
 };
 
-/* Begins to write at the end of the file, which is made when missing. Errors: ERROR_IO. */
+/* Begins to write at the end of the file, which is made when missing, readable for its owner alone.
+ * Lines that it does not take in time are dropped, and a line {"name":"Dropped","lines":N} stands
+ * where they are missing. Errors: ERROR_IO (also for a named pipe that nobody reads), ERROR_SYSTEM.
+ */
 WARN_UNUSED enum error_code trace_file_open(struct trace_file *file, const char *path,
                                             struct error *error);
-void trace_file_close(struct trace_file *file);
+/* Writes what waits, for a second at most. Returns how many lines are missing in all. */
+u64 trace_file_close(struct trace_file *file);
 
 #endif

@@ -481,7 +481,9 @@ static void release_signals(void)
 
 static enum error_code serve(struct raftd *raftd, struct error *error)
 {
-    enum error_code code = open_server(raftd, error);
+    enum error_code code = report_open(&raftd->report, error);
+    if (code == ERROR_NONE)
+        code = open_server(raftd, error);
     if (code == ERROR_NONE)
         code = open_ports(raftd, error);
     if (code != ERROR_NONE)
@@ -527,12 +529,18 @@ static void close_all(struct raftd *raftd)
         server_destroy(raftd->server);
     if (raftd->clients != NULL)
         clients_destroy(raftd->clients);
-    if (raftd->trace.trace.write != NULL)
-        trace_file_close(&raftd->trace);
+    if (raftd->trace.trace.write != NULL) {
+        u64 lost = trace_file_close(&raftd->trace);
+        if (lost > 0)
+            REPORT(&raftd->report, REPORT_WARN, "raftd",
+                   "%" PRIu64 " lines of the trace are missing: %s did not take them in time", lost,
+                   raftd->arguments.trace);
+    }
     if (raftd->vfs != NULL)
         vfs_posix_destroy(raftd->vfs);
     farewell_deinit(&raftd->farewell);
     settings_deinit(&raftd->settings);
+    report_close(&raftd->report);
 }
 
 int main(int argc, char **argv)
@@ -563,6 +571,6 @@ int main(int argc, char **argv)
         code = serve(&raftd, &error);
     close_all(&raftd);
     if (code != ERROR_NONE)
-        fprintf(stderr, "raftd: %s\n", error.text);
+        error_print("raftd", &error);
     return error_exit_code(code);
 }

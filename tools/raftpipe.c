@@ -101,9 +101,11 @@ static const struct argp argp = {options,
 
 static void refuse(const struct pipe_frame *frame, const char *why)
 {
-    (void)fprintf(stderr, "raftpipe: frame %llu (type '%c', %u bytes of payload): %s\n",
-                  (unsigned long long)frame->number,
-                  frame->type >= ' ' && frame->type < 127 ? frame->type : '?', frame->size, why);
+    struct error error;
+    (void)error_set(&error, ERROR_FORMAT, "frame %llu (type '%c', %u bytes of payload): %s",
+                    (unsigned long long)frame->number,
+                    frame->type >= ' ' && frame->type < 127 ? frame->type : '?', frame->size, why);
+    error_print("raftpipe", &error);
     _exit(65);
 }
 
@@ -247,7 +249,7 @@ static void run_server(void *argument)
     struct pipe *pipe = argument;
     struct error error = {0};
     if (server_run(pipe->server, &pipe->transport, &error) != ERROR_NONE) {
-        (void)fprintf(stderr, "raftpipe: %s\n", error.text);
+        error_print("raftpipe", &error);
         _exit(70);
     }
 }
@@ -271,8 +273,9 @@ int main(int argc, char **argv)
 
     struct thread thread = {0};
     struct error error;
-    if (thread_start(&thread, "server", run_server, &pipe, &error) != ERROR_NONE) {
-        (void)fprintf(stderr, "raftpipe: %s\n", error.text);
+    if (report_open(&pipe.report, &error) != ERROR_NONE ||
+        thread_start(&thread, "server", run_server, &pipe, &error) != ERROR_NONE) {
+        error_print("raftpipe", &error);
         return 71;
     }
     while (read_order(&pipe, &frame, &order))
@@ -283,5 +286,6 @@ int main(int argc, char **argv)
     server_destroy(pipe.server);
     pipe_speak_deinit(&pipe);
     pipe_files_deinit(&pipe);
+    report_close(&pipe.report);
     return 0;
 }

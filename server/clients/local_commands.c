@@ -55,9 +55,9 @@ void command_run_quit(struct call *call)
 
 void command_run_http(struct call *call)
 {
-    REPORT(call->clients->report, REPORT_WARN, "clients",
-           "client %llu speaks HTTP, perhaps made to by a web page: connection closed",
-           (unsigned long long)call->connection->id);
+    REPORT_LIMITED(call->clients->report, &call->clients->strangers, REPORT_WARN, "clients",
+                   "client %llu speaks HTTP, perhaps made to by a web page: connection closed",
+                   (unsigned long long)call->connection->id);
     call->outcome = CALL_DROP;
 }
 

@@ -82,8 +82,9 @@ static void refuse_input(struct clients *clients, struct connection *connection,
                          struct resp_parser *parser)
 {
     clients->counters.protocol_errors++;
-    REPORT(clients->report, REPORT_WARN, "clients", "client %llu sent no valid command: %s",
-           (unsigned long long)connection->id, parser->error);
+    REPORT_LIMITED(clients->report, &clients->strangers, REPORT_WARN, "clients",
+                   "client %llu sent no valid command: %s", (unsigned long long)connection->id,
+                   parser->error);
     buffer_clear(&clients->reply);
     buffer_append_string(&clients->reply, "-");
     buffer_append_string(&clients->reply, parser->error);
@@ -287,10 +288,7 @@ static void refuse_connection(struct clients *clients, int fd)
 
 static void complain(struct clients *clients, const char *text)
 {
-    if (clients->now_ns - clients->complained_ns < NS_PER_S && clients->complained_ns != 0)
-        return;
-    clients->complained_ns = clients->now_ns;
-    REPORT(clients->report, REPORT_WARN, "clients", "%s", text);
+    REPORT_LIMITED(clients->report, &clients->lacks, REPORT_WARN, "clients", "%s", text);
 }
 
 /* No descriptor is left: one is kept for telling a client so. Without it the connection would stay

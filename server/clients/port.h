@@ -63,8 +63,9 @@ struct clients {
     u32 connection_count;
     struct connection *buried; /* closed in this round; events may still name them */
     u64 last_id;
-    u64 now_ns;        /* of this round */
-    u64 complained_ns; /* when the lack of descriptors was last reported; 0: never */
+    u64 now_ns;                    /* of this round */
+    struct report_limit lacks;     /* lines about descriptors and clients that are too many */
+    struct report_limit strangers; /* lines about clients that speak no RESP */
     u8 *scratch;
     struct resp_parser *parser; /* for connections that have no command begun */
     struct buffer reply;

@@ -11,8 +11,6 @@
 #include "common/clock.h"
 #include "server/peers/peer.h"
 
-/* Lines about strangers are cheap to cause: no more than one in this time. */
-static const u64 STRANGER_INTERVAL_NS = NS_PER_S;
 /* How long no connection is taken when the process has run out of descriptors. */
 static const u64 ACCEPT_PAUSE_NS = 100 * NS_PER_MS;
 
@@ -21,20 +19,8 @@ static void say_stranger(struct peers *peers, const char *name, const char *what
 {
     struct error line;
     (void)error_set(&line, ERROR_MISMATCH, "closed a connection from %s: %s", name, what);
-    if (!said_anew(&peers->stranger, line.text))
-        return;
-    u64 now_ns = clock_monotonic_ns();
-    if (peers->stranger_ns != 0 && now_ns - peers->stranger_ns < STRANGER_INTERVAL_NS) {
-        peers->strangers_unsaid++;
-        return;
-    }
-    peers->stranger_ns = now_ns;
-    if (peers->strangers_unsaid > 0)
-        REPORT(peers->report, REPORT_WARN, "peers", "%s (and %" PRIu32 " others in the meantime)",
-               line.text, peers->strangers_unsaid);
-    else
-        REPORT(peers->report, REPORT_WARN, "peers", "%s", line.text);
-    peers->strangers_unsaid = 0;
+    if (said_anew(&peers->stranger, line.text))
+        REPORT_LIMITED(peers->report, &peers->strangers, REPORT_WARN, "peers", "%s", line.text);
 }
 
 static void refuse_pending(struct peers *peers, struct pending *pending, const char *why)
@@ -64,9 +50,9 @@ static void say_refused(struct peers *peers, const struct pending *pending,
     if (claimed == NULL)
         say_stranger(peers, pending->name, why);
     else if (said_anew(&claimed->refused, why))
-        REPORT(peers->report, REPORT_WARN, "peers",
-               "refused a connection from server %" PRIu32 " at %s: %s", hello->from, pending->name,
-               why);
+        REPORT_LIMITED(peers->report, &claimed->refusals, REPORT_WARN, "peers",
+                       "refused a connection from server %" PRIu32 " at %s: %s", hello->from,
+                       pending->name, why);
 }
 
 /* Its hello is complete: answers it, and hands the connection on or closes it. */
@@ -83,8 +69,8 @@ static void judge_pending(struct peers *peers, struct pending *pending, const st
     }
     peer->refused.text[0] = '\0';
     socket_tune(pending->socket, true);
-    REPORT(peers->report, REPORT_INFO, "peers", "connection from server %" PRIu32 " at %s",
-           peer->id, pending->name);
+    REPORT_LIMITED(peers->report, &peer->arrivals, REPORT_INFO, "peers",
+                   "connection from server %" PRIu32 " at %s", peer->id, pending->name);
     reader_give(peer, pending->socket, hello);
     pending->socket = -1;
     nudge_writer(peer, hello);
@@ -137,7 +123,7 @@ static void take_connection(struct peers *peers)
     struct error error;
     (void)error_set_errno(&error, ERROR_SYSTEM, failure, "accept a connection");
     if (said_anew(&peers->stranger, error.text))
-        REPORT(peers->report, REPORT_ERROR, "peers", "%s", error.text);
+        REPORT_LIMITED(peers->report, &peers->strangers, REPORT_ERROR, "peers", "%s", error.text);
 }
 
 /* Closes those whose time is up. Returns when the next one's will be. */

@@ -48,7 +48,10 @@ struct peer {
     int wake; /* eventfd: the writer is to look around */
     struct thread writer;
     struct thread reader;
-    struct said refused; /* The acceptor's. */
+    struct said refused; /* The acceptor's, as the two below. */
+    struct report_limit refusals;
+    struct report_limit arrivals;
+    struct report_limit calls; /* The writer's. */
     struct mutex lock;
     struct condition arrived; /* incoming_next has been set, or all is to stop */
 
@@ -97,8 +100,7 @@ struct peers {
     struct thread acceptor;
     struct pending pending[PENDING_MAX]; /* The acceptor's, as all below. */
     struct said stranger;
-    u64 stranger_ns; /* when something was said about a stranger */
-    u32 strangers_unsaid;
+    struct report_limit strangers;
     u64 accept_after_ns; /* no connection is taken before: descriptors had run out */
     u32 count;
     struct peer peer[]; /* all members but this server */

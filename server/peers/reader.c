@@ -24,6 +24,7 @@ struct reader {
     struct peer *peer;
     int socket;
     struct said ended;
+    struct report_limit ends;
     u32 at;   /* bytes of the buffer that are dealt with */
     u32 have; /* bytes in the buffer */
     u8 buffer[READ_BUFFER_SIZE];
@@ -179,13 +180,13 @@ static void end_connection(struct reader *reader, const struct error *why)
         return;
     if (why->code == ERROR_FORMAT) {
         if (said_anew(&reader->ended, why->text))
-            REPORT(peers->report, REPORT_WARN, "peers",
-                   "closed the connection from server %" PRIu32 ": it sent a %s", peer->id,
-                   why->text);
+            REPORT_LIMITED(peers->report, &reader->ends, REPORT_WARN, "peers",
+                           "closed the connection from server %" PRIu32 ": it sent a %s", peer->id,
+                           why->text);
     } else {
-        REPORT(peers->report, REPORT_INFO, "peers",
-               "the connection from server %" PRIu32 " has ended: %s", peer->id,
-               replaced ? "a newer one took its place" : why->text);
+        REPORT_LIMITED(peers->report, &reader->ends, REPORT_INFO, "peers",
+                       "the connection from server %" PRIu32 " has ended: %s", peer->id,
+                       replaced ? "a newer one took its place" : why->text);
     }
     if (!replaced) {
         struct mail *mail = mail_create(MAIL_DISCONNECTED);
@@ -199,6 +200,7 @@ void reader_run(void *argument)
     struct reader *reader = memory_alloc(sizeof(*reader));
     reader->peer = argument;
     reader->ended.text[0] = '\0';
+    reader->ends = (struct report_limit){0};
     while (next_connection(reader)) {
         struct error why;
         read_connection(reader, &why);

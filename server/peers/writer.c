@@ -70,8 +70,8 @@ static void publish(struct peer *peer, int socket, u64 start_count)
     peer->outgoing_start = start_count;
     peer->outgoing_broken = false;
     mutex_unlock(&peer->lock);
-    REPORT(peers->report, REPORT_INFO, "peers", "connected to server %" PRIu32 " at %s", peer->id,
-           peer->address);
+    REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
+                   "connected to server %" PRIu32 " at %s", peer->id, peer->address);
     struct mail *mail = mail_create(MAIL_CONNECTED);
     mail->as.peer = peer->id;
     (void)mail_post(peers->slot, mail);
@@ -106,8 +106,8 @@ static void retract(struct peer *peer, int socket)
     socket_close(&peer->outgoing);
     mutex_unlock(&peer->lock);
     if (!peers_stopping(peers))
-        REPORT(peers->report, REPORT_INFO, "peers",
-               "the connection to server %" PRIu32 " has ended: %s", peer->id, fate);
+        REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
+                       "the connection to server %" PRIu32 " has ended: %s", peer->id, fate);
 }
 
 /* Says why there is no connection, when that is news. */
@@ -115,9 +115,9 @@ static void complain(struct peer *peer, struct said *said, const struct error *e
 {
     if (!said_anew(said, error->text))
         return;
-    REPORT(peer->peers->report, REPORT_WARN, "peers",
-           "no connection to server %" PRIu32 " at %s, going on trying: %s", peer->id,
-           peer->address, error->text);
+    REPORT_LIMITED(peer->peers->report, &peer->calls, REPORT_WARN, "peers",
+                   "no connection to server %" PRIu32 " at %s, going on trying: %s", peer->id,
+                   peer->address, error->text);
 }
 
 void writer_run(void *argument)

@@ -173,3 +173,9 @@ void thread_join(struct thread *thread)
     coroutine_free(coroutine);
     thread->started = false;
 }
+
+void thread_abandon(struct thread *thread)
+{
+    (void)thread;
+    UNREACHABLE(); /* nothing of the real world holds a simulated server's threads up */
+}

@@ -186,8 +186,27 @@ START_TEST(init_stderr__writes_there)
 }
 END_TEST
 
+START_TEST(say_limited__counts_what_it_leaves_out)
+{
+    struct page page;
+    struct report report = report_to(&page, REPORT_LOGFMT);
+    struct report_limit limit = {0};
+    for (int i = 0; i < 25; i++)
+        REPORT_LIMITED(&report, &limit, REPORT_WARN, "clients", "a stranger, number %d", i);
+    ck_assert_int_eq(page.lines, REPORT_LIMIT_LINES);
+    ck_assert_ptr_null(strstr(page.text, "left_out"));
+    REPORT_LIMITED(&report, &limit, REPORT_DEBUG, "clients", "not said at this level at all");
+    memset(&page, 0, sizeof(page));
+    limit.since_ns -= REPORT_LIMIT_SECONDS * NS_PER_S; /* so much time passes */
+    REPORT_LIMITED(&report, &limit, REPORT_WARN, "clients", "one more port=7");
+    ck_assert_ptr_nonnull(strstr(page.text, " msg=\"one more\" port=7 left_out=15\n"));
+    REPORT_LIMITED(&report, &limit, REPORT_WARN, "clients", "and another");
+    ck_assert_ptr_nonnull(strstr(page.text, " msg=\"and another\"\n"));
+}
+END_TEST
+
 UNIT_MAIN("report", escape__each_kind_of_byte, utf8_length__refuses_what_unicode_refuses,
           level_parse__words_and_others, say__logfmt_splits_pairs, say__json_splits_pairs,
           say__forged_and_repeated_names_stay_in_the_sentence, say__text_cannot_break_the_line,
           say__long_messages_are_cut, say__level_and_server_may_leave_things_out,
-          init_stderr__writes_there)
+          init_stderr__writes_there, say_limited__counts_what_it_leaves_out)

@@ -16,7 +16,8 @@ static void write_all(const u8 *data, size_t size)
         if (written < 0 && errno == EINTR)
             continue;
         if (written <= 0) {
-            (void)fprintf(stderr, "raftpipe: standard output: nobody reads it any more\n");
+            static const char words[] = "raftpipe: standard output: nobody reads it any more\n";
+            check_last_words(words, sizeof(words) - 1);
             _exit(74);
         }
         data += written;
