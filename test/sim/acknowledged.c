@@ -1,7 +1,6 @@
 /* acknowledged.c - see acknowledged.h. */
 #include "test/sim/acknowledged.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/crc32c.h"
@@ -20,7 +19,8 @@ static struct sent_command *sent_slot(struct sent_command *table, u32 capacity, 
     return &table[at];
 }
 
-u32 acknowledged_sent(struct cluster *cluster, const struct command *command)
+u32 acknowledged_sent(struct cluster *cluster, const struct command *command, u64 connection,
+                      u64 number)
 {
     struct acknowledged *self = &cluster->checks.acknowledged;
     if (self->sent_count * 2 >= self->sent_capacity) {
@@ -39,7 +39,29 @@ u32 acknowledged_sent(struct cluster *cluster, const struct command *command)
     self->sent_count += sent->sent == 0;
     sent->crc = crc;
     sent->sent++;
+    sent->connection = connection;
+    sent->number = number;
     return crc;
+}
+
+/* The writes of one connection take effect in the order in which they were sent. Which connection's
+ * a command is can be told when its bytes were sent only once. */
+static void in_sending_order(const struct sim_server *server, u64 index,
+                             const struct sent_command *sent)
+{
+    struct acknowledged *self = &server->cluster->checks.acknowledged;
+    if (sent->sent != 1)
+        return;
+    self->connections = checks_grown(self->connections, &self->connection_capacity,
+                                     sent->connection, sizeof(*self->connections));
+    struct applied_connection *connection = &self->connections[sent->connection];
+    if (sent->number < connection->number)
+        cluster_fail(server->cluster, "a connection's writes in order", cluster_set_of(server->id),
+                     "server %u applies entry " U64 ", which is command " U64
+                     " of its client; command " U64
+                     ", sent behind it on the same connection, was applied before, as entry " U64,
+                     server->id, index, sent->number, connection->number, connection->index);
+    *connection = (struct applied_connection){sent->number, index};
 }
 
 /* An entry of its own for each command that was sent, at most. */
@@ -52,6 +74,7 @@ static void note_applied(const struct sim_server *server, u64 index, u32 crc)
     const struct sent_command *found = sent != NULL ? sent : &none;
     if (found->applied < found->sent) {
         sent->applied++;
+        in_sending_order(server, index, sent);
         return;
     }
     cluster_fail(server->cluster, "applied once", cluster_set_of(server->id),
@@ -174,17 +197,17 @@ struct machine *acknowledged_watch(struct sim_server *server, struct machine *ma
 
 /* ---- answers ---- */
 
-void acknowledged_answered(struct sim_server *server, const struct client *client)
+void acknowledged_answered(struct sim_server *server, const struct flight *flight)
 {
     struct cluster *cluster = server->cluster;
     struct acknowledged *acknowledged = &cluster->checks.acknowledged;
-    const struct client_answer *answer = &client->incoming;
-    const struct asked *request = client->request;
+    const struct client_answer *answer = &flight->incoming;
+    const struct asked *request = flight->request;
     if ((answer->kind != ANSWER_OK && answer->kind != ANSWER_NIL) || request->op == CLIENT_GET ||
-        request->op == CLIENT_TRANSFER)
+        request->op == CLIENT_SCAN || request->op == CLIENT_TRANSFER)
         return;
-    i64 number = strtoll(answer->text, NULL, 10); /* "OK" is 0 */
-    for (u64 index = client->sent_after + 1; index <= acknowledged->last; index++) {
+    i64 number = flight_answer_number(flight);
+    for (u64 index = flight->sent_after + 1; index <= acknowledged->last; index++) {
         struct applied_entry *entry = &acknowledged->line[index];
         if (entry->term == 0 || entry->claimed || entry->refused ||
             entry->crc != request->body_crc || entry->answer != number)
@@ -197,7 +220,7 @@ void acknowledged_answered(struct sim_server *server, const struct client *clien
     cluster_fail(cluster, "acknowledged after it is applied", cluster_set_of(server->id),
                  "server %u answers \"%s\" to client %s, and no server has applied that write of "
                  "\"%s\" with that answer, or only for another client",
-                 server->id, answer->text, client->name, request->key);
+                 server->id, answer->text, flight->client->name, request->key);
 }
 
 /* ---- whether it is still there ---- */
@@ -315,5 +338,6 @@ void acknowledged_deinit(struct cluster *cluster)
 {
     sim_free(cluster->checks.acknowledged.line);
     sim_free(cluster->checks.acknowledged.sent);
+    sim_free(cluster->checks.acknowledged.connections);
     model_deinit(&cluster->checks.acknowledged.model);
 }

@@ -6,6 +6,7 @@
  *   - each server's machine is given the same commands in the same order, none twice, none left out
  *     (a snapshot stands for all before it), and no command more often than clients sent it: nobody
  *     hands one on twice;
+ *   - the writes of one connection go in in the order in which they were sent;
  *   - when a client is told that its write succeeded, some machine was given that very command
  * since the client had sent it; the answer is the one it has at that place; and no other client was
  *     told of that same place. So each acknowledged write has an entry of its own;
@@ -27,9 +28,9 @@
 #include "server/machine/machine.h"
 #include "test/sim/model.h"
 
-struct client;
 struct cluster;
 struct command;
+struct flight;
 struct sim_server;
 
 /* What the first machine that was given the entry at this index was given. */
@@ -45,8 +46,16 @@ struct applied_entry {
 /* Commands of the same bytes. (Those of the same checksum, which at worst hides something.) */
 struct sent_command {
     u32 crc;
-    u32 sent;    /* to any server; 0: a free slot */
-    u32 applied; /* at so many indexes */
+    u32 sent;       /* to any server; 0: a free slot */
+    u32 applied;    /* at so many indexes */
+    u64 connection; /* the newest one's: on which it came */
+    u64 number;     /* its client's number for it */
+};
+
+/* What was applied last of what came on a connection. */
+struct applied_connection {
+    u64 number;
+    u64 index;
 };
 
 struct acknowledged {
@@ -58,6 +67,8 @@ struct acknowledged {
     struct sent_command *sent; /* hash table, a power of two */
     u32 sent_capacity;
     u32 sent_count;
+    struct applied_connection *connections; /* by number */
+    u64 connection_capacity;
     struct model model; /* all through `last` */
 };
 
@@ -75,11 +86,13 @@ void acknowledged_deinit(struct cluster *cluster);
  * those that come in its place. */
 struct machine *acknowledged_watch(struct sim_server *server, struct machine *machine);
 
-/* A client's write reaches a server's mailbox. Returns its checksum. */
-u32 acknowledged_sent(struct cluster *cluster, const struct command *command);
+/* A client's write reaches a server's mailbox: its command of that number, on that connection.
+ * Returns its checksum. */
+u32 acknowledged_sent(struct cluster *cluster, const struct command *command, u64 connection,
+                      u64 number);
 
-/* `server` answers the command that this client has in flight: client->incoming. */
-void acknowledged_answered(struct sim_server *server, const struct client *client);
+/* `server` answers a command in flight: flight->incoming. */
+void acknowledged_answered(struct sim_server *server, const struct flight *flight);
 
 /* This leader has committed an entry of its own term. */
 void acknowledged_leader(struct cluster *cluster, const struct sim_server *server);

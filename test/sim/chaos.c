@@ -118,6 +118,8 @@ static void strike_network(struct cluster *cluster, struct chaos_fault *fault, s
         cluster_delay(cluster, some, all, slow);
     } else if (fault->kind == CHAOS_LOSS) {
         cluster_loss(cluster, some, all, ppm);
+        if (load_is_pipelined(cluster))
+            cluster_full(cluster, some, all, 2 * ppm);
     } else if (fault->kind == CHAOS_DUPLICATE) {
         cluster_duplicate(cluster, some, all, ppm);
     } else if (fault->kind == CHAOS_REORDER) {
@@ -127,6 +129,24 @@ static void strike_network(struct cluster *cluster, struct chaos_fault *fault, s
     } else if (fault->kind == CHAOS_RESET) {
         cluster_reset(cluster, some, random_subset(cluster, rng));
     }
+}
+
+static void transfer_over(void *context)
+{
+    struct cluster *cluster = context;
+    cluster_set all = cluster_all(cluster);
+    (void)cluster_release(cluster, all, all, 1U << MESSAGE_TIMEOUT_NOW, false);
+}
+
+/* It comes to nothing, or late, and what is forwarded meanwhile takes its time. */
+static void hinder_transfer(struct cluster *cluster, struct rng *rng)
+{
+    cluster_set all = cluster_all(cluster);
+    struct cluster_range slow = {rng_range(rng, 1, 60) * NS_PER_MS, 60 * NS_PER_MS};
+    cluster_hold(cluster, all, all, 1U << MESSAGE_TIMEOUT_NOW);
+    cluster_delay(cluster, random_one(cluster, rng), all, slow);
+    cluster_at(cluster, cluster_now_ns(cluster) + rng_range(rng, 100, 400) * NS_PER_MS,
+               transfer_over, cluster);
 }
 
 static void strike_process(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
@@ -174,6 +194,8 @@ static void strike_process(struct cluster *cluster, struct chaos_fault *fault, s
         struct client_request order = {.op = CLIENT_TRANSFER};
         order.target = (server_id)rng_range(rng, 0, cluster->config.servers);
         client_send(cluster_client(cluster, "orders"), &order);
+        if (load_is_pipelined(cluster))
+            hinder_transfer(cluster, rng);
     }
 }
 

@@ -1,14 +1,17 @@
-/* clients.c - simulated clients: one command in flight each, everything recorded.
+/* clients.c - simulated clients: everything they do is recorded.
  *
  * A request travels to its server, waits in the socket while that is paused, enters its mailbox as
  * a real connection's commands would, and the answer travels back. Who waits too long gives up and
- * never learns. */
-#include <stdlib.h>
+ * never learns.
+ *
+ * A client's commands to one server, one behind the other, are a connection's: they arrive in the
+ * order in which they were sent. A client with a pipeline has several of them in flight, under the
+ * rule that the client port enforces for real connections: a write does not follow a read that is
+ * not answered yet. */
 #include <string.h>
 
 #include "common/memory.h"
 #include "server/machine/kv.h"
-#include "test/history/linearizability.h"
 #include "test/sim/inside.h"
 
 enum {
@@ -46,8 +49,11 @@ static struct asked *asked_copy(const struct client_request *request)
     size_t room = text_room(request->key) + text_room(request->value) + text_room(request->old);
     struct asked *asked = sim_alloc(sizeof(*asked) + room);
     char *to = (char *)(asked + 1);
-    *asked = (struct asked){
-        .references = 1, .op = request->op, .via = request->via, .target = request->target};
+    *asked = (struct asked){.references = 1,
+                            .op = request->op,
+                            .via = request->via,
+                            .target = request->target,
+                            .keys = request->keys};
     asked->key = copy_text(&to, request->key);
     asked->value = copy_text(&to, request->value);
     asked->old = copy_text(&to, request->old);
@@ -66,217 +72,103 @@ static void call_free(struct client_call *call)
     sim_free(call);
 }
 
-/* ---- the history ---- */
-
-static const struct text *text_of(struct history *history, const char *text)
-{
-    return history_text(history, text, strlen(text));
-}
-
-/* The history's memory is the world's, whoever is running. */
-static void record_invocation(struct client *client)
-{
-    struct cluster *cluster = client->cluster;
-    const struct asked *request = client->request;
-    if (request->op == CLIENT_TRANSFER)
-        return;
-    struct process *before = process_enter(&cluster->world, NULL);
-    struct history *history = &cluster->history;
-    struct operation operation = {.client = client->number,
-                                  .status = OPERATION_UNKNOWN,
-                                  .key = text_of(history, request->key),
-                                  .delta = 1,
-                                  .t0 = ++cluster->history_clock};
-    switch (request->op) {
-    case CLIENT_GET:
-        operation.kind = OPERATION_GET;
-        break;
-    case CLIENT_SET:
-        operation.kind = OPERATION_PUT;
-        break;
-    case CLIENT_APPEND:
-        operation.kind = OPERATION_APPEND;
-        break;
-    case CLIENT_CAS:
-        operation.kind = OPERATION_CAS;
-        operation.expected = text_of(history, request->old);
-        break;
-    case CLIENT_INCR:
-        operation.kind = OPERATION_INCR;
-        break;
-    case CLIENT_DEL:
-        operation.kind = OPERATION_DEL;
-        break;
-    case CLIENT_TRANSFER:
-        UNREACHABLE();
-    }
-    if (request->op == CLIENT_SET || request->op == CLIENT_APPEND || request->op == CLIENT_CAS)
-        operation.value = text_of(history, request->value);
-    client->operation = history_add(history, &operation);
-    (void)process_enter(&cluster->world, before);
-}
-
-static void record_answer(struct client *client, const struct client_answer *answer)
-{
-    struct cluster *cluster = client->cluster;
-    if (answer->kind == ANSWER_UNKNOWN || answer->kind == ANSWER_NONE ||
-        client->request->op == CLIENT_TRANSFER)
-        return;
-    struct process *before = process_enter(&cluster->world, NULL);
-    struct operation *operation = history_at(&cluster->history, client->operation);
-    operation->t1 = ++cluster->history_clock;
-    operation->status = answer->kind == ANSWER_ERROR || answer->kind == ANSWER_MOVED
-                            ? OPERATION_FAIL
-                            : OPERATION_OK;
-    if (operation->status == OPERATION_OK) {
-        bool positive = answer->kind == ANSWER_OK;
-        switch (client->request->op) {
-        case CLIENT_GET:
-            operation->found = positive;
-            if (positive) {
-                const struct text *out =
-                    history_text(&cluster->history, client->incoming_value, client->incoming_size);
-                history_at(&cluster->history, client->operation)->out = out;
-            }
-            break;
-        case CLIENT_SET:
-            break;
-        case CLIENT_APPEND:
-        case CLIENT_INCR:
-            operation->number = strtoll(answer->text, NULL, 10);
-            operation->number_known = true;
-            break;
-        case CLIENT_CAS:
-            operation->ok = positive;
-            break;
-        case CLIENT_DEL:
-            operation->found = strcmp(answer->text, "1") == 0;
-            break;
-        case CLIENT_TRANSFER:
-            UNREACHABLE();
-        }
-    }
-    (void)process_enter(&cluster->world, before);
-}
-
 /* ---- answers ---- */
-
-static void text_set(struct client_answer *answer, const u8 *data, size_t size)
-{
-    answer->size = (u32)(size < CLIENT_TEXT_SIZE ? size : CLIENT_TEXT_SIZE - 1);
-    memcpy(answer->text, data, answer->size);
-    answer->text[answer->size] = '\0';
-}
-
-/* One RESP value of the kinds that these commands have. */
-static struct client_answer answer_parse(struct client *client, const u8 *data, size_t size)
-{
-    struct client_answer answer = {.kind = ANSWER_ERROR};
-    ASSERT(size >= 3);
-    const u8 *line = data + 1;
-    const u8 *end = memchr(line, '\r', size - 1);
-    ASSERT(end != NULL);
-    size_t length = (size_t)(end - line);
-    switch (data[0]) {
-    case '+':
-        answer.kind = ANSWER_OK;
-        text_set(&answer, line, length);
-        break;
-    case ':':
-        answer.kind = client->request->op == CLIENT_CAS && line[0] == '0' ? ANSWER_NIL : ANSWER_OK;
-        text_set(&answer, line, length);
-        break;
-    case '$':
-        if (line[0] == '-') {
-            answer.kind = ANSWER_NIL;
-            break;
-        }
-        answer.kind = ANSWER_OK;
-        client->incoming_size = (u32)strtoul((const char *)line, NULL, 10);
-        client->incoming_value = sim_resize(client->incoming_value, client->incoming_size);
-        memcpy(client->incoming_value, end + 2, client->incoming_size);
-        text_set(&answer, end + 2, client->incoming_size);
-        break;
-    case '_':
-        answer.kind = ANSWER_NIL;
-        break;
-    case '-':
-        text_set(&answer, line, length);
-        if (strncmp(answer.text, "TIMEOUT", 7) == 0)
-            answer.kind = ANSWER_UNKNOWN;
-        break;
-    default:
-        ASSERT(!"an answer of a kind that these commands do not have");
-    }
-    return answer;
-}
 
 static void send_next(struct client *client);
 
-/* The client takes an answer to its command in flight. */
-static void conclude(struct client *client, const struct client_answer *answer)
+static struct flight *flight_of(const struct client *client, u64 serial)
 {
-    client->answer = *answer;
+    struct flight *flight = client->flights;
+    while (flight != NULL && flight->serial != serial)
+        flight = flight->next;
+    return flight;
+}
+
+static void flight_free(struct flight *flight)
+{
+    asked_release(flight->request);
+    sim_free(flight->incoming_value);
+    sim_free(flight);
+}
+
+/* The client takes an answer to a command in flight. */
+static void conclude(struct flight *flight)
+{
+    struct client *client = flight->client;
+    client->answer = flight->incoming;
     client->answer.time_ns = client->cluster->world.now_ns;
-    record_answer(client, &client->answer);
-    client->busy = false;
+    flight_record_answer(flight, flight->incoming.kind);
+    struct flight **at = &client->flights;
+    while (*at != flight)
+        at = &(*at)->next;
+    *at = flight->next;
+    client->flight_count--;
+    flight_free(flight);
     send_next(client);
 }
 
-static void conclude_without(struct client *client, enum client_answer_kind kind, const char *text)
+static void conclude_without(struct flight *flight, enum client_answer_kind kind, const char *text)
 {
-    struct client_answer answer = {.kind = kind};
-    text_set(&answer, (const u8 *)text, strlen(text));
-    conclude(client, &answer);
+    flight->incoming = (struct client_answer){.kind = kind};
+    client_answer_set_text(&flight->incoming, text, strlen(text));
+    conclude(flight);
 }
 
 static void answer_arrives(void *object, u64 serial)
 {
-    struct client *client = object;
-    if (client->busy && client->serial == serial)
-        conclude(client, &client->incoming);
+    struct flight *flight = flight_of(object, serial);
+    if (flight != NULL)
+        conclude(flight);
 }
 
 static void gave_up(void *object, u64 serial)
 {
-    struct client *client = object;
-    if (client->busy && client->serial == serial)
-        conclude_without(client, ANSWER_UNKNOWN, "no answer in time");
+    struct flight *flight = flight_of(object, serial);
+    if (flight != NULL)
+        conclude_without(flight, ANSWER_UNKNOWN, "no answer in time");
 }
 
 static void connection_ended(void *object, u64 serial)
 {
-    struct client *client = object;
-    if (client->busy && client->serial == serial)
-        conclude_without(client, ANSWER_UNKNOWN, "the connection has ended");
+    struct flight *flight = flight_of(object, serial);
+    if (flight != NULL)
+        conclude_without(flight, ANSWER_UNKNOWN, "the connection has ended");
+}
+
+/* The answer leaves the server. */
+static void answer_leaves(struct client *client, u64 serial)
+{
+    struct cluster *cluster = client->cluster;
+    world_at(&cluster->world, cluster->world.now_ns + travel_ns(cluster), answer_arrives, client,
+             serial);
 }
 
 static void sink_answer(struct command_sink *sink, struct command *command, const u8 *data,
                         size_t size)
 {
     struct sim_server *server = CONTAINER_OF(sink, struct sim_server, sink);
-    struct cluster *cluster = server->cluster;
     struct client *client = command->owner;
-    if (client->busy && client->serial == command->slot) {
-        client->incoming = answer_parse(client, data, size);
-        acknowledged_answered(server, client);
-        world_at(&cluster->world, cluster->world.now_ns + travel_ns(cluster), answer_arrives,
-                 client, command->slot);
+    struct flight *flight = flight_of(client, command->slot);
+    if (flight != NULL) {
+        flight->answered = true;
+        flight_take_answer(flight, data, size);
+        acknowledged_answered(server, flight);
+        answer_leaves(client, command->slot);
     }
     command_destroy(command);
 }
 
 static void sink_redirect(struct command_sink *sink, struct command *command, server_id leader)
 {
-    struct sim_server *server = CONTAINER_OF(sink, struct sim_server, sink);
-    struct cluster *cluster = server->cluster;
+    (void)sink;
     struct client *client = command->owner;
-    if (client->busy && client->serial == command->slot) {
-        client->incoming = (struct client_answer){.kind = ANSWER_MOVED};
-        client->incoming.size =
-            (u32)snprintf(client->incoming.text, CLIENT_TEXT_SIZE, "%u", leader);
-        world_at(&cluster->world, cluster->world.now_ns + travel_ns(cluster), answer_arrives,
-                 client, command->slot);
+    struct flight *flight = flight_of(client, command->slot);
+    if (flight != NULL) {
+        flight->answered = true;
+        flight->incoming = (struct client_answer){.kind = ANSWER_MOVED};
+        flight->incoming.size =
+            (u32)snprintf(flight->incoming.text, CLIENT_TEXT_SIZE, "%u", leader);
+        answer_leaves(client, command->slot);
     }
     command_destroy(command);
 }
@@ -296,7 +188,9 @@ static struct span body_of(const struct asked *request)
     const struct kv_argument key = {(const u8 *)request->key, (u32)strlen(request->key)};
     const struct kv_argument value = {(const u8 *)request->value, (u32)strlen(request->value)};
     const struct kv_argument old = {(const u8 *)request->old, (u32)strlen(request->old)};
-    struct kv_argument arguments[3] = {key, value, value};
+    struct kv_argument arguments[4] = {key, value, value, value};
+    static const struct kv_argument whole_scan[] = {
+        {(const u8 *)"0", 1}, {(const u8 *)"COUNT", 5}, {(const u8 *)"10000", 5}};
     u32 count = 1;
     enum kv_command code = KV_NONE;
     switch (request->op) {
@@ -322,6 +216,23 @@ static struct span body_of(const struct asked *request)
     case CLIENT_DEL:
         code = KV_DEL;
         break;
+    case CLIENT_GETDEL:
+        code = KV_GETDEL;
+        break;
+    case CLIENT_MSET:
+        code = KV_MSET;
+        arguments[2] = old; /* the second key, with the same value */
+        count = 4;
+        break;
+    case CLIENT_FLUSHALL:
+        code = KV_FLUSHALL;
+        count = 0;
+        break;
+    case CLIENT_SCAN:
+        code = KV_SCAN;
+        memcpy(arguments, whole_scan, sizeof(whole_scan));
+        count = 3;
+        break;
     case CLIENT_TRANSFER:
         return command_order_body(request->target);
     }
@@ -332,15 +243,37 @@ static struct span body_of(const struct asked *request)
     return body;
 }
 
+static bool op_reads(enum client_op op)
+{
+    return op == CLIENT_GET || op == CLIENT_SCAN;
+}
+
+static bool op_writes(enum client_op op)
+{
+    return !op_reads(op) && op != CLIENT_TRANSFER;
+}
+
+/* Whether a write of this client, sent before this one, is under way at its server. */
+static bool comes_after_write(const struct client_call *call)
+{
+    const struct flight *flight = call->client->flights;
+    for (; flight != NULL && flight->serial < call->serial; flight = flight->next)
+        if (op_writes(flight->request->op) && !flight->answered)
+            return true;
+    return false;
+}
+
 static struct command *command_of(struct sim_server *server, const struct client_call *call)
 {
     enum client_op op = call->request->op;
-    enum command_class class = op == CLIENT_GET        ? COMMAND_READ
+    enum command_class class = op_reads(op)            ? COMMAND_READ
                                : op == CLIENT_TRANSFER ? COMMAND_TRANSFER
                                                        : COMMAND_WRITE;
     struct command *command = command_create(class, body_of(call->request), &server->sink);
     if (class == COMMAND_WRITE)
-        call->request->body_crc = acknowledged_sent(server->cluster, command);
+        call->request->body_crc =
+            acknowledged_sent(server->cluster, command, call->connection, call->serial);
+    command->after_write = class == COMMAND_READ && comes_after_write(call);
     command->owner = call->client;
     command->slot = call->serial;
     command->arrived_ns = sim_clock_local_ns(&server->clock, server->cluster->world.now_ns);
@@ -399,53 +332,109 @@ void clients_server_down(struct sim_server *server, bool closed)
     if (!closed)
         return;
     for (struct client *client = cluster->clients; client != NULL; client = client->next) {
-        if (client->busy && client->to == server->id && client->incarnation == server->incarnation)
+        if (client->to != server->id || client->incarnation != server->incarnation)
+            continue;
+        for (const struct flight *flight = client->flights; flight != NULL; flight = flight->next)
             world_at(&cluster->world, cluster->world.now_ns + travel_ns(cluster), connection_ended,
-                     client, client->serial);
+                     client, flight->serial);
     }
 }
 
-static void send_now(struct client *client)
+/* ---- sending ---- */
+
+static server_id server_for(const struct client *client, const struct asked *request)
+{
+    if (request->via != SERVER_NONE)
+        return request->via;
+    return client->flights != NULL ? client->to : cluster_leader(client->cluster);
+}
+
+/* Whether the request may follow what is in flight. */
+static bool may_send(const struct client *client, const struct asked *request)
+{
+    if (client->flights == NULL)
+        return true;
+    if (client->flight_count >= client->pipeline || request->op == CLIENT_TRANSFER ||
+        server_for(client, request) != client->to)
+        return false;
+    for (const struct flight *flight = client->flights; flight != NULL; flight = flight->next)
+        if (flight->request->op == CLIENT_TRANSFER ||
+            (op_reads(flight->request->op) && op_writes(request->op)))
+            return false;
+    return client->cluster->servers[client->to].incarnation == client->incarnation;
+}
+
+static struct flight *flight_create(struct client *client, struct asked *request)
+{
+    struct flight *flight = sim_alloc_zero(1, sizeof(*flight));
+    *flight = (struct flight){.client = client,
+                              .serial = ++client->serial,
+                              .sent_after = client->cluster->checks.acknowledged.last,
+                              .request = request};
+    struct flight **last = &client->flights;
+    while (*last != NULL)
+        last = &(*last)->next;
+    *last = flight;
+    client->flight_count++;
+    return flight;
+}
+
+/* The client speaks to this server, on the connection it has or on a new one. */
+static void connect_to(struct client *client, const struct sim_server *server)
+{
+    if (client->connection != 0 && client->to == server->id &&
+        client->incarnation == server->incarnation)
+        return;
+    client->to = server->id;
+    client->incarnation = server->incarnation;
+    client->connection = ++client->cluster->connection_count;
+    client->last_arrival_ns = 0;
+}
+
+static void travel(struct client *client, const struct flight *flight)
 {
     struct cluster *cluster = client->cluster;
     u64 now = cluster->world.now_ns;
-    client->busy = true;
-    client->serial++;
-    client->sent_after = cluster->checks.acknowledged.last;
-    client->to =
-        client->request->via != SERVER_NONE ? client->request->via : cluster_leader(cluster);
-    record_invocation(client);
-    if (client->to == SERVER_NONE) {
-        conclude_without(client, ANSWER_ERROR, "there is no leader");
-        return;
-    }
-    struct sim_server *server = &cluster->servers[client->to];
-    if (server->process == NULL) {
-        conclude_without(client, ANSWER_ERROR, "connection refused");
-        return;
-    }
-    client->incarnation = server->incarnation;
     struct client_call *call = sim_alloc_zero(1, sizeof(*call));
-    call->client = client;
-    call->serial = client->serial;
-    call->to = client->to;
-    call->incarnation = client->incarnation;
-    call->request = client->request;
+    *call = (struct client_call){.client = client,
+                                 .serial = flight->serial,
+                                 .to = client->to,
+                                 .incarnation = client->incarnation,
+                                 .connection = client->connection,
+                                 .request = flight->request};
     call->request->references++;
-    world_at(&cluster->world, now + travel_ns(cluster), call_arrives, call, 0);
-    world_at(&cluster->world, now + CLIENT_TIMEOUT_MS * NS_PER_MS, gave_up, client, client->serial);
+    client->last_arrival_ns = u64_max(client->last_arrival_ns, now + travel_ns(cluster));
+    world_at(&cluster->world, client->last_arrival_ns, call_arrives, call, 0);
+    world_at(&cluster->world, now + CLIENT_TIMEOUT_MS * NS_PER_MS, gave_up, client, flight->serial);
+}
+
+static void send_now(struct client *client, struct asked *request)
+{
+    struct cluster *cluster = client->cluster;
+    server_id to = server_for(client, request);
+    struct flight *flight = flight_create(client, request);
+    flight_record(flight);
+    if (to == SERVER_NONE) {
+        conclude_without(flight, ANSWER_ERROR, "there is no leader");
+        return;
+    }
+    if (cluster->servers[to].process == NULL) {
+        conclude_without(flight, ANSWER_ERROR, "connection refused");
+        return;
+    }
+    connect_to(client, &cluster->servers[to]);
+    travel(client, flight);
 }
 
 static void send_next(struct client *client)
 {
-    if (client->busy || client->first == NULL)
-        return;
-    asked_release(client->request);
-    client->request = client->first;
-    client->first = client->request->next;
-    if (client->first == NULL)
-        client->last = NULL;
-    send_now(client);
+    while (client->first != NULL && may_send(client, client->first)) {
+        struct asked *request = client->first;
+        client->first = request->next;
+        if (client->first == NULL)
+            client->last = NULL;
+        send_now(client, request);
+    }
 }
 
 /* ---- clients ---- */
@@ -462,6 +451,7 @@ struct client *cluster_client(struct cluster *cluster, const char *name)
     memcpy(client->name, name, size);
     client->cluster = cluster;
     client->number = ++cluster->client_count;
+    client->pipeline = 1;
     client->next = cluster->clients;
     cluster->clients = client;
     return client;
@@ -478,9 +468,15 @@ void client_send(struct client *client, const struct client_request *request)
     send_next(client);
 }
 
+void client_pipeline(struct client *client, u32 depth)
+{
+    ASSERT(depth >= 1);
+    client->pipeline = depth;
+}
+
 bool client_is_idle(const struct client *client)
 {
-    return !client->busy && client->first == NULL;
+    return client->flights == NULL && client->first == NULL;
 }
 
 const struct client_answer *client_answer(const struct client *client)
@@ -533,8 +529,11 @@ void clients_deinit(struct cluster *cluster)
             client->first = queued->next;
             asked_release(queued);
         }
-        asked_release(client->request);
-        sim_free(client->incoming_value);
+        while (client->flights != NULL) {
+            struct flight *flight = client->flights;
+            client->flights = flight->next;
+            flight_free(flight);
+        }
         sim_free(client->name);
         sim_free(client);
     }

@@ -175,6 +175,8 @@ void cluster_heal(struct cluster *cluster);
 void cluster_delay(struct cluster *cluster, cluster_set from, cluster_set to,
                    struct cluster_range latency);
 void cluster_loss(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm);
+/* A queue that is full: so large a part is not taken for sending, and the sender knows. */
+void cluster_full(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm);
 void cluster_duplicate(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm);
 void cluster_reorder(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm);
 void cluster_corrupt(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm);
@@ -314,7 +316,11 @@ enum client_op {
     CLIENT_CAS,
     CLIENT_INCR,
     CLIENT_DEL,
-    CLIENT_TRANSFER /* orders leadership to be handed over; in no history */
+    CLIENT_GETDEL,
+    CLIENT_MSET,     /* of two keys */
+    CLIENT_FLUSHALL, /* takes all keys; the history knows of load keys alone */
+    CLIENT_SCAN,     /* one call that sees all keys; the same */
+    CLIENT_TRANSFER  /* orders leadership to be handed over; in no history */
 };
 
 enum { CLIENT_TEXT_SIZE = 256, CLIENT_TIMEOUT_MS = 2000 };
@@ -323,8 +329,9 @@ struct client_request {
     enum client_op op;
     server_id via;     /* 0: the leader of that moment; none: the answer is an error */
     const char *key;   /* NUL-terminated, as all three; copied when it is sent */
-    const char *value; /* SET, APPEND: the value; CAS: the new one; else NULL */
-    const char *old;   /* CAS: what is expected; else NULL */
+    const char *value; /* SET, MSET, APPEND: the value; CAS: the new one; else NULL */
+    const char *old;   /* CAS: what is expected; MSET: the second key; else NULL */
+    u32 keys;          /* SCAN, FLUSHALL: how many keys the load works on; else 0 */
     server_id target;  /* TRANSFER: to whom; 0: the server may choose */
 };
 
@@ -345,9 +352,12 @@ struct client_answer {
 };
 
 /* The client with this name ("A", "main"), made when it is new. Each client has one command in
- * flight; later ones queue. Borrowed; lives as long as the cluster. */
+ * flight, unless it has a pipeline; later ones queue. Borrowed; lives as long as the cluster. */
 struct client *cluster_client(struct cluster *cluster, const char *name);
 
+/* From now on it has so many commands in flight at most, on one connection; 1: none behind another.
+ */
+void client_pipeline(struct client *client, u32 depth);
 /* Sends, or queues behind what is in flight. Everything is recorded in the history. */
 void client_send(struct client *client, const struct client_request *request);
 /* Whether it has nothing in flight or queued. */
@@ -360,6 +370,10 @@ void cluster_client_wait(struct cluster *cluster, struct client *client);
 /* Clients in the background, with a mixture of operations, that many commands a second altogether,
  * for that long; with `clients` 0 there are 5, with `keys` 0 there are 8. */
 void cluster_load(struct cluster *cluster, u64 per_second, u64 duration_ns, u32 clients, u32 keys);
+/* The same with clients that send several commands one behind the other, up to `pipeline` of them,
+ * and with the commands that concern many keys. */
+void cluster_load_pipelined(struct cluster *cluster, u64 per_second, u64 duration_ns, u32 clients,
+                            u32 keys, u32 pipeline);
 /* Whether some load still runs. */
 bool cluster_is_loaded(const struct cluster *cluster);
 

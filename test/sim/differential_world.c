@@ -245,7 +245,7 @@ static void ask(struct differ_world *world, struct sim_server *server,
     bool is_order = event->kind == DIFFER_SNAPSHOT || event->kind == DIFFER_TRANSFER;
     struct command *command = is_order ? order_of(event, sink) : command_of(event, sink);
     if (command->class == COMMAND_WRITE)
-        (void)acknowledged_sent(world->cluster, command);
+        (void)acknowledged_sent(world->cluster, command, server->id, number);
     command->slot = number;
     command->arrived_ns = sim_clock_local_ns(&server->clock, world->cluster->world.now_ns);
     command_list_put(&mail->as.commands, command);

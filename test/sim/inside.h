@@ -6,7 +6,9 @@
  *   faulty_disks.c  the disks' faults
  *   shortages.c  no more memory, threads, descriptors
  *   network.c    links, connections, frames on their way
- *   clients.c    clients, load, history
+ *   clients.c    clients
+ *   client_records.c  what they asked and were told: the history
+ *   load.c       what clients do in the background
  *   checks.c     the judge
  *   acknowledged.c  its witness: what machines are given, what clients are told
  *   look.c       what can be asked
@@ -56,6 +58,7 @@ struct link {
     bool cut;
     struct cluster_range latency;
     u32 loss_ppm;
+    u32 full_ppm; /* not taken for sending */
     u32 duplicate_ppm;
     u32 reorder_ppm;
     u32 corrupt_ppm;
@@ -140,6 +143,7 @@ struct asked {
     const char *key; /* all of them lie behind the struct; never NULL */
     const char *value;
     const char *old;
+    u32 keys;
     u32 body_crc; /* once it has reached a server: of its encoding */
 };
 
@@ -150,7 +154,23 @@ struct client_call {
     u64 serial; /* of the client's command */
     server_id to;
     u64 incarnation;
+    u64 connection;
     struct asked *request;
+};
+
+/* A command in flight. */
+struct flight {
+    struct flight *next; /* in the client's list, in the order in which they were sent */
+    struct client *client;
+    u64 serial;     /* the client's, of this command */
+    u64 sent_after; /* what anybody had applied when it was sent */
+    struct asked *request;
+    size_t operation; /* position in the history of the first of its operations */
+    u32 operation_count;
+    bool answered;                 /* the answer is on its way back: */
+    struct client_answer incoming; /* this */
+    u8 *incoming_value;            /* GET, GETDEL, SCAN: all that it carries */
+    u32 incoming_size;
 };
 
 struct client {
@@ -158,18 +178,16 @@ struct client {
     struct cluster *cluster;
     char *name;
     u64 number;
-    struct asked *first;
+    struct asked *first; /* not sent yet */
     struct asked *last;
-    bool busy;    /* a command is in flight */
+    struct flight *flights;
+    u32 flight_count;
+    u32 pipeline; /* commands in flight at most */
     u64 serial;   /* of the newest command sent */
     server_id to; /* whom it was sent to */
     u64 incarnation;
-    u64 sent_after;                /* what anybody had applied when it was sent */
-    struct asked *request;         /* the newest one that was sent */
-    size_t operation;              /* its position in the history */
-    struct client_answer incoming; /* on its way back */
-    u8 *incoming_value;            /* GET: all of the value that it carries */
-    u32 incoming_size;
+    u64 connection;      /* the number of its connection to that one; 0: it never had any */
+    u64 last_arrival_ns; /* of what was sent on it */
     struct client_answer answer;
 };
 
@@ -181,7 +199,8 @@ struct load {
     u64 interval_ns; /* mean, between one client's commands */
     u32 keys;
     u32 client_count;
-    u64 values; /* given out so far: each is unlike all others */
+    u32 pipeline; /* commands that a client has in flight at most */
+    u64 values;   /* given out so far: each is unlike all others */
     bool over;
 };
 
@@ -210,6 +229,7 @@ struct cluster {
     struct rng scenario_rng;
     struct client *clients;
     u64 client_count;
+    u64 connection_count; /* of clients, so far */
     struct load *loads;
     u64 load_count;
     struct history history;
@@ -299,6 +319,26 @@ void shortages_starved(void *context, struct process *process);
 void clients_init(struct cluster *cluster);
 void clients_deinit(struct cluster *cluster);
 extern const struct command_sink_ops client_sink_ops;
+
+/* ---- client_records.c ---- */
+
+/* A command leaves: what it is goes into the history. */
+void flight_record(struct flight *flight);
+/* Its answer has come: flight->incoming, if it is of a kind that has one. */
+void flight_record_answer(struct flight *flight, enum client_answer_kind kind);
+/* Reads the bytes of an answer into flight->incoming. */
+void flight_take_answer(struct flight *flight, const u8 *data, size_t size);
+/* The answer as the model gives it (model.h). */
+i64 flight_answer_number(const struct flight *flight);
+void client_answer_set_text(struct client_answer *answer, const void *data, size_t size);
+
+/* ---- load.c ---- */
+
+enum { LOAD_KEY_SIZE = 32 };
+/* The name of the load's key of this number, 1 and up, in `text` of LOAD_KEY_SIZE. Returns it. */
+const char *load_key(u64 number, char *text);
+/* Whether any load has pipelines. */
+bool load_is_pipelined(const struct cluster *cluster);
 /* The server's process has ended: `closed`, its clients see their connections end. */
 void clients_server_down(struct sim_server *server, bool closed);
 void clients_server_resumed(struct sim_server *server);

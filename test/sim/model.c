@@ -119,12 +119,40 @@ static struct model_answer cas(struct model *model, struct model_item *item,
     return (struct model_answer){.number = matches};
 }
 
+static struct model_answer getdel(struct model *model, struct model_item *item)
+{
+    struct model_answer answer = {.number = -1};
+    if (item->value != NULL)
+        answer.number = crc32c(0, item->value, item->value_size);
+    (void)del(model, item);
+    return answer;
+}
+
+static struct model_answer flushall(struct model *model)
+{
+    for (u32 i = 0; i < model->capacity; i++)
+        if (model->items[i].key != NULL)
+            (void)del(model, &model->items[i]);
+    return (struct model_answer){0};
+}
+
+static struct model_answer mset(struct model *model, const struct kv_argument *arguments, int count)
+{
+    for (int i = 0; i + 1 < count; i += 2)
+        set(model, item_of(model, &arguments[i]), arguments[i + 1].data, arguments[i + 1].size);
+    return (struct model_answer){0};
+}
+
 struct model_answer model_apply(struct model *model, const u8 *command, size_t size)
 {
     enum kv_command code;
     struct kv_argument arguments[4];
     int count = kv_command_decode(command, size, &code, arguments, 4);
-    ASSERT(count > 0);
+    ASSERT(count >= 0);
+    if (code == KV_FLUSHALL)
+        return flushall(model);
+    if (code == KV_MSET)
+        return mset(model, arguments, count);
     struct model_item *item = item_of(model, &arguments[0]);
     if (code == KV_SET && count == 2) {
         set(model, item, arguments[1].data, arguments[1].size);
@@ -136,6 +164,8 @@ struct model_answer model_apply(struct model *model, const u8 *command, size_t s
         return cas(model, item, &arguments[1], &arguments[2]);
     if (code == KV_INCR)
         return incr(model, item);
+    if (code == KV_GETDEL)
+        return getdel(model, item);
     ASSERT(code == KV_DEL && count == 1);
     return del(model, item);
 }

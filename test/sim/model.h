@@ -26,13 +26,13 @@ struct model {
 
 struct model_answer {
     bool refused; /* the answer is an error, and nothing has changed */
-    i64 number;   /* the answer; 0 for OK */
+    i64 number;   /* the answer; 0 for OK; GETDEL: the value's checksum, -1 for none */
 };
 
 void model_deinit(struct model *model);
 
-/* Carries out a command, encoded as kv.h says: SET without options, APPEND, CAS, INCR, or DEL of
- * one key. Others are not sent here. */
+/* Carries out a command, encoded as kv.h says: SET without options, APPEND, CAS, INCR, DEL of one
+ * key, GETDEL, MSET of two, FLUSHALL. Others are not sent here. */
 struct model_answer model_apply(struct model *model, const u8 *command, size_t size);
 
 #endif

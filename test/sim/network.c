@@ -335,7 +335,7 @@ bool network_send(struct transport *transport, struct message *message)
     struct link *link = cluster_link(cluster, server->id, message->to);
     link->sent[message->kind]++;
     link->sent_bytes[message->kind] += message_payload_size(message);
-    if (!link->connected) {
+    if (!link->connected || by_chance(&cluster->net_rng, link->full_ppm)) {
         message_release(message);
         return false;
     }
@@ -434,6 +434,7 @@ void cluster_heal(struct cluster *cluster)
         link->cut = false;
         link->latency = cluster->config.latency;
         link->loss_ppm = link->duplicate_ppm = link->reorder_ppm = link->corrupt_ppm = 0;
+        link->full_ppm = 0;
     }
     (void)cluster_release(cluster, all, all, CLUSTER_KINDS_ANY, false);
     checks_faults_changed(cluster);
@@ -447,33 +448,19 @@ void cluster_delay(struct cluster *cluster, cluster_set from, cluster_set to,
     checks_faults_changed(cluster);
 }
 
-void cluster_loss(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm)
-{
-    FOR_LINKS(cluster, link, from, to)
-    link->loss_ppm = ppm;
-    checks_faults_changed(cluster);
-}
+#define LINK_FAULT(name, field)                                                             \
+    void cluster_##name(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm) \
+    {                                                                                       \
+        FOR_LINKS(cluster, link, from, to)                                                  \
+        link->field = ppm;                                                                  \
+        checks_faults_changed(cluster);                                                     \
+    }
 
-void cluster_duplicate(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm)
-{
-    FOR_LINKS(cluster, link, from, to)
-    link->duplicate_ppm = ppm;
-    checks_faults_changed(cluster);
-}
-
-void cluster_reorder(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm)
-{
-    FOR_LINKS(cluster, link, from, to)
-    link->reorder_ppm = ppm;
-    checks_faults_changed(cluster);
-}
-
-void cluster_corrupt(struct cluster *cluster, cluster_set from, cluster_set to, u32 ppm)
-{
-    FOR_LINKS(cluster, link, from, to)
-    link->corrupt_ppm = ppm;
-    checks_faults_changed(cluster);
-}
+LINK_FAULT(loss, loss_ppm)
+LINK_FAULT(full, full_ppm)
+LINK_FAULT(duplicate, duplicate_ppm)
+LINK_FAULT(reorder, reorder_ppm)
+LINK_FAULT(corrupt, corrupt_ppm)
 
 void cluster_hold(struct cluster *cluster, cluster_set from, cluster_set to, cluster_kinds kinds)
 {
@@ -549,8 +536,8 @@ bool network_is_faulty(const struct cluster *cluster)
     FOR_LINKS(cluster, link, all, all)
     {
         if (link->cut || link->loss_ppm != 0 || link->duplicate_ppm != 0 ||
-            link->reorder_ppm != 0 || link->corrupt_ppm != 0 || link->held_kinds != 0 ||
-            link->latency.max_ns > usual->max_ns)
+            link->reorder_ppm != 0 || link->corrupt_ppm != 0 || link->full_ppm != 0 ||
+            link->held_kinds != 0 || link->latency.max_ns > usual->max_ns)
             return true;
     }
     return false;

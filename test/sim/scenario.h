@@ -80,6 +80,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(HEAL, "heal")                     \
     X(DELAY, "delay")                   \
     X(LOSS, "loss")                     \
+    X(FULL, "full")                     \
     X(DUPLICATE, "duplicate")           \
     X(REORDER, "reorder")               \
     X(CORRUPT, "corrupt")               \
@@ -105,6 +106,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(TIMEOUT, "timeout")               \
     X(COMMAND, "set")                   \
     X(ASYNC, "async")                   \
+    X(PIPE, "pipe")                     \
     X(ONCE, "once")                     \
     X(LOAD, "load")                     \
     X(TRANSFER, "transfer")             \
@@ -239,8 +241,8 @@ struct statement {
     enum cluster_damage damage; /* DISK damage, all three */
     enum cluster_place place;
     enum member_action member;
-    const char *client;              /* ASYNC: which; ONCE: session */
-    struct scenario_command command; /* COMMAND, ASYNC, ONCE */
+    const char *client;              /* ASYNC, PIPE: which; ONCE: session */
+    struct scenario_command command; /* COMMAND, ASYNC, PIPE, ONCE */
     struct expectation expectation;
 };
 

@@ -1,6 +1,8 @@
 /* scenario_act.c - faults and work, as calls of the cluster. */
 #include "test/sim/scenario_player.h"
 
+enum { PIPE_DEPTH = 64 };
+
 /* ---- the network ---- */
 
 /* The two ends of the statement's links; without an arrow, everything that begins or ends at the
@@ -53,6 +55,9 @@ static void act_on_link(struct player *player, const struct statement *statement
         break;
     case STATEMENT_LOSS:
         cluster_loss(cluster, from, to, statement->ppm);
+        break;
+    case STATEMENT_FULL:
+        cluster_full(cluster, from, to, statement->ppm);
         break;
     case STATEMENT_DUPLICATE:
         cluster_duplicate(cluster, from, to, statement->ppm);
@@ -234,9 +239,11 @@ static void act_command(struct player *player, const struct statement *statement
     for (server_id id = 1; id <= cluster_server_count(player->cluster); id++)
         if (cluster_set_has(via, id))
             request.via = id;
-    struct client *client = statement->kind == STATEMENT_ASYNC
-                                ? cluster_client(player->cluster, statement->client)
-                                : player->waiter;
+    struct client *client = statement->kind == STATEMENT_COMMAND
+                                ? player->waiter
+                                : cluster_client(player->cluster, statement->client);
+    if (statement->kind == STATEMENT_PIPE)
+        client_pipeline(client, PIPE_DEPTH);
     client_send(client, &request);
     if (wait && statement->kind == STATEMENT_COMMAND)
         cluster_client_wait(player->cluster, client);
@@ -276,6 +283,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_JOIN:
     case STATEMENT_DELAY:
     case STATEMENT_LOSS:
+    case STATEMENT_FULL:
     case STATEMENT_DUPLICATE:
     case STATEMENT_REORDER:
     case STATEMENT_CORRUPT:
@@ -311,6 +319,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
         break;
     case STATEMENT_COMMAND:
     case STATEMENT_ASYNC:
+    case STATEMENT_PIPE:
         act_command(player, statement, wait);
         break;
     case STATEMENT_TRANSFER:

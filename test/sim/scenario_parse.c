@@ -26,7 +26,7 @@
  *               | "isolate" , servers | "bridge" , server | "ring" | "heal"
  *               | ( "cut" | "join" ) , arrow
  *               | "delay" , links , times
- *               | ( "loss" | "duplicate" | "reorder" | "corrupt" ) , links , percent
+ *               | ( "loss" | "full" | "duplicate" | "reorder" | "corrupt" ) , links , percent
  *               | "hold" , arrow , kind | "release" , arrow , [ "reverse" ]
  *               | ( "crash" | "kill" | "stop" | "restart" | "pause" | "resume" | "wipe" ) , servers
  *               | "reset" , servers , "-" , servers
@@ -44,7 +44,8 @@
  *   place       = ( "log" | "replaced" ) , number | "spare" | "metadata" | "slot" | "snapshot" ;
  *
  *   work        = "elect" , server | "timeout" , servers
- *               | command | "async" , name , command | "once" , name , number , command
+ *               | command | ( "async" | "pipe" ) , name , command
+ *               | "once" , name , number , command
  *               | "load" , number "/s" , "for" , time
  *               | "transfer" , server
  *               | "member" , ( ( "add" | "remove" | "promote" ) , server | "set" , servers )

@@ -290,7 +290,7 @@ START_TEST(judge__a_write_is_acknowledged_after_it_is_applied)
     struct client *client = cluster_client(cluster, "main");
     struct client_request request = {.op = CLIENT_SET, .key = "k", .value = "three"};
     client_send(client, &request);
-    client->sent_after = cluster->checks.acknowledged.last + 1;
+    client->flights->sent_after = cluster->checks.acknowledged.last + 1;
     cluster_run(cluster, 100 * NS_PER_MS);
     end_violating("acknowledged after it is applied");
 }

@@ -257,6 +257,12 @@ START_TEST(work__commands)
         ck_assert_str_eq(statement->client, "A");
         ck_assert_int_eq(statement->command.operation, OPERATION_SET);
     }
+    WITH("pipe A del k via 2", statement)
+    {
+        ck_assert_int_eq(statement->kind, STATEMENT_PIPE);
+        ck_assert_str_eq(statement->client, "A");
+        ck_assert_int_eq(statement->command.operation, OPERATION_DEL);
+    }
     WITH("once S 7 incr n", statement)
     {
         ck_assert_int_eq(statement->kind, STATEMENT_ONCE);
