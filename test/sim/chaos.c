@@ -334,7 +334,8 @@ static void put_right(struct cluster *cluster, server_id id)
 {
     struct sim_server *server = &cluster->servers[id];
     if (server->disk.sync_fails || server->disk.write_fails || server->disk.full ||
-        server->disk.stalled || server->disk.slow_ns != 0 || server->disk.crash_at != 0)
+        server->disk.stalled || server->disk.slow_ns != 0 || server->disk.read_ns != 0 ||
+        server->disk.crash_at != 0)
         cluster_disk(cluster, id, CLUSTER_DISK_HEAL, 0);
     shortages_end(server);
     cluster_resume(cluster, id);

@@ -249,8 +249,9 @@ enum cluster_disk_fault {
     CLUSTER_DISK_WRITE_EIO,    /* as that, for writes */
     CLUSTER_DISK_WRITE_ENOSPC, /* whatever needs new space fails */
     CLUSTER_DISK_SLOW,         /* a sync takes value_ns */
+    CLUSTER_DISK_READ,         /* a read takes value_ns; 0: no time */
     CLUSTER_DISK_STALL,        /* no sync ends */
-    CLUSTER_DISK_HEAL          /* none of these any more; stalled syncs end */
+    CLUSTER_DISK_HEAL          /* none of these any more; stalled syncs and slow reads end */
 };
 void cluster_disk(struct cluster *cluster, server_id server, enum cluster_disk_fault fault,
                   u64 value_ns);

@@ -130,11 +130,30 @@ static void pass_time(struct disk *disk)
     }
 }
 
-static void forget_waits(struct disk *disk, bool wake)
+/* Lets pass what a read takes, or less when the disk is healed meanwhile. */
+static void pass_reading_time(struct disk *disk)
 {
-    while (disk->waiting != NULL) {
-        struct disk_wait *wait = disk->waiting;
-        disk->waiting = wait->next;
+    struct world *world = disk->world;
+    if (disk->read_ns == 0 || disk->instant || world->running == NULL)
+        return;
+    struct disk_wait *wait = sim_alloc(sizeof(*wait));
+    *wait = (struct disk_wait){.next = disk->reading, .coroutine = world->running};
+    disk->reading = wait;
+    u64 now_ns = sim_clock_local_ns(world->running->process->clock, world->now_ns);
+    if (coroutine_wait(world, now_ns + disk->read_ns))
+        return; /* the disk was healed, and has forgotten it */
+    struct disk_wait **at = &disk->reading;
+    while (*at != wait)
+        at = &(*at)->next;
+    *at = wait->next;
+    sim_free(wait);
+}
+
+static void forget_waits(struct disk_wait **waiting, bool wake)
+{
+    while (*waiting != NULL) {
+        struct disk_wait *wait = *waiting;
+        *waiting = wait->next;
         if (wake)
             coroutine_wake(wait->coroutine);
         sim_free(wait);
@@ -148,8 +167,10 @@ void disk_heal(struct disk *disk)
     disk->full = false;
     disk->stalled = false;
     disk->slow_ns = 0;
+    disk->read_ns = 0;
     disk->crash_at = 0;
-    forget_waits(disk, true);
+    forget_waits(&disk->waiting, true);
+    forget_waits(&disk->reading, true);
 }
 
 /* ---- changes of a file ---- */
@@ -288,8 +309,16 @@ static enum error_code sim_read_at(struct vfs_file *file, void *data, size_t siz
                                    size_t *got, struct error *error)
 {
     const struct disk_handle *handle = handle_of(file);
+    struct disk *disk = disk_of(file->vfs);
+    /* What a slow read brings was there at some instant while it lasted: the first or the last. */
+    bool late = disk->read_ns != 0 && rng_chance(&disk->rng, 1, 2);
+    if (late)
+        pass_reading_time(disk);
     *got = image_read(&handle->inode->seen, offset, data, size);
-    if (disk_has_unreadable(handle->inode, offset, *got))
+    bool unreadable = disk_has_unreadable(handle->inode, offset, *got);
+    if (!late)
+        pass_reading_time(disk);
+    if (unreadable)
         return error_set(error, ERROR_IO, "read %s: input/output error", handle->path);
     return ERROR_NONE;
 }
@@ -483,7 +512,8 @@ void disk_process_ended(struct disk *disk)
         disk->handles = handle->next;
         handle_free(handle);
     }
-    forget_waits(disk, false);
+    forget_waits(&disk->waiting, false);
+    forget_waits(&disk->reading, false);
     sim_free(disk->locked);
     disk->locked = NULL;
 }

@@ -90,6 +90,7 @@ struct disk {
     struct disk_handle *handles; /* open files of the process that uses the disk */
     char *locked;                /* path that the process holds the lock of; NULL: none */
     struct disk_wait *waiting;   /* syncs that a stalled disk does not end */
+    struct disk_wait *reading;   /* reads that take their time */
     bool instant;                /* no time passes: while a world is prepared */
 
     /* Faults. */
@@ -98,6 +99,7 @@ struct disk {
     bool full;
     bool stalled;
     u64 slow_ns;  /* 0: settings count */
+    u64 read_ns;  /* what a read takes; 0: no time */
     u32 crash_at; /* that many writes and syncs from now; 0: none */
 
     /* Called when crash_at has come, from within the coroutine: cuts the power and does not return
@@ -128,7 +130,7 @@ struct disk_copy;
 struct disk_copy *disk_copy_take(const struct disk *disk);
 void disk_copy_put_back(struct disk *disk, const struct disk_copy *copy);
 void disk_copy_destroy(struct disk_copy *copy);
-/* No faults any more; stalled syncs go on. */
+/* No faults any more; stalled syncs and slow reads go on. */
 void disk_heal(struct disk *disk);
 
 bool disk_is_empty(const struct disk *disk);

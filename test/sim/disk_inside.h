@@ -12,7 +12,7 @@ struct disk_handle {
     struct disk_handle *next;
 };
 
-/* A coroutine whose sync waits for a stalled disk. */
+/* A coroutine that waits for the disk: its sync for a stalled one, or its read. */
 struct disk_wait {
     struct disk_wait *next;
     struct coroutine *coroutine;

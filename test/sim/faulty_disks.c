@@ -25,6 +25,9 @@ void cluster_disk(struct cluster *cluster, server_id id, enum cluster_disk_fault
     case CLUSTER_DISK_SLOW:
         disk->slow_ns = value_ns;
         break;
+    case CLUSTER_DISK_READ:
+        disk->read_ns = value_ns;
+        break;
     case CLUSTER_DISK_STALL:
         disk->stalled = true;
         break;

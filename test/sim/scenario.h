@@ -124,6 +124,7 @@ enum disk_action {
     DISK_WRITE_EIO,
     DISK_WRITE_ENOSPC,
     DISK_SLOW, /* time_ns */
+    DISK_READ, /* the same */
     DISK_STALL,
     DISK_HEAL,
     DISK_DAMAGE, /* damage, place; count: the entry's index */
@@ -224,7 +225,7 @@ struct statement {
     const char *text; /* as it was written, without comment and outer blanks */
     enum statement_kind kind;
     struct statement *inner; /* AT, AFTER, UNTIL: the one; REPEAT: the first of the list */
-    u64 time_ns;             /* RUN, AT, AFTER, UNTIL, DISK slow, LOAD, CHAOS */
+    u64 time_ns;             /* RUN, AT, AFTER, UNTIL, DISK slow and read, LOAD, CHAOS */
     u64 count;      /* REPEAT, DISK flip log, CRASH/KILL_AT_WRITE, EXHAUST (0: off), ONCE serial */
     u64 per_second; /* LOAD */
     u32 ppm;        /* LOSS ... CORRUPT: chance; CLOCK rate: 1,000,000 is right */

@@ -110,6 +110,9 @@ static void act_on_disk(struct player *player, const struct statement *statement
     case DISK_SLOW:
         cluster_disk(cluster, id, CLUSTER_DISK_SLOW, statement->time_ns);
         break;
+    case DISK_READ:
+        cluster_disk(cluster, id, CLUSTER_DISK_READ, statement->time_ns);
+        break;
     case DISK_STALL:
         cluster_disk(cluster, id, CLUSTER_DISK_STALL, 0);
         break;

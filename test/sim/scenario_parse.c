@@ -32,7 +32,7 @@
  *               | "reset" , servers , "-" , servers
  *               | "timers" , ( "on" | "off" )
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
- *                                    | "stall" | "heal"
+ *                                    | "read=" time | "stall" | "heal"
  *                                    | "copy" | "set-back"
  *                                    | ( "flip" | "unreadable" ) , place
  *                                    | ( "tear" | "remove" ) , "snapshot" )

@@ -144,15 +144,16 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
             return parse_damage(reader, statement);
         }
     }
-    if (strncmp(line_peek(reader), "slow=", 5) == 0) {
-        statement->disk = DISK_SLOW;
+    bool slow = strncmp(line_peek(reader), "slow=", 5) == 0;
+    if (slow || strncmp(line_peek(reader), "read=", 5) == 0) {
+        statement->disk = slow ? DISK_SLOW : DISK_READ;
         reader->words[reader->at].text += 5;
         return take_time(reader, &statement->time_ns);
     }
     return line_fail(reader,
                      "a disk does not do \"%s\", expected sync=EIO, write=EIO, "
-                     "write=ENOSPC, slow=TIME, stall, heal, flip, unreadable, tear, remove, "
-                     "copy or set-back",
+                     "write=ENOSPC, slow=TIME, read=TIME, stall, heal, flip, unreadable, tear, "
+                     "remove, copy or set-back",
                      line_peek(reader));
 }
 

@@ -495,8 +495,8 @@ bool sim_server_is_healthy(const struct sim_server *server)
     const struct disk *disk = &server->disk;
     u32 rate = server->clock.rate_ppm;
     return sim_server_is_live(server) && !disk->sync_fails && !disk->write_fails && !disk->full &&
-           !disk->stalled && disk->slow_ns == 0 && rate >= 900000 && rate <= 1100000 &&
-           !shortages_last(server);
+           !disk->stalled && disk->slow_ns == 0 && disk->read_ns == 0 && rate >= 900000 &&
+           rate <= 1100000 && !shortages_last(server);
 }
 
 /* In a mixed cluster the servers take the designs in turn. */

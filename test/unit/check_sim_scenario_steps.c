@@ -131,6 +131,7 @@ START_TEST(faults__of_disks_and_clocks)
         {"disk 2 write=ENOSPC", DISK_WRITE_ENOSPC, 0, 0},
         {"disk 2 write=EIO", DISK_WRITE_EIO, 0, 0},
         {"disk 2 slow=200ms", DISK_SLOW, 0, 0},
+        {"disk 2 read=200ms", DISK_READ, 0, 0},
         {"disk 2 stall", DISK_STALL, 0, 0},
         {"disk 2 heal", DISK_HEAL, 0, 0},
         {"disk 2 flip log 17", DISK_DAMAGE, CLUSTER_FLIP, CLUSTER_LOG},
@@ -159,6 +160,8 @@ START_TEST(faults__of_disks_and_clocks)
         }
         scenario_destroy(scenario);
     }
+    WITH("disk 2 read=1.5s", statement)
+    ck_assert_uint_eq(statement->time_ns, 1500 * NS_PER_MS);
     WITH("disk 2 slow=200ms", statement)
     ck_assert_uint_eq(statement->time_ns, 200 * NS_PER_MS);
     WITH("disk 2 flip log 17", statement)
@@ -196,11 +199,10 @@ START_TEST(faults__mistakes)
             "t.scn:1: \"backwards\" is too much, expected the end of the line");
     refuses("reset 1-3", "t.scn:1: the line ends too early, expected \"-\"");
     refuses("timers maybe", "t.scn:1: timers are \"maybe\", expected on or off");
-    refuses(
-        "disk 2 sync=EPERM",
-        "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
-        "write=EIO, write=ENOSPC, slow=TIME, stall, heal, flip, unreadable, tear, remove, copy or "
-        "set-back");
+    refuses("disk 2 sync=EPERM",
+            "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
+            "write=EIO, write=ENOSPC, slow=TIME, read=TIME, stall, heal, flip, unreadable, tear, "
+            "remove, copy or set-back");
     refuses(
         "disk 2 flip lid",
         "t.scn:1: \"lid\" cannot be damaged, expected log N, replaced N, spare, metadata, slot or "
