@@ -157,7 +157,7 @@ bool act_take_piece(struct server *server, const struct message *request, u64 no
                           snapshots_no_space(snapshots), now_ns, &reply, &verdict, why))
         return false;
     if (verdict == INSTALL_TAKE && !snapshotting_take_piece(server, request))
-        install_failed(raft);
+        install_failed(raft, raft->incoming.order);
     server_put(server, &reply);
     return true;
 }
@@ -177,25 +177,25 @@ static void install_received(struct server *server)
         events_installed(&server->events);
 }
 
-void act_take_news(struct server *server, enum snapshot_news news)
+void act_take_news(struct server *server, const struct snapshot_result *result)
 {
     struct snapshot_point point;
-    switch (news) {
+    switch (result->news) {
     case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
         return;
     case SNAPSHOT_TAKEN:
         point = snapshots_taken(&server->snapshotting.snapshots);
         snapshot_taken(&server->raft, &point);
-        snapshotting_taken(server, true);
+        snapshotting_taken(server, result->order, true);
         return;
     case SNAPSHOT_NOT_TAKEN:
-        snapshotting_taken(server, false);
+        snapshotting_taken(server, result->order, false);
         return;
     case SNAPSHOT_RECEIVED:
         install_received(server);
         return;
     case SNAPSHOT_NOT_RECEIVED:
-        install_failed(&server->raft);
+        install_failed(&server->raft, result->order);
         return;
     }
 }

@@ -57,7 +57,7 @@ WARN_UNUSED bool act_take_piece(struct server *server, const struct message *req
 
 /* A snapshot is on disk, or is not going to be; or one that was received is ready to take the place
  * of log and machine, in any state. If that fails because of the disk, the next flush says so. */
-void act_take_news(struct server *server, enum snapshot_news news);
+void act_take_news(struct server *server, const struct snapshot_result *result);
 
 /* ---- the candidate ---- */
 

@@ -103,8 +103,8 @@ static void read_piece(struct fetcher *fetcher, const struct fetch_order *order)
 {
     struct mail *mail = mail_create(MAIL_PIECE_READ);
     struct piece_read *read = &mail->as.piece;
+    read->order = order->number;
     read->peer = order->peer;
-    read->name = order->snapshot;
     read->offset = order->first;
     struct error error = {0};
     if (get_piece(fetcher, order, &read->piece, &error) != ERROR_NONE) {
@@ -123,6 +123,7 @@ static void read_entries(struct fetcher *fetcher, const struct fetch_order *orde
 {
     struct mail *mail = mail_create(MAIL_ENTRIES_READ);
     struct entries_read *read = &mail->as.read;
+    read->order = order->number;
     read->peer = order->peer;
     read->first = order->first;
     struct error error = {0};
@@ -225,31 +226,21 @@ static bool start_thread(struct fetcher *fetcher)
     return false;
 }
 
-static bool put_order(struct fetcher *fetcher, const struct fetch_order *order)
+bool fetcher_order(struct fetcher *fetcher, const struct fetch_order *order)
 {
     if (!start_thread(fetcher))
         return false;
     mutex_lock(&fetcher->lock);
-    bool fits = fetcher->order_count < ARRAY_LENGTH(fetcher->orders);
-    if (fits)
-        fetcher->orders[fetcher->order_count++] = *order;
+    u32 at = 0;
+    while (at < fetcher->order_count && fetcher->orders[at].peer != order->peer)
+        at++;
+    ASSERT(at < ARRAY_LENGTH(fetcher->orders));
+    fetcher->orders[at] = *order;
+    if (at == fetcher->order_count)
+        fetcher->order_count++;
     condition_signal(&fetcher->ordered);
     mutex_unlock(&fetcher->lock);
-    return fits;
-}
-
-bool fetcher_order(struct fetcher *fetcher, server_id peer, u64 first, u64 bytes_max)
-{
-    struct fetch_order order = {.peer = peer, .first = first, .bytes_max = bytes_max};
-    return put_order(fetcher, &order);
-}
-
-bool fetcher_order_piece(struct fetcher *fetcher, server_id peer,
-                         const struct snapshot_name *snapshot, u64 offset, u64 bytes_max)
-{
-    struct fetch_order order = {
-        .peer = peer, .snapshot = *snapshot, .first = offset, .bytes_max = bytes_max};
-    return put_order(fetcher, &order);
+    return true;
 }
 
 void fetcher_order_backup(struct fetcher *fetcher, struct command *command)

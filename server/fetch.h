@@ -17,6 +17,7 @@
 enum { FETCH_BACKUPS_MAX = 64 }; /* pieces that clients may wait for, together */
 
 struct fetch_order {
+    u64 number; /* raft_order's; the result repeats it */
     server_id peer;
     struct snapshot_name snapshot; /* last {0, 0}: log entries are wanted */
     u64 first;                     /* index of the first entry, or offset in the file */
@@ -45,14 +46,11 @@ void fetcher_init(struct fetcher *fetcher, struct storage *storage, struct mail_
 /* Ends the thread; the commands left fail. Blocks while a read is going on. */
 void fetcher_deinit(struct fetcher *fetcher);
 
-/* Orders the entries from `first` on for `peer`; at most one order a peer is under way. Returns
- * false when there can be no thread, and then no mail will come. Thread: the server's. */
-WARN_UNUSED bool fetcher_order(struct fetcher *fetcher, server_id peer, u64 first, u64 bytes_max);
-
-/* The same for the bytes from `offset` on of a snapshot's file. */
-WARN_UNUSED bool fetcher_order_piece(struct fetcher *fetcher, server_id peer,
-                                     const struct snapshot_name *snapshot, u64 offset,
-                                     u64 bytes_max);
+/* Orders what `order` says, which is copied. Of one peer's orders only the newest is waited for:
+ * one that was not begun is forgotten, and no mail comes of it; the result of one that was comes
+ * before. Returns false when there can be no thread, and then no mail will come. Thread: the
+ * server's. */
+WARN_UNUSED bool fetcher_order(struct fetcher *fetcher, const struct fetch_order *order);
 
 /* Reads what a COMMAND_BACKUP asks for, and answers it. Consumes the command. Thread: the server's.
  */

@@ -143,13 +143,13 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
     if (progress == NULL)
         return;
     if (read->put_off) {
-        replicate_read_put_off(&server->raft, progress);
+        replicate_read_put_off(&server->raft, progress, read->order);
         return;
     }
-    snapshotting_note_read(server, read);
+    snapshotting_note_read(server, &lead->leadership, read);
     struct message message;
-    if (replicate_read_done(&server->raft, &lead->leadership, progress, read->first, read->count,
-                            &read->records, now_ns, &message))
+    if (replicate_read_done(&server->raft, &lead->leadership, progress, read->order, read->first,
+                            read->count, &read->records, now_ns, &message))
         stage(server, &message);
 }
 
@@ -160,11 +160,11 @@ void lead_take_piece(struct server *server, struct lead *lead, const struct piec
     if (progress == NULL)
         return;
     if (read->put_off) {
-        replicate_read_put_off(&server->raft, progress);
+        replicate_read_put_off(&server->raft, progress, read->order);
         return;
     }
     struct message message;
-    if (install_read_done(&server->raft, &lead->leadership, progress, &read->name, read->offset,
+    if (install_read_done(&server->raft, &lead->leadership, progress, read->order, read->offset,
                           &read->piece, now_ns, &message))
         stage(server, &message);
 }
@@ -173,16 +173,19 @@ void lead_take_piece(struct server *server, struct lead *lead, const struct piec
 static void order_read(struct server *server, struct progress *progress,
                        enum replicate_verdict verdict)
 {
-    bool ordered = true;
-    u64 bytes_max = server->raft.message_bytes_max;
-    if (verdict == REPLICATE_READ)
-        ordered = fetcher_order(&server->fetcher, progress->id, progress->next_index, bytes_max);
-    else if (verdict == REPLICATE_READ_SNAPSHOT)
-        ordered = fetcher_order_piece(&server->fetcher, progress->id, &progress->snapshot,
-                                      progress->snapshot_offset,
-                                      u64_min(bytes_max, SNAPSHOT_PIECE_BYTES_MAX));
-    if (!ordered)
-        replicate_read_put_off(&server->raft, progress);
+    struct fetch_order order = {.number = progress->reading,
+                                .peer = progress->id,
+                                .first = progress->next_index,
+                                .bytes_max = server->raft.message_bytes_max};
+    if (verdict == REPLICATE_READ_SNAPSHOT) {
+        order.snapshot = progress->snapshot;
+        order.first = progress->snapshot_offset;
+        order.bytes_max = u64_min(order.bytes_max, SNAPSHOT_PIECE_BYTES_MAX);
+    } else if (verdict != REPLICATE_READ) {
+        return;
+    }
+    if (!fetcher_order(&server->fetcher, &order))
+        replicate_read_put_off(&server->raft, progress, order.number);
 }
 
 /* What was held is taken as if it came now, up to what has to be held again. */

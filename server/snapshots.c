@@ -19,6 +19,7 @@ enum job_kind {
 struct snapshot_job {
     struct snapshot_job *next;
     enum job_kind kind;
+    u64 order; /* JOB_BEGIN, JOB_RECEIVE */
     struct snapshot_head head;
     struct snapshot_name name;
     u64 offset;
@@ -34,10 +35,12 @@ struct snapshot_job {
 struct snapshot_worker {
     struct snapshots *snapshots;
     struct snapshot_writer *writer; /* NULL: none, or it has failed */
-    struct snapshot_head head;      /* of the one being written */
+    u64 order;                      /* of the one being written, or that has failed */
+    struct snapshot_head head;      /* the same */
     u64 began_ns;
     struct snapshot_receiver *receiver; /* the same */
-    struct snapshot_name name;          /* of the one being received */
+    u64 received_order;                 /* of the one being received, or that has failed */
+    struct snapshot_name name;          /* the same */
     u64 received_began_ns;
     struct snapshot_syncs syncs; /* not handed over yet */
 };
@@ -124,11 +127,12 @@ void snapshots_deinit(struct snapshots *snapshots)
     mutex_deinit(&snapshots->lock);
 }
 
-bool snapshots_begin(struct snapshots *snapshots, const struct snapshot_head *head)
+bool snapshots_begin(struct snapshots *snapshots, u64 number, const struct snapshot_head *head)
 {
     if (!start_thread(snapshots))
         return false;
     struct snapshot_job *job = job_create(JOB_BEGIN, 0);
+    job->order = number;
     job->head = *head;
     order(snapshots, job);
     return true;
@@ -185,12 +189,13 @@ bool snapshots_no_space(struct snapshots *snapshots)
     return no_space;
 }
 
-bool snapshots_receive(struct snapshots *snapshots, const struct message *message,
+bool snapshots_receive(struct snapshots *snapshots, u64 number, const struct message *message,
                        struct machine *empty)
 {
     const struct install_request *install = &message->as.install_request;
     struct snapshot_job *job = job_create(JOB_RECEIVE, message->span_count);
     job->name = (struct snapshot_name){install->last, install->size, install->checksum};
+    job->order = number;
     job->offset = install->offset;
     job->machine = empty;
     for (u32 i = 0; i < message->span_count; i++) {
@@ -256,14 +261,14 @@ void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *t
 
 /* ---- the thread: taking ---- */
 
-static void tell(struct snapshot_worker *worker, enum snapshot_news news)
+static void tell(struct snapshot_worker *worker, enum snapshot_news news, u64 number)
 {
     struct snapshots *snapshots = worker->snapshots;
     mutex_lock(&snapshots->lock);
     move_syncs(&snapshots->syncs, &worker->syncs);
     mutex_unlock(&snapshots->lock);
     struct mail *mail = mail_create(MAIL_SNAPSHOT);
-    mail->as.news = news;
+    mail->as.snapshot = (struct snapshot_result){news, number};
     (void)mail_post(snapshots->slot, mail);
 }
 
@@ -283,13 +288,14 @@ static void take_failed(struct snapshot_worker *worker, const struct error *erro
            worker->head.last.index, error->text);
     worker->writer = NULL;
     note_space(snapshots, error->code);
-    tell(worker, SNAPSHOT_NOT_TAKEN);
+    tell(worker, SNAPSHOT_NOT_TAKEN, worker->order);
 }
 
 static void begin_take(struct snapshot_worker *worker, const struct snapshot_job *job)
 {
     struct error error = {0};
     ASSERT(worker->writer == NULL);
+    worker->order = job->order;
     worker->head = job->head;
     worker->began_ns = clock_monotonic_ns();
     if (snapshot_writer_create(worker->snapshots->vfs, &job->head, &worker->writer, &error) !=
@@ -310,7 +316,7 @@ static void put(struct snapshot_worker *worker, const struct snapshot_job *job)
         take_failed(worker, &error);
         return;
     }
-    tell(worker, SNAPSHOT_PROGRESS);
+    tell(worker, SNAPSHOT_PROGRESS, worker->order);
 }
 
 static void end_take(struct snapshot_worker *worker)
@@ -335,7 +341,7 @@ static void end_take(struct snapshot_worker *worker)
                                                .time_ns = worker->head.time_ns,
                                                .configuration = worker->head.configuration};
     mutex_unlock(&snapshots->lock);
-    tell(worker, SNAPSHOT_TAKEN);
+    tell(worker, SNAPSHOT_TAKEN, worker->order);
 }
 
 static void give_up(struct snapshot_worker *worker)
@@ -355,7 +361,7 @@ static void receive_failed(struct snapshot_worker *worker, const struct error *e
            worker->name.last.index, error->text);
     worker->receiver = NULL;
     note_space(snapshots, error->code);
-    tell(worker, SNAPSHOT_NOT_RECEIVED);
+    tell(worker, SNAPSHOT_NOT_RECEIVED, worker->received_order);
 }
 
 static void begin_receive(struct snapshot_worker *worker, const struct snapshot_job *job)
@@ -364,6 +370,7 @@ static void begin_receive(struct snapshot_worker *worker, const struct snapshot_
     if (worker->receiver != NULL)
         snapshot_receiver_abandon(worker->receiver);
     worker->receiver = NULL;
+    worker->received_order = job->order;
     worker->name = job->name;
     worker->received_began_ns = clock_monotonic_ns();
     struct snapshot_info info = {job->name.last, job->name.size, job->name.checksum};
@@ -425,7 +432,7 @@ static void end_receive(struct snapshot_worker *worker, struct machine *machine)
     mutex_unlock(&snapshots->lock);
     if (before != NULL)
         before->ops->destroy(before);
-    tell(worker, SNAPSHOT_RECEIVED);
+    tell(worker, SNAPSHOT_RECEIVED, worker->received_order);
 }
 
 static void receive(struct snapshot_worker *worker, struct snapshot_job *job)

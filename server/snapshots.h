@@ -65,15 +65,16 @@ void snapshots_deinit(struct snapshots *snapshots);
 
 /* ---- taking. Thread: the server's, as all below; never blocks ---- */
 
-/* Begins a file. False when there can be no thread. */
-WARN_UNUSED bool snapshots_begin(struct snapshots *snapshots, const struct snapshot_head *head);
+/* Begins a file; the news of it repeats `order`. False when there can be no thread. */
+WARN_UNUSED bool snapshots_begin(struct snapshots *snapshots, u64 order,
+                                 const struct snapshot_head *head);
 /* Bytes that can be handed over now. */
 u64 snapshots_take_room(struct snapshots *snapshots);
 /* The next bytes of the machine's state, copied. */
 void snapshots_put(struct snapshots *snapshots, const void *data, size_t size);
 /* That was all: SNAPSHOT_TAKEN or SNAPSHOT_NOT_TAKEN will come. */
 void snapshots_end(struct snapshots *snapshots);
-/* No news will come of the one begun. */
+/* The one begun is not wanted any more. News of it may have been posted already. */
 void snapshots_give_up(struct snapshots *snapshots);
 /* After SNAPSHOT_TAKEN. */
 struct snapshot_point snapshots_taken(struct snapshots *snapshots);
@@ -84,11 +85,12 @@ struct snapshot_point snapshots_taken(struct snapshots *snapshots);
 u64 snapshots_receive_room(struct snapshots *snapshots);
 bool snapshots_no_space(struct snapshots *snapshots);
 /* The piece in the message (of which references are taken) is the next one of its file; at offset 0
- * a new file begins, at the end SNAPSHOT_RECEIVED or SNAPSHOT_NOT_RECEIVED follows. `empty`:
+ * a new file begins, at the end SNAPSHOT_RECEIVED or SNAPSHOT_NOT_RECEIVED follows, and repeats the
+ * `order` of that piece. `empty`:
  * a machine to fill, needed with the last piece, and taken over. False when there can be no thread;
  * then `empty` is destroyed. */
-WARN_UNUSED bool snapshots_receive(struct snapshots *snapshots, const struct message *message,
-                                   struct machine *empty);
+WARN_UNUSED bool snapshots_receive(struct snapshots *snapshots, u64 order,
+                                   const struct message *message, struct machine *empty);
 /* After SNAPSHOT_RECEIVED: the machine, the caller's from now on; NULL when a later one has taken
  * its place and its own news is still to come. */
 struct machine *snapshots_received(struct snapshots *snapshots, struct snapshot_point *point);

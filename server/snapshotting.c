@@ -39,8 +39,12 @@ void snapshotting_note(struct server *server, u64 bytes)
     server->snapshotting.log_bytes += bytes;
 }
 
-void snapshotting_note_read(struct server *server, const struct entries_read *read)
+void snapshotting_note_read(struct server *server, struct leadership *leadership,
+                            const struct entries_read *read)
 {
+    const struct progress *progress = leadership_peer(leadership, read->peer);
+    if (progress == NULL || !replicate_awaits(progress, read->order))
+        return;
     if (read->count == 0 && !read->put_off && server->raft.snapshot.last.index < read->first)
         server->snapshotting.wanted = true;
 }
@@ -96,8 +100,9 @@ static void begin(struct server *server)
     self->wanted = false;
     self->retry_ns = 0;
     self->log_bytes = 0;
-    if (!snapshots_begin(&self->snapshots, &head)) {
-        snapshotting_taken(server, false);
+    self->order = raft_order(&server->raft);
+    if (!snapshots_begin(&self->snapshots, self->order, &head)) {
+        snapshotting_taken(server, self->order, false);
         server_flush_answers(server); /* this pile's have gone out already */
         return;
     }
@@ -148,9 +153,12 @@ static void answer_waiting(struct server *server)
     }
 }
 
-void snapshotting_taken(struct server *server, bool success)
+void snapshotting_taken(struct server *server, u64 order, bool success)
 {
     struct snapshotting *self = &server->snapshotting;
+    if (order != self->order)
+        return;
+    self->order = 0;
     self->ending = false;
     if (success) {
         self->taken++;
@@ -209,7 +217,8 @@ bool snapshotting_take_piece(struct server *server, const struct message *reques
         return false;
     bool is_last = install->offset + message_payload_size(request) == install->size;
     struct machine *empty = is_last ? machine->ops->create_empty(machine) : NULL;
-    return snapshots_receive(&server->snapshotting.snapshots, request, empty);
+    return snapshots_receive(&server->snapshotting.snapshots, server->raft.incoming.order, request,
+                             empty);
 }
 
 struct machine *snapshotting_received(struct server *server, struct snapshot_point *point)
@@ -234,6 +243,7 @@ static void swap_machine(struct server *server, struct machine *machine)
     if (gives_up) {
         before->ops->snapshot_end(before);
         snapshots_give_up(&self->snapshots);
+        self->order = 0;
     }
     if (machine->ops->replace != NULL)
         machine->ops->replace(machine, before);

@@ -18,6 +18,7 @@ struct snapshotting {
     struct snapshots snapshots;
     bool going_on;               /* slices are still to be handed over */
     bool ending;                 /* all are; it is being made durable */
+    u64 order;                   /* of either (raft_order); 0: neither */
     bool wanted;                 /* somebody asked for one */
     bool remove_due;             /* there is a new one, so that older ones may go */
     struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
@@ -42,8 +43,11 @@ void snapshotting_deinit(struct server *server);
 /* Counts an applied entry. */
 void snapshotting_note(struct server *server, u64 bytes);
 
-/* Entries were wanted for a peer. If they could not be read, it must get a snapshot instead. */
-void snapshotting_note_read(struct server *server, const struct entries_read *read);
+/* Entries were wanted for a peer, and their reading has ended. If they are still waited for, and
+ * could not be read, it must get a snapshot instead. To be called before the rules take the result.
+ */
+void snapshotting_note_read(struct server *server, struct leadership *leadership,
+                            const struct entries_read *read);
 
 /* A client of this server wants a snapshot to be taken now; the answer is the index of its last
  * entry, and comes when it is on disk. Consumes the command. */
@@ -58,8 +62,9 @@ void snapshotting_work(struct server *server);
 /* Whether one has been begun that is not on disk yet. */
 bool snapshotting_is_going_on(const struct server *server);
 
-/* The snapshot begun last is on disk, or has failed. */
-void snapshotting_taken(struct server *server, bool success);
+/* The snapshot that was begun under this number is on disk, or has failed. One that was given up
+ * since is nobody's loss. */
+void snapshotting_taken(struct server *server, u64 order, bool success);
 
 /* Takes down the next piece of a snapshot that a leader sends; false when that is not possible
  * now. */

@@ -170,7 +170,7 @@ static void snapshot_taken_by_application(struct pipe *pipe, const struct pipe_f
                                                .configuration = pipe->configuration};
     mutex_unlock(&snapshots->lock);
     struct mail *mail = mail_create(MAIL_SNAPSHOT);
-    mail->as.news = SNAPSHOT_TAKEN;
+    mail->as.snapshot.news = SNAPSHOT_TAKEN;
     (void)mail_post(server_slot(pipe->server), mail);
 }
 

@@ -239,7 +239,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
             lead_take_piece(server, &dispatch->lead, &mail->as.piece, dispatch->now_ns);
         return;
     case MAIL_SNAPSHOT:
-        act_take_news(server, mail->as.news);
+        act_take_news(server, &mail->as.snapshot);
         return;
     case MAIL_CAMPAIGN:
         campaign(dispatch, true, "an election was ordered");

@@ -35,7 +35,8 @@ enum mail_kind {
     MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
     MAIL_PIECE_READ,    /* a job has read a piece of a snapshot's file: `piece` */
-    MAIL_SNAPSHOT,      /* the job that writes and loads snapshots has `news` (snapshots.h) */
+    MAIL_SNAPSHOT,      /* the job that writes and loads snapshots has news: `snapshot`
+                           (snapshots.h) */
     MAIL_CAMPAIGN,      /* a person or test wants this server to campaign now, as if leadership
                            had been handed to it */
     MAIL_ELECTION_TIMEOUT, /* the election timer is to go off now, whatever the clock says */
@@ -50,6 +51,7 @@ struct met {
 
 /* Entries that a leader wanted for a peer, and that were no longer in memory. */
 struct entries_read {
+    u64 order;      /* the number that it was ordered under (raft_order) */
     server_id peer; /* whom they are for */
     u64 first;      /* index of the first record */
     u32 count;      /* 0: they could not be read */
@@ -59,8 +61,8 @@ struct entries_read {
 
 /* A piece of a snapshot that a leader wanted for a peer. */
 struct piece_read {
+    u64 order;      /* the same */
     server_id peer; /* whom it is for */
-    struct snapshot_name name;
     u64 offset;
     struct span piece; /* empty: it could not be read */
     bool put_off;      /* the same */
@@ -73,6 +75,11 @@ enum snapshot_news {
     SNAPSHOT_NOT_TAKEN,   /* it could not be written */
     SNAPSHOT_RECEIVED,    /* one that a leader has sent is on the disk, and a machine made of it */
     SNAPSHOT_NOT_RECEIVED /* it could not be written, or its checksum was wrong */
+};
+
+struct snapshot_result {
+    enum snapshot_news news;
+    u64 order; /* the number that it was begun under (raft_order) */
 };
 
 struct mail {
@@ -88,7 +95,7 @@ struct mail {
         struct met met;
         struct entries_read read;
         struct piece_read piece;
-        enum snapshot_news news;
+        struct snapshot_result snapshot;
     } as;
 };
 

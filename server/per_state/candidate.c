@@ -114,7 +114,7 @@ enum raft_state candidate_run(struct server *server)
                 take_commands(server, &mail->as.commands);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, mail->as.news);
+                act_take_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_UNRECOGNISED:
                 if (!recognition_told(server, message))

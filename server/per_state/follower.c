@@ -137,7 +137,7 @@ enum raft_state follower_run(struct server *server)
                 take_commands(server, &self, &mail->as.commands);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, mail->as.news);
+                act_take_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_UNRECOGNISED: /* it does not campaign any more */
                 (void)recognition_told(server, message);

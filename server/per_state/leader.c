@@ -99,7 +99,7 @@ enum raft_state leader_run(struct server *server)
                 lead_take_piece(server, &lead, &mail->as.piece, now_ns);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, mail->as.news);
+                act_take_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
                 take_commands(server, &lead, &mail->as.commands, now_ns);

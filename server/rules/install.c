@@ -19,7 +19,7 @@ static void expect_file(struct raft *raft, const struct install_request *install
     if (snapshot_names_are_equal(&raft->incoming.name, &name))
         return;
     RULE("[InstallSnapshot 2, §7]");
-    raft->incoming = (struct incoming_snapshot){.name = name};
+    raft->incoming = (struct incoming_snapshot){.name = name, .order = raft_order(raft)};
 }
 
 bool install_snapshot(struct raft *raft, const struct message *request, u64 room_bytes,
@@ -61,9 +61,10 @@ bool install_snapshot(struct raft *raft, const struct message *request, u64 room
     return true;
 }
 
-void install_failed(struct raft *raft)
+void install_failed(struct raft *raft, u64 order)
 {
-    raft->incoming = (struct incoming_snapshot){0};
+    if (raft->incoming.order == order)
+        raft->incoming = (struct incoming_snapshot){0};
 }
 
 static void note_snapshot(struct raft *raft, const struct snapshot_name *name)
@@ -109,21 +110,27 @@ void snapshot_taken(struct raft *raft, const struct snapshot_point *point)
 
 /* ---- the leader ---- */
 
+/* What was said to the peer until now is of the past: answers to it lead no further. */
+static void turn(struct raft *raft, struct progress *progress)
+{
+    progress->snapshot_call = raft->next_call;
+}
+
 void install_begin(struct raft *raft, struct progress *progress)
 {
     ASSERT(raft->snapshot.last.index != 0);
     progress->mode = PROGRESS_SNAPSHOT;
     progress->snapshot = raft->snapshot;
     progress->snapshot_offset = 0;
-    progress->snapshot_call = 0;
     progress->snapshot_ready = false;
     progress->probe_sent = false;
-    progress->reading = false;
+    progress->reading = 0;
     progress->flight_first = 0;
     progress->flight_count = 0;
     progress->flight_bytes = 0;
     /* Refusals of entries that were sent before have nothing to say any more. */
     progress->first_call = raft->next_call;
+    turn(raft, progress);
 }
 
 static void begin_install(struct raft *raft, struct leadership *leadership,
@@ -137,10 +144,21 @@ static void begin_install(struct raft *raft, struct leadership *leadership,
         .offset = progress->snapshot_offset,
         .round = leadership->round,
     };
-    progress->snapshot_call = message->call;
     progress->round_sent = leadership->round;
     progress->sent_ns = now_ns;
+}
+
+void install_ask_again(struct raft *raft, struct progress *progress)
+{
+    progress->snapshot_ready = false;
+    progress->probe_sent = false;
+    turn(raft, progress);
+}
+
+void install_wait_for_heartbeat(struct raft *raft, struct progress *progress)
+{
     progress->probe_sent = true;
+    turn(raft, progress);
 }
 
 /* Whether the peer has to wait for a new snapshot. */
@@ -158,48 +176,82 @@ static void spoil(struct raft *raft, struct progress *progress)
         install_begin(raft, progress);
 }
 
+/* Whoever has nothing of the file yet, and to whom nothing of it is on its way, gets the newest
+ * one. If it has just said that it has nothing of the one before, it is not asked once more: where
+ * new snapshots are taken within a round trip, that would never end. */
+static void take_newest(struct raft *raft, struct progress *progress)
+{
+    if (progress->snapshot_offset > 0 || progress->reading != 0 || progress->probe_sent ||
+        snapshot_names_are_equal(&progress->snapshot, &raft->snapshot))
+        return;
+    progress->snapshot = raft->snapshot;
+    turn(raft, progress);
+}
+
 enum replicate_verdict install_replicate(struct raft *raft, struct leadership *leadership,
                                          struct progress *progress, u64 now_ns,
                                          struct message *message)
 {
-    /* Whoever has nothing of the file yet gets the newest one. */
-    if (progress->snapshot_offset == 0 && !progress->reading &&
-        !snapshot_names_are_equal(&progress->snapshot, &raft->snapshot))
-        install_begin(raft, progress);
-    bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
-               progress->round_sent < leadership->round;
-    if (progress->snapshot_ready && !progress->reading && !progress->probe_sent &&
+    take_newest(raft, progress);
+    if (progress->snapshot_ready && progress->reading == 0 && !progress->probe_sent &&
         progress->snapshot_offset < progress->snapshot.size && !waits_for_another(raft, progress)) {
-        progress->reading = true;
+        progress->reading = raft_order(raft);
         return REPLICATE_READ_SNAPSHOT;
     }
     /* The first message asks how much of the file is there already, as does one that is due:
      * perhaps the piece before it, or its reply, was lost. */
-    if (!due && (progress->snapshot_ready || progress->probe_sent))
+    bool due = progress->sent_ns == 0 || now_ns >= progress->sent_ns + raft->heartbeat_ns ||
+               progress->round_sent < leadership->round;
+    bool asks = !progress->snapshot_ready && !progress->probe_sent;
+    if (!due && !asks)
         return REPLICATE_NOTHING;
     begin_install(raft, leadership, progress, now_ns, message);
+    if (asks)
+        progress->probe_sent = true;
     return REPLICATE_SEND;
 }
 
 bool install_read_done(struct raft *raft, struct leadership *leadership, struct progress *progress,
-                       const struct snapshot_name *name, u64 offset, const struct span *piece,
-                       u64 now_ns, struct message *message)
+                       u64 order, u64 offset, const struct span *piece, u64 now_ns,
+                       struct message *message)
 {
-    bool wanted =
-        progress->mode == PROGRESS_SNAPSHOT && snapshot_names_are_equal(&progress->snapshot, name);
-    if (!wanted)
+    if (!replicate_awaits(progress, order))
         return false;
-    progress->reading = false;
+    ASSERT(progress->mode == PROGRESS_SNAPSHOT);
+    progress->reading = 0;
     if (piece->size == 0) {
-        progress->probe_sent = true;
+        install_wait_for_heartbeat(raft, progress);
         spoil(raft, progress);
         return false;
     }
     if (offset != progress->snapshot_offset || progress->probe_sent)
         return false;
     begin_install(raft, leadership, progress, now_ns, message);
+    progress->snapshot_call = message->call;
+    progress->probe_sent = true;
     message->spans[message->span_count++] = span_of(piece->block, piece->data, piece->size);
     return true;
+}
+
+/* The peer wants what begins at `offset`. */
+static void go_on(struct raft *raft, struct progress *progress, u64 offset)
+{
+    u64 size = progress->snapshot.size;
+    bool waits = !progress->snapshot_ready || progress->probe_sent;
+    /* It has what it had: a piece is being read for it, or all is there, and being loaded. */
+    if (offset == progress->snapshot_offset &&
+        (!waits || (progress->snapshot_ready && offset == size)))
+        return;
+    bool refused_whole = progress->snapshot_offset == size && offset == 0;
+    if (offset != progress->snapshot_offset)
+        progress->reading = 0;
+    progress->snapshot_offset = offset;
+    progress->snapshot_ready = true;
+    /* When all is there, ask with each heartbeat whether it has been loaded. */
+    progress->probe_sent = offset == size;
+    turn(raft, progress);
+    if (refused_whole)
+        spoil(raft, progress);
 }
 
 void install_reply(struct raft *raft, struct progress *progress, const struct message *reply,
@@ -208,31 +260,27 @@ void install_reply(struct raft *raft, struct progress *progress, const struct me
     const struct install_reply *answer = &reply->as.install_reply;
     progress->contact_ns = u64_max(progress->contact_ns, now_ns);
     progress->round_acked = u64_max(progress->round_acked, answer->round);
-    /* Only the answer to the newest message leads on, so that a repeated question never makes two
-     * streams of pieces out of one. */
-    if (progress->mode != PROGRESS_SNAPSHOT || reply->call != progress->snapshot_call)
+    /* An answer leads on if what it answers was said since the newest piece was sent, that piece
+     * or any question behind it: heartbeats may follow one another faster than answers come. None
+     * from before it counts, nor from before the last answer that led on, so that repeated
+     * questions never make two streams of pieces out of one. */
+    if (progress->mode != PROGRESS_SNAPSHOT || reply->call < progress->snapshot_call)
         return;
     switch (answer->result) {
     case INSTALL_DONE:
         progress->match_index = u64_max(progress->match_index, progress->snapshot.last.index);
+        progress->reading = 0;
         replicate_restart(raft, progress);
         return;
     case INSTALL_CONTINUE:
-        if (answer->next_offset > progress->snapshot.size)
-            return;
-        bool refused_whole =
-            progress->snapshot_offset == progress->snapshot.size && answer->next_offset == 0;
-        progress->snapshot_offset = answer->next_offset;
-        progress->snapshot_ready = true;
-        /* When all is there, ask with each heartbeat whether it has been loaded. */
-        progress->probe_sent = answer->next_offset == progress->snapshot.size;
-        if (refused_whole)
-            spoil(raft, progress);
+        if (answer->next_offset <= progress->snapshot.size)
+            go_on(raft, progress, answer->next_offset);
         return;
     case INSTALL_BUSY:
-    case INSTALL_NO_SPACE:
+    case INSTALL_NO_SPACE: /* it is asked again with the next heartbeat */
         progress->snapshot_offset = u64_min(answer->next_offset, progress->snapshot.size);
         progress->snapshot_ready = false;
+        turn(raft, progress);
         return;
     case INSTALL_REFUSED_TERM:
         return;
@@ -274,7 +322,8 @@ bool install_uses(const struct leadership *leadership, struct entry_id last)
 {
     for (u32 position = 0; position < leadership->count; position++) {
         const struct progress *progress = &leadership->peers[position];
-        if (progress->mode == PROGRESS_SNAPSHOT && progress->snapshot_offset > 0 &&
+        if (progress->mode == PROGRESS_SNAPSHOT &&
+            (progress->snapshot_ready || progress->snapshot_offset > 0) &&
             progress->snapshot.last.index == last.index &&
             progress->snapshot.last.term == last.term)
             return true;

@@ -35,8 +35,9 @@ WARN_UNUSED bool install_snapshot(struct raft *raft, const struct message *reque
                                   bool no_space, u64 now_ns, struct message *reply,
                                   enum install_verdict *verdict, const char **why);
 
-/* The file could not be written, or was not what its name says: it begins anew. */
-void install_failed(struct raft *raft);
+/* The file that this order writes down (raft->incoming.order) could not be written, or was not what
+ * its name says: it begins anew. One that has been given up since is nobody's loss. */
+void install_failed(struct raft *raft, u64 order);
 
 /* A snapshot that is on this server's disk, as it stands in its head. */
 struct snapshot_point {
@@ -62,18 +63,24 @@ void snapshot_taken(struct raft *raft, const struct snapshot_point *point);
 /* Begins, or begins anew, to send the peer the newest snapshot. */
 void install_begin(struct raft *raft, struct progress *progress);
 
+/* A new connection to the peer: it is asked where to go on. */
+void install_ask_again(struct raft *raft, struct progress *progress);
+
+/* What is to be sent cannot be had now: it is tried again when the next heartbeat is answered. */
+void install_wait_for_heartbeat(struct raft *raft, struct progress *progress);
+
 /* As replicate() for a peer in PROGRESS_SNAPSHOT. */
 enum replicate_verdict install_replicate(struct raft *raft, struct leadership *leadership,
                                          struct progress *progress, u64 now_ns,
                                          struct message *message);
 
-/* The piece asked for by REPLICATE_READ_SNAPSHOT has come: fills a message with it (a reference is
- * taken) and returns true; false when it is not wanted any more. An empty piece: it could not be
- * read; the newest snapshot is begun with, if it is another, and else a new one is to be taken. */
+/* The result of an order by REPLICATE_READ_SNAPSHOT has come: fills a message with the piece (a
+ * reference is taken) and returns true; false when it is not wanted any more. An empty piece: it
+ * could not be read; the newest snapshot is begun with, if it is another, and else a new one is to
+ * be taken. */
 WARN_UNUSED bool install_read_done(struct raft *raft, struct leadership *leadership,
-                                   struct progress *progress, const struct snapshot_name *name,
-                                   u64 offset, const struct span *piece, u64 now_ns,
-                                   struct message *message);
+                                   struct progress *progress, u64 order, u64 offset,
+                                   const struct span *piece, u64 now_ns, struct message *message);
 
 /* Takes an INSTALL_SNAPSHOT_REPLY of the current term. */
 void install_reply(struct raft *raft, struct progress *progress, const struct message *reply,

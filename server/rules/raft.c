@@ -134,6 +134,11 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
     UNREACHABLE();
 }
 
+u64 raft_order(struct raft *raft)
+{
+    return ++raft->newest_order;
+}
+
 struct entry_id raft_last_promised(const struct raft *raft)
 {
     struct entry_id last = log_last(&raft->log);

@@ -39,6 +39,7 @@ static inline bool snapshot_names_are_equal(const struct snapshot_name *a,
 /* The snapshot that a leader is sending to this server. */
 struct incoming_snapshot {
     struct snapshot_name name; /* last {0, 0}: none */
+    u64 order;                 /* of the job that writes it down (raft_order) */
     u64 received;              /* bytes of it, from the beginning, that were taken */
 };
 
@@ -76,6 +77,7 @@ struct raft {
     server_id gone_leader; /* the last leader whose connection to us ended */
     u64 leader_gone_ns;    /* when it did; 0: a leader was heard since then */
     u64 next_call;         /* number for the next request; 1 and up */
+    u64 newest_order;      /* number of the newest order to a job; 0: none yet */
 
     /* The disk, looked at between messages. */
     u64 room_bytes; /* of records that it can take before it is full; UINT64_MAX: not known */
@@ -126,6 +128,13 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
  * call is taken). The body is left zero. */
 void raft_message(struct raft *raft, enum message_kind kind, server_id to,
                   const struct message *request, struct message *message);
+
+/* A number for an order to a job (a read, a snapshot), unlike all others of this server's life. The
+ * job's result repeats it. Jobs take their time, and what they were ordered for may be over by
+ * then: the leadership, the peer's need, the log that held the entries, the file that was begun. So
+ * whoever waits for a result keeps the number, forgets it with the reason for the order, and heeds
+ * no result but that one's. */
+u64 raft_order(struct raft *raft);
 
 /* The last entry that this server's vote goes by: its log's, or what it has promised to hold. */
 struct entry_id raft_last_promised(const struct raft *raft);

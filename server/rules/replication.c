@@ -164,11 +164,11 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
         RULE("[Leaders 1, §5.2]");
         return send_probe(raft, leadership, progress, now_ns, message);
     }
-    bool wants_entries = progress->next_index <= raft->log.last_index && !progress->reading &&
+    bool wants_entries = progress->next_index <= raft->log.last_index && progress->reading == 0 &&
                          !progress->set_back && (!progress->no_space || due) &&
                          window_is_open(raft, progress);
     if (wants_entries && !log_in_memory(&raft->log, progress->next_index)) {
-        progress->reading = true;
+        progress->reading = raft_order(raft);
         return REPLICATE_READ;
     }
     if (!wants_entries && !due)
@@ -191,11 +191,18 @@ static void wait_for_heartbeat(struct raft *raft, struct progress *progress)
     progress->probe_sent = true;
 }
 
+bool replicate_awaits(const struct progress *progress, u64 order)
+{
+    return order != 0 && progress->reading == order;
+}
+
 bool replicate_read_done(struct raft *raft, struct leadership *leadership,
-                         struct progress *progress, u64 first, u32 count,
+                         struct progress *progress, u64 order, u64 first, u32 count,
                          const struct span *records, u64 now_ns, struct message *message)
 {
-    progress->reading = false;
+    if (!replicate_awaits(progress, order))
+        return false;
+    progress->reading = 0;
     if (count == 0 && progress->mode == PROGRESS_PIPELINE && progress->next_index == first) {
         /* They cannot be read: a snapshot holds what they did, if it reaches so far. */
         if (raft->snapshot.last.index >= first)
@@ -214,13 +221,15 @@ bool replicate_read_done(struct raft *raft, struct leadership *leadership,
     return true;
 }
 
-void replicate_read_put_off(struct raft *raft, struct progress *progress)
+void replicate_read_put_off(struct raft *raft, struct progress *progress, u64 order)
 {
-    progress->reading = false;
+    if (!replicate_awaits(progress, order))
+        return;
+    progress->reading = 0;
     if (progress->mode == PROGRESS_PIPELINE)
         wait_for_heartbeat(raft, progress);
     else if (progress->mode == PROGRESS_SNAPSHOT)
-        progress->probe_sent = true;
+        install_wait_for_heartbeat(raft, progress);
 }
 
 /* ---- replies ---- */
@@ -316,9 +325,7 @@ void replicate_restart(struct raft *raft, struct progress *progress)
 void replicate_connected(struct raft *raft, struct progress *progress)
 {
     if (progress->mode == PROGRESS_SNAPSHOT) {
-        progress->snapshot_ready = false;
-        progress->snapshot_call = 0;
-        progress->probe_sent = false;
+        install_ask_again(raft, progress);
         progress->sent_ns = 0;
         return;
     }
@@ -333,6 +340,7 @@ void replicate_anew(struct raft *raft, struct progress *progress)
     progress->match_index = 0;
     progress->set_back = false;
     progress->no_space = false;
+    progress->reading = 0;
     enter_probe(raft, progress, raft->log.last_index + 1);
     progress->sent_ns = 0;
 }

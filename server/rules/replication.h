@@ -48,17 +48,19 @@ struct progress {
     u64 contact_ns;  /* when it last answered in this term; the leadership's start at first */
     u64 sent_ns;     /* when it was last sent anything; 0: never */
     u64 first_call;  /* refusals of calls before this one are stale */
-    bool probe_sent; /* PROBE, SNAPSHOT: one is on its way */
-    bool reading;    /* what it is to get is being read from disk; send only heartbeats */
+    bool probe_sent; /* PROBE: one is on its way. SNAPSHOT: a piece, or a question that must be
+                        answered before anything else */
+    u64 reading;     /* the order (raft_order) that reads from disk what it is to get, and until
+                        its result comes only heartbeats are sent; 0: there is none */
     bool full;       /* it says that it should not be made the leader, for want of room */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
     bool set_back;   /* it lacks entries that it had acknowledged: only heartbeats until
                         replicate_anew */
     /* SNAPSHOT: */
-    struct snapshot_name snapshot; /* what it is being sent */
-    u64 snapshot_offset;           /* of the next piece */
-    u64 snapshot_call;             /* of the newest message; other replies lead no further */
-    bool snapshot_ready;           /* it has said where to go on */
+    struct snapshot_name snapshot;           /* what it is being sent */
+    u64 snapshot_offset;                     /* of the next piece */
+    u64 snapshot_call;                       /* replies to calls before this one lead no further */
+    bool snapshot_ready;                     /* it has said where to go on */
     struct in_flight flights[IN_FLIGHT_MAX]; /* ring, oldest first */
     u32 flight_first;
     u32 flight_count;
@@ -109,17 +111,22 @@ enum replicate_verdict {
 enum replicate_verdict replicate(struct raft *raft, struct leadership *leadership,
                                  struct progress *progress, u64 now_ns, struct message *message);
 
-/* The entries asked for by REPLICATE_READ have come: fills a message with `count` records from
+/* Whether the result of this order is still waited for: not one of an earlier leadership, whose
+ * entries may be gone, nor one that the peer's needs have outrun. */
+bool replicate_awaits(const struct progress *progress, u64 order);
+
+/* The result of an order by REPLICATE_READ has come: fills a message with `count` records from
  * `first` on in `records` (a reference is taken), and returns true; false when they are no longer
- * wanted (the peer's next_index moved, the log changed). count 0: the read failed. */
+ * wanted (it is not waited for, the peer's next_index moved, the log changed). count 0: the read
+ * failed. */
 bool replicate_read_done(struct raft *raft, struct leadership *leadership,
-                         struct progress *progress, u64 first, u32 count,
+                         struct progress *progress, u64 order, u64 first, u32 count,
                          const struct span *records, u64 now_ns, struct message *message);
 
-/* What was asked for by REPLICATE_READ or REPLICATE_READ_SNAPSHOT cannot be read now, but nothing
- * is known to be wrong with it: the peer gets no more than heartbeats until the next one is
- * answered, and then it is asked for again. */
-void replicate_read_put_off(struct raft *raft, struct progress *progress);
+/* What was ordered by REPLICATE_READ or REPLICATE_READ_SNAPSHOT cannot be read now, but nothing is
+ * known to be wrong with it: the peer gets no more than heartbeats until the next one is answered,
+ * and then it is asked for again. */
+void replicate_read_put_off(struct raft *raft, struct progress *progress, u64 order);
 
 /* [Leaders 3, §5.3] Takes an APPEND_ENTRIES_REPLY of the current term. An acceptance never covers
  * more than its request did; a refusal never moves match_index. */

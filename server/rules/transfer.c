@@ -82,8 +82,8 @@ static const struct progress *find_peer(const struct leadership *leadership, ser
 /* Whether what the peer needs next lies in memory, so that it can be there in time. */
 static bool can_catch_up(const struct raft *raft, const struct progress *progress)
 {
-    return !progress->reading && (progress->next_index > raft->log.last_index ||
-                                  log_in_memory(&raft->log, progress->next_index));
+    return progress->reading == 0 && (progress->next_index > raft->log.last_index ||
+                                      log_in_memory(&raft->log, progress->next_index));
 }
 
 /* TRANSFER_BEGUN: it could lead. */

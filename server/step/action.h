@@ -87,12 +87,14 @@ struct step_answer {
 };
 
 struct step_read_entries {
+    u64 order; /* raft_order's; the result repeats it */
     server_id peer;
     u64 first;
     u64 bytes_max;
 };
 
 struct step_read_piece {
+    u64 order; /* the same */
     server_id peer;
     struct snapshot_name name;
     u64 offset;

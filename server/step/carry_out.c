@@ -55,22 +55,31 @@ static void apply(struct step_node *node, const struct step_apply *order)
 
 static void read_entries(struct step_node *node, const struct step_read_entries *order)
 {
-    if (fetcher_order(&node->server->fetcher, order->peer, order->first, order->bytes_max))
+    struct fetch_order fetch = {.number = order->order,
+                                .peer = order->peer,
+                                .first = order->first,
+                                .bytes_max = order->bytes_max};
+    if (fetcher_order(&node->server->fetcher, &fetch))
         return;
     ASSERT(node->failed_read_count < ARRAY_LENGTH(node->failed_reads));
-    node->failed_reads[node->failed_read_count++] =
-        (struct node_failed_read){order->peer, order->first};
+    node->failed_reads[node->failed_read_count++] = (struct entries_read){
+        .order = order->order, .peer = order->peer, .first = order->first, .put_off = true};
 }
 
 static void read_piece(struct step_node *node, const struct step_read_piece *order)
 {
     struct server *server = node->server;
-    if (fetcher_order_piece(&server->fetcher, order->peer, &order->name, order->offset,
-                            u64_min(server->raft.message_bytes_max, SNAPSHOT_PIECE_BYTES_MAX)))
+    struct fetch_order fetch = {
+        .number = order->order,
+        .peer = order->peer,
+        .snapshot = order->name,
+        .first = order->offset,
+        .bytes_max = u64_min(server->raft.message_bytes_max, SNAPSHOT_PIECE_BYTES_MAX)};
+    if (fetcher_order(&server->fetcher, &fetch))
         return;
     ASSERT(node->failed_piece_count < ARRAY_LENGTH(node->failed_pieces));
     node->failed_pieces[node->failed_piece_count++] = (struct piece_read){
-        .peer = order->peer, .name = order->name, .offset = order->offset, .put_off = true};
+        .order = order->order, .peer = order->peer, .offset = order->offset, .put_off = true};
 }
 
 static void install(struct step_node *node, const struct step_install *order)

@@ -107,6 +107,7 @@ struct step_event {
         struct step_settings settings;
         const struct piece_read *piece;     /* ON_PIECE_READ */
         const struct snapshot_point *point; /* ON_SNAPSHOT_TAKEN, ON_SNAPSHOT_RECEIVED */
+        u64 order;                          /* ON_SNAPSHOT_LOST: of the file that failed */
         struct step_room room;
         const char *why; /* ON_STOP */
     } as;

@@ -56,10 +56,11 @@ static void replicate_to_all(struct step *step)
             step_say_now(step, &message);
         if (verdict == REPLICATE_READ_SNAPSHOT)
             step_do(step, DO_READ_PIECE)->as.read_piece = (struct step_read_piece){
-                progress->id, progress->snapshot, progress->snapshot_offset};
+                progress->reading, progress->id, progress->snapshot, progress->snapshot_offset};
         if (verdict == REPLICATE_READ)
-            step_do(step, DO_READ_ENTRIES)->as.read = (struct step_read_entries){
-                progress->id, progress->next_index, step->raft->message_bytes_max};
+            step_do(step, DO_READ_ENTRIES)->as.read =
+                (struct step_read_entries){progress->reading, progress->id, progress->next_index,
+                                           step->raft->message_bytes_max};
     }
 }
 
@@ -104,9 +105,9 @@ static void entries_read(struct step *step, const struct entries_read *read)
     if (progress == NULL)
         return;
     if (read->put_off)
-        replicate_read_put_off(step->raft, progress);
-    else if (replicate_read_done(step->raft, &step->lead.leadership, progress, read->first,
-                                 read->count, &read->records, step->now_ns, &message))
+        replicate_read_put_off(step->raft, progress, read->order);
+    else if (replicate_read_done(step->raft, &step->lead.leadership, progress, read->order,
+                                 read->first, read->count, &read->records, step->now_ns, &message))
         step_say_now(step, &message);
 }
 
@@ -127,8 +128,8 @@ static void piece_read(struct step *step, const struct piece_read *read)
     if (progress == NULL)
         return;
     if (read->put_off)
-        replicate_read_put_off(step->raft, progress);
-    else if (install_read_done(step->raft, &step->lead.leadership, progress, &read->name,
+        replicate_read_put_off(step->raft, progress, read->order);
+    else if (install_read_done(step->raft, &step->lead.leadership, progress, read->order,
                                read->offset, &read->piece, step->now_ns, &message))
         step_say_now(step, &message);
 }

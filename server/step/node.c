@@ -106,10 +106,9 @@ static bool tell_consequence(struct step_node *node)
         return true;
     }
     if (node->failed_read_count > 0) {
-        const struct node_failed_read *failed = &node->failed_reads[--node->failed_read_count];
-        struct entries_read read = {.peer = failed->peer, .first = failed->first, .put_off = true};
+        struct entries_read failed = node->failed_reads[--node->failed_read_count];
         struct step_event event = event_of(node, ON_ENTRIES_READ);
-        event.as.read = &read;
+        event.as.read = &failed;
         tell_one(node, &event);
         return true;
     }
@@ -122,6 +121,7 @@ static bool tell_consequence(struct step_node *node)
     }
     if (node->piece_lost) {
         struct step_event event = event_of(node, ON_SNAPSHOT_LOST);
+        event.as.order = node->server->raft.incoming.order;
         node->piece_lost = false;
         tell_one(node, &event);
         return true;
@@ -151,34 +151,36 @@ static void tell_commands(struct step_node *node, struct command_list *commands)
     }
 }
 
-static void tell_news(struct step_node *node, enum snapshot_news news)
+static void tell_news(struct step_node *node, const struct snapshot_result *result)
 {
     struct server *server = node->server;
     struct step_event event = event_of(node, ON_SNAPSHOT_LOST);
     struct snapshot_point point;
-    switch (news) {
+    switch (result->news) {
     case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
         return;
     case SNAPSHOT_TAKEN:
         point = snapshots_taken(&server->snapshotting.snapshots);
         event.kind = ON_SNAPSHOT_TAKEN;
+        event.as.point = &point;
         break;
     case SNAPSHOT_NOT_TAKEN:
-        snapshotting_taken(server, false);
+        snapshotting_taken(server, result->order, false);
         return;
     case SNAPSHOT_RECEIVED:
         node->received = snapshotting_received(server, &point);
         if (node->received == NULL)
             return;
         event.kind = ON_SNAPSHOT_RECEIVED;
+        event.as.point = &point;
         break;
     case SNAPSHOT_NOT_RECEIVED:
+        event.as.order = result->order;
         break;
     }
-    event.as.point = &point;
     tell(node, &event);
-    if (news == SNAPSHOT_TAKEN)
-        snapshotting_taken(server, true);
+    if (result->news == SNAPSHOT_TAKEN)
+        snapshotting_taken(server, result->order, true);
 }
 
 static void tell_mail(struct step_node *node, struct mail *mail)
@@ -216,7 +218,8 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.as.peer = mail->as.peer;
         break;
     case MAIL_ENTRIES_READ:
-        snapshotting_note_read(node->server, &mail->as.read);
+        if (node->step.state == RAFT_LEADER)
+            snapshotting_note_read(node->server, &node->step.lead.leadership, &mail->as.read);
         event.kind = ON_ENTRIES_READ;
         event.as.read = &mail->as.read;
         break;
@@ -225,7 +228,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.as.piece = &mail->as.piece;
         break;
     case MAIL_SNAPSHOT:
-        tell_news(node, mail->as.news);
+        tell_news(node, &mail->as.snapshot);
         return;
     case MAIL_CAMPAIGN:
         event.kind = ON_CAMPAIGN;

@@ -24,12 +24,6 @@ struct node_stores {
     struct entry_id last; /* of the newest */
 };
 
-/* A read of old entries that cannot be ordered, to be told as having failed. */
-struct node_failed_read {
-    server_id peer;
-    u64 first;
-};
-
 struct step_node {
     struct server *server;
     struct step step;
@@ -47,7 +41,7 @@ struct step_node {
     u64 *unsent;                  /* calls */
     u32 unsent_count;
     u32 unsent_capacity;
-    struct node_failed_read failed_reads[SERVERS_MAX];
+    struct entries_read failed_reads[SERVERS_MAX]; /* that could not be ordered */
     u32 failed_read_count;
     struct piece_read failed_pieces[SERVERS_MAX]; /* the same of snapshots' pieces */
     u32 failed_piece_count;

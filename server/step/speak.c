@@ -180,7 +180,7 @@ void step_snapshot(struct step *step, const struct step_event *event)
         install(step, event->as.point);
         return;
     default:
-        install_failed(step->raft);
+        install_failed(step->raft, event->as.order);
         return;
     }
 }

@@ -485,6 +485,19 @@ u64 storage_room_soon(struct storage *storage)
 /* ---- reading ---- */
 
 /* Row by row, as long as the log is not truncated meanwhile. */
+/* Whether the log holds that entry in that row still. Reading takes its time, and the place may
+ * have been written over meanwhile, or the file removed: then what was read there says nothing of
+ * damage. */
+static bool is_where_it_was(struct storage *storage, u64 index, const struct log_row *before)
+{
+    struct log_row row;
+    u64 end;
+    mutex_lock(&storage->lock);
+    bool found = log_index_find(&storage->index, index, &row, &end);
+    mutex_unlock(&storage->lock);
+    return found && row.segment == before->segment && row.offset == before->offset;
+}
+
 enum error_code storage_read_entries(struct storage *storage, u64 first, u64 bytes_max,
                                      struct buffer *to, u32 *count, struct error *error)
 {
@@ -504,6 +517,9 @@ enum error_code storage_read_entries(struct storage *storage, u64 first, u64 byt
         u32 before = *count;
         enum error_code code = log_read_row(storage->vfs, storage->directory_id, &row,
                                             first + *count, end, bytes_max, to, count, error);
+        if (code != ERROR_NONE && !is_where_it_was(storage, first + before, &row))
+            return error_set(error, ERROR_MISSING, "the log has no entry %" PRIu64 " any more",
+                             first + before);
         if (code != ERROR_NONE)
             return code;
         if (first + *count < end || *count == before)

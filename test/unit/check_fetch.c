@@ -214,14 +214,18 @@ static void must_read_piece(struct rig *rig, struct mailbox *mailbox,
                             const struct snapshot_name *name, u64 offset, const struct buffer *file)
 {
     enum { PEER = 2, PIECE = 100 * 1000 };
+    static u64 number;
     struct mail_pile pile = {0};
-    ck_assert(fetcher_order_piece(&rig->fetcher, PEER, name, offset, PIECE));
+    struct fetch_order order = {
+        .number = ++number, .peer = PEER, .snapshot = *name, .first = offset, .bytes_max = PIECE};
+    ck_assert(fetcher_order(&rig->fetcher, &order));
     while (pile.first == NULL)
         (void)mailbox_collect(mailbox, &pile, MIB, UINT64_MAX);
     struct mail *mail = mail_pile_take(&pile);
     ck_assert_ptr_null(pile.first);
     ck_assert_int_eq(mail->kind, MAIL_PIECE_READ);
     const struct piece_read *read = &mail->as.piece;
+    ck_assert_uint_eq(read->order, number);
     ck_assert_uint_eq(read->peer, PEER);
     ck_assert_uint_eq(read->offset, offset);
     u64 expected = file == NULL ? 0 : u64_min(PIECE, file->size - offset);
@@ -231,7 +235,7 @@ static void must_read_piece(struct rig *rig, struct mailbox *mailbox,
     mail_destroy(mail);
 }
 
-START_TEST(fetcher_order_piece__gives_the_file_whatever_was_read_ahead)
+START_TEST(fetcher_order__gives_the_file_whatever_was_read_ahead)
 {
     struct rig rig;
     struct mailbox mailbox;
@@ -263,7 +267,7 @@ START_TEST(fetcher_order_piece__gives_the_file_whatever_was_read_ahead)
 }
 END_TEST
 
-UNIT_MAIN("fetch", fetcher_order_piece__gives_the_file_whatever_was_read_ahead,
+UNIT_MAIN("fetch", fetcher_order__gives_the_file_whatever_was_read_ahead,
           fetcher_order_backup__gives_the_file_piece_by_piece,
           fetcher_order_backup__refuses_a_snapshot_that_is_not_there,
           fetcher_order_backup__bounds_what_waits, fetcher_deinit__answers_what_is_left)

@@ -94,6 +94,7 @@ static u64 now_ns;
 static struct log disk;   /* all the leader's records, as its storage has them */
 static bool read_ordered; /* entries were asked for, and have not come yet */
 static u64 read_first;
+static u64 read_order;
 
 static bool one_in(u64 chances)
 {
@@ -219,8 +220,8 @@ static void disk_answers(void)
     if (!one_in(4))
         count = log_slice(&disk, read_first, 600, &records, 1, &span_count);
     struct message message;
-    if (replicate_read_done(&leader, &leadership, progress, read_first, count, &records, now_ns,
-                            &message))
+    if (replicate_read_done(&leader, &leadership, progress, read_order, read_first, count, &records,
+                            now_ns, &message))
         send_over(&to_follower, &message);
     if (span_count > 0)
         span_release(&records);
@@ -238,10 +239,11 @@ static void leader_sends(void)
         send_over(&to_follower, &message);
     if (verdict == REPLICATE_READ) {
         if (read_ordered) {
-            progress->reading = false; /* one at a time */
+            progress->reading = 0; /* one at a time */
         } else {
             read_ordered = true;
             read_first = progress->next_index;
+            read_order = progress->reading;
         }
     }
 }

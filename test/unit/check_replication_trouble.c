@@ -186,7 +186,7 @@ START_TEST(replicate__asks_the_disk_once_and_beats_on)
 {
     lead_with_old_entries(4);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
-    ck_assert(peer(2)->reading);
+    ck_assert_uint_ne(peer(2)->reading, 0);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_NOTHING);
     ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_SEND);
     ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_NOTHING);
@@ -200,7 +200,8 @@ START_TEST(replicate_read_done__sends_what_was_read_and_goes_on)
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
     struct span records = some_records(3);
     struct message message;
-    ck_assert(replicate_read_done(&raft, &leadership, peer(2), 2, 3, &records, T_BEGIN, &message));
+    ck_assert(replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 2, 3, &records,
+                                  T_BEGIN, &message));
     ck_assert_uint_eq(message.as.append_request.prev.index, 1);
     ck_assert_uint_eq(message.as.append_request.prev.term, 1);
     ck_assert_uint_eq(message.as.append_request.count, 3);
@@ -225,15 +226,17 @@ START_TEST(replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_s
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
     struct span none = {0};
     struct message message;
-    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 0, &none, T_BEGIN, &message));
-    ck_assert(!peer(2)->reading);
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 2, 0, &none,
+                                   T_BEGIN, &message));
+    ck_assert_uint_eq(peer(2)->reading, 0);
     nothing_to(2, T_BEGIN + 49 * T_MS);
     message = sent_to(2, T_BEGIN + 50 * T_MS);
     ck_assert_uint_eq(message.as.append_request.count, 0);
     accepts(&message, T_BEGIN + 50 * T_MS);
     ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_READ);
     raft.snapshot = (struct snapshot_name){{1, 2}, 100, 1};
-    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 0, &none, T_BEGIN, &message));
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 2, 0, &none,
+                                   T_BEGIN, &message));
     ck_assert_int_eq(peer(2)->mode, PROGRESS_SNAPSHOT);
     release();
 }
@@ -244,13 +247,43 @@ START_TEST(replicate_read_put_off__asks_again_behind_the_next_heartbeat)
     lead_with_old_entries(4);
     raft.snapshot = (struct snapshot_name){{1, 2}, 100, 1}; /* is no reason to send it */
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
-    replicate_read_put_off(&raft, peer(2));
+    replicate_read_put_off(&raft, peer(2), peer(2)->reading);
     ck_assert_int_eq(peer(2)->mode, PROGRESS_PROBE);
     nothing_to(2, T_BEGIN + 49 * T_MS);
     struct message message = sent_to(2, T_BEGIN + 50 * T_MS);
     ck_assert_uint_eq(message.as.append_request.count, 0);
     accepts(&message, T_BEGIN + 50 * T_MS);
     ck_assert_int_eq(verdict_for(2, T_BEGIN + 50 * T_MS), REPLICATE_READ);
+    release();
+}
+END_TEST
+
+/* A read outlasts its leadership: the same server leads again, and the same peer needs the same
+ * index, where another entry stands by now. */
+START_TEST(replicate_read_done__of_an_earlier_leadership)
+{
+    struct message message;
+    struct span none = {0};
+    struct span records = some_records(1);
+    lead_with_old_entries(4);
+    ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
+    u64 order = peer(2)->reading;
+    raft.commit_index = raft.log.last_index;
+    leadership_begin(&raft, &leadership, T_BEGIN, 0);
+    peer(2)->mode = PROGRESS_PIPELINE;
+    peer(2)->next_index = 2;
+    peer(2)->match_index = 1;
+    ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
+    ck_assert_uint_ne(peer(2)->reading, order);
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), order, 2, 1, &records, T_BEGIN,
+                                   &message));
+    /* Nor is one believed that failed, or was put off; the newest is still waited for. */
+    ck_assert(
+        !replicate_read_done(&raft, &leadership, peer(2), order, 2, 0, &none, T_BEGIN, &message));
+    replicate_read_put_off(&raft, peer(2), order);
+    ck_assert_int_eq(peer(2)->mode, PROGRESS_PIPELINE);
+    ck_assert(replicate_awaits(peer(2), peer(2)->reading));
+    span_release(&records);
     release();
 }
 END_TEST
@@ -262,20 +295,23 @@ START_TEST(replicate_read_done__no_longer_wanted)
     /* Another index is the next one. */
     lead_with_old_entries(4);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
-    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 3, 3, &records, T_BEGIN, &message));
-    ck_assert(!peer(2)->reading);
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 3, 3, &records,
+                                   T_BEGIN, &message));
+    ck_assert_uint_eq(peer(2)->reading, 0);
     release();
     /* It is probed again. */
     lead_with_old_entries(4);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
     replicate_connected(&raft, peer(2));
-    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 3, &records, T_BEGIN, &message));
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 2, 3, &records,
+                                   T_BEGIN, &message));
     release();
     /* The window was closed meanwhile. */
     lead_with_old_entries(4);
     ck_assert_int_eq(verdict_for(2, T_BEGIN), REPLICATE_READ);
     raft.window_bytes_max = 0;
-    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), 2, 3, &records, T_BEGIN, &message));
+    ck_assert(!replicate_read_done(&raft, &leadership, peer(2), peer(2)->reading, 2, 3, &records,
+                                   T_BEGIN, &message));
     release();
     ck_assert_uint_eq(records.block->references, 1);
     span_release(&records);
@@ -445,7 +481,8 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           replicate_read_done__sends_what_was_read_and_goes_on,
           replicate_read_done__what_cannot_be_read_waits_for_a_heartbeat_or_a_snapshot,
           replicate_read_put_off__asks_again_behind_the_next_heartbeat,
-          replicate_read_done__no_longer_wanted, replicate_connected__goes_back_to_what_is_known,
+          replicate_read_done__of_an_earlier_leadership, replicate_read_done__no_longer_wanted,
+          replicate_connected__goes_back_to_what_is_known,
           replicate_connected__keeps_its_guess_when_nothing_is_known,
           leadership_next_heartbeat_ns__the_earliest_of_the_peers,
           leadership_has_quorum__for_an_election_timeout_from_the_start,

@@ -67,7 +67,7 @@ START_TEST(transfer_choose__nobody_who_could_not)
     peer(3)->set_back = true;
     peer(4)->contact_ns = T_BEGIN - raft.election_timeout_ns_min;
     ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), 5);
-    peer(5)->reading = true;
+    peer(5)->reading = 7;
     ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), SERVER_NONE);
     release();
 }
@@ -89,7 +89,7 @@ START_TEST(transfer_begin__says_why_not)
     peer(2)->no_space = true;
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_FULL);
     peer(2)->no_space = false;
-    peer(2)->reading = true; /* what it needs is on disk only */
+    peer(2)->reading = 7; /* what it needs is on disk only */
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_LAGS);
     ck_assert(!transfer_goes_on(&transfer));
     peer(3)->no_space = true;

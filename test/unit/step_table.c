@@ -304,11 +304,11 @@ static const char *entries_read(void)
     if (f.step.state == RAFT_LEADER) {
         struct progress *peer = leadership_peer(&f.step.lead.leadership, 2);
         peer->next_index = 3;
-        peer->reading = true;
+        peer->reading = 7;
     }
     struct block *block = block_create_copy("record", 6);
     struct entries_read read = {
-        .peer = 2, .first = 3, .count = 1, .records = {block, block->data, 6}};
+        .order = 7, .peer = 2, .first = 3, .count = 1, .records = {block, block->data, 6}};
     const char *story = tell(&f, (struct step_event){.kind = ON_ENTRIES_READ, .as.read = &read});
     block_release(block);
     return story;
