@@ -23,8 +23,9 @@
  * now, only from batches that are whole, and from zeros that were read (segment.c: torn).
  *
  * A server cuts its log at `damaged_first`, in a new segment, after it has saved the promise; so
- * each later start meets the same damage, and then the batch that ended it. If it finds more damage
- * than before, what it had cut may become uncertain again, and it cuts further back. */
+ * each later start meets the same damage (recovery.c sees to it that no power cut takes it away),
+ * and then the batch that ended it. If it finds more damage than before, what it had cut may become
+ * uncertain again, and it cuts further back. */
 #ifndef MAILRAFT_STORAGE_REBUILD_H
 #define MAILRAFT_STORAGE_REBUILD_H
 

@@ -285,28 +285,40 @@ static enum error_code cut(struct recovery *recovery, const struct leftover *lef
     return code;
 }
 
-/* A server that was killed may have left its last batch in the page cache alone, and one whose last
- * sync failed may have left it there marked as clean. So it is written once more as it stands, and
- * synced, before anybody relies on it. */
-static enum error_code secure_last_batch(struct recovery *recovery, struct error *error)
+/* Writes bytes of a file once more as they stand, but for pages of zeros and what cannot be read.
+ */
+static enum error_code write_again(struct window *window, u64 from, u64 end, struct error *error)
 {
-    const struct recovered *out = recovery->out;
+    enum error_code code = ERROR_NONE;
+    while (from < end && code == ERROR_NONE) {
+        const u8 *data;
+        size_t size = (size_t)(u64_min(end, (from / WINDOW_PART + 1) * WINDOW_PART) - from);
+        code = window_get(window, from, size, &data, error);
+        if (code == ERROR_NONE && !window_is_unreadable(window, from, size) &&
+            !bytes_are_zero(data, size)) {
+            struct iovec piece = {.iov_base = window->data + (from - window->start),
+                                  .iov_len = size};
+            code = vfs_write_at(window->file, &piece, 1, from, error);
+        }
+        from += size;
+    }
+    return code;
+}
+
+/* Makes bytes of a segment durable, `size` of them, or all that are there. */
+static enum error_code secure(struct recovery *recovery, u64 segment, u64 from, u64 size,
+                              struct error *error)
+{
     char path[SEGMENT_PATH_SIZE];
-    segment_path(out->tail.id, path);
+    segment_path(segment, path);
     struct vfs_file *file = NULL;
     struct window window = {0};
-    const u8 *data = NULL;
-    u64 from = out->last_batch_offset;
-    size_t size = (size_t)(out->tail_offset - from);
     enum error_code code = vfs_open(recovery->vfs, path, VFS_READ_WRITE, &file, error);
     if (code == ERROR_NONE)
-        code = window_init(&window, file, path, size, error);
-    if (code == ERROR_NONE)
-        code = window_get(&window, from, size, &data, error);
-    if (code == ERROR_NONE) {
-        struct iovec piece = {.iov_base = window.data + (from - window.start), .iov_len = size};
-        code = vfs_write_at(file, &piece, 1, from, error);
-    }
+        code = window_init(&window, file, path, WRITE_PIECE_SIZE, error);
+    window.lenient = true;
+    if (code == ERROR_NONE && from < window.file_size)
+        code = write_again(&window, from, from + u64_min(size, window.file_size - from), error);
     if (code == ERROR_NONE)
         code = vfs_sync(file, error);
     window_deinit(&window);
@@ -314,11 +326,36 @@ static enum error_code secure_last_batch(struct recovery *recovery, struct error
     return code;
 }
 
+/* A server that was killed may have left its last batch in the page cache alone, and one whose last
+ * sync failed may have left it there marked as clean. So it is written once more as it stands, and
+ * synced, before anybody relies on it.
+ *
+ * The damaged are no exception. That a batch is lost, which entries it held, and that nothing else
+ * is missing is told by what can be read of it, and each later start must come to the same verdict.
+ * Were it gone after a power cut, a hole without a name would stand before the batch that cuts the
+ * log, and synced entries on both sides of it would be given up. */
+static enum error_code secure_the_end(struct recovery *recovery, const u64 *ids, size_t count,
+                                      struct error *error)
+{
+    const struct recovered *out = recovery->out;
+    enum error_code code = ERROR_NONE;
+    if (out->tail.id != 0 && !out->leave)
+        return secure(recovery, out->tail.id, out->last_batch_offset,
+                      out->tail_offset - out->last_batch_offset, error);
+    for (size_t i = 0; i < count && code == ERROR_NONE; i++) {
+        if (ids[i] >= out->tail.id)
+            code = secure(recovery, ids[i], ids[i] == out->tail.id ? out->last_batch_offset : 0,
+                          UINT64_MAX, error);
+    }
+    return code;
+}
+
 /* All has been read: makes the disk what the index says. Where something is damaged, what is torn
  * stays as well: by what follows it, damage is told from a torn tail, and this may be all that
  * does. Were it cut, and the power to fail before the promise is saved, the next start would know
  * of none. Nor need the space be zero, since nothing is written to these segments any more. */
-static enum error_code settle(struct recovery *recovery, struct error *error)
+static enum error_code settle(struct recovery *recovery, const u64 *ids, size_t count,
+                              struct error *error)
 {
     struct rebuild *rebuild = &recovery->rebuild;
     struct recovered *out = recovery->out;
@@ -338,10 +375,9 @@ static enum error_code settle(struct recovery *recovery, struct error *error)
                          "log: there is no batch in it, not even entry 1. The log on this disk is "
                          "not what was written. Do not delete anything: keep a copy of the "
                          "directory, and replace this server by one with a new id, or restore it");
-    if (out->tail.id != 0)
-        code = secure_last_batch(recovery, error);
     out->leave =
         rebuild->damaged_first != 0 || out->damaged_behind || out->unusable >= out->tail.id;
+    code = secure_the_end(recovery, ids, count, error);
     for (size_t i = 0; i < recovery->leftover_count && code == ERROR_NONE && !out->leave; i++) {
         if (recovery->leftovers[i].torn)
             code = cut(recovery, &recovery->leftovers[i], error);
@@ -392,7 +428,7 @@ enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *r
     if (code == ERROR_NONE) {
         recovered->first_segment = ids[0];
         recovered->last_segment = ids[count - 1];
-        code = settle(&recovery, error);
+        code = settle(&recovery, ids, count, error);
         conclude(&recovery);
     }
     memory_free(recovery.leftovers);

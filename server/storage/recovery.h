@@ -39,9 +39,9 @@ WARN_UNUSED enum error_code recovery_list(struct vfs *vfs, u64 **ids, size_t *co
                                           struct error *error);
 
 /* Reads and verifies the whole log and fills the index; cuts a torn tail and says so, unless the
- * segments are left. When it returns, everything in the index survives a power cut; and unless the
- * segments are left, all space behind it is zero. Errors: ERROR_CORRUPT (there is no batch),
- * ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
+ * segments are left. When it returns, everything in the index survives a power cut, and so does
+ * what is damaged behind it, as it is; and unless the segments are left, all space behind it is
+ * zero. Errors: ERROR_CORRUPT (there is no batch), ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. */
 WARN_UNUSED enum error_code recovery_run(struct vfs *vfs, u64 directory_id, struct report *report,
                                          struct log_index *index, struct recovered *recovered,
                                          struct error *error);

@@ -473,6 +473,51 @@ START_TEST(damage__power_cut_while_it_is_cut)
 }
 END_TEST
 
+static bool keep_none(void *context, const char *name, u64 offset)
+{
+    (void)context, (void)name, (void)offset;
+    return false;
+}
+
+/* The last batch is in the page cache alone, in a segment of its own, and is damaged there. The log
+ * is cut because of it and goes on; then the power fails. Nothing that was synced is given up for
+ * the hole that is left where it was. */
+START_TEST(damage__of_what_was_never_synced_stays_the_same_damage)
+{
+    u64 offsets[4];
+    struct error error;
+    struct memory_vfs *memory = three_batches(offsets);
+    struct report report = story_report(NULL);
+    struct storage *storage = story_reopen(memory, SMALL_SEGMENT, &report, &before);
+    while (bytes_are_zero(bytes_of(memory, first_path) + SMALL_SEGMENT - 4000, 1000))
+        ck_assert_int_eq(story_append(storage, &before, before.count + 1, 1, 1, 900, &error),
+                         ERROR_NONE);
+    static struct story lost;
+    lost = before;
+    ck_assert_int_eq(story_append(storage, &lost, lost.count + 1, 5, 2, 900, &error), ERROR_NONE);
+    storage_close(storage);
+    struct memory_inode *second = &memory->inodes[memory_find(memory, second_path)];
+    ck_assert_uint_ne(second->now.data[SEGMENT_HEADER_SIZE], 0);
+    memset(second->disk.data + SEGMENT_HEADER_SIZE, 0, second->disk.size - SEGMENT_HEADER_SIZE);
+    second->now.data[SEGMENT_HEADER_SIZE + 200] ^= 1;
+
+    struct storage_recovery recovery;
+    storage = open_image(memory, &recovery, NULL);
+    ck_assert_uint_ge(found.count, before.count);
+    ck_assert_uint_lt(found.count, lost.count);
+    ck_assert_uint_eq(recovery.metadata.promised.index, lost.count);
+    before = found;
+    before.next_tag = 1000;
+    ck_assert_int_eq(story_append(storage, &before, before.count + 1, 5, 3, 60, &error),
+                     ERROR_NONE);
+    storage_close(storage);
+    struct memory_vfs *after = memory_crash(memory, keep_none, NULL, true);
+    storage_close(story_reopen(after, SMALL_SEGMENT, &report, &before));
+    memory_destroy(after);
+    memory_destroy(memory);
+}
+END_TEST
+
 UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before,
           damage__of_header_and_trailer_leaves_what_was_committed,
           damage__of_a_batch_that_was_replaced, damage__of_two_batches,
@@ -481,4 +526,5 @@ UNIT_MAIN("storage_damage", damage__of_any_byte_of_a_batch_leaves_what_is_before
           damage__of_any_byte_of_a_segment_header, damage__bits_in_unused_space_are_wiped_and_said,
           damage__of_any_range_of_bytes, damage__pages_that_cannot_be_read,
           damage__a_blank_page_that_cannot_be_read_is_left, damage__between_segments,
-          damage__of_a_foreign_segment_is_refused, damage__power_cut_while_it_is_cut)
+          damage__of_a_foreign_segment_is_refused,
+          damage__of_what_was_never_synced_stays_the_same_damage, damage__power_cut_while_it_is_cut)
