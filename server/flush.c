@@ -5,7 +5,12 @@
  * quorum of disks holds. Everything else waits for the sync. */
 #include "common/clock.h"
 #include "common/memory.h"
+#include "server/helping.h"
 #include "server/server.h"
+
+enum {
+    ANSWER_KEPT = 1024 * 1024 /* capacity of the scratch for answers that is kept */
+};
 
 bool server_disk_failed(struct server *server, const char *what)
 {
@@ -26,7 +31,14 @@ static void apply_command(struct server *server, const struct entry *entry, stru
         server_answer(server, writer, server->answer.data, server->answer.size);
 }
 
-void server_apply(struct server *server, u64 index, struct command *writer)
+/* What the machine says it has touched since it was last asked. */
+static u64 machine_work(struct server *server)
+{
+    const struct machine_ops *ops = server->machine->ops;
+    return ops->work != NULL ? ops->work(server->machine) : 0;
+}
+
+u64 server_apply(struct server *server, u64 index, struct command *writer)
 {
     struct entry entry = log_entry(&server->raft.log, index);
     snapshotting_note(server, RECORD_HEADER_SIZE + entry.payload_size);
@@ -39,18 +51,24 @@ void server_apply(struct server *server, u64 index, struct command *writer)
         ASSERT(writer == NULL);
         break; /* nothing for the machine */
     }
+    u64 answered = writer != NULL ? server->answer.size : 0;
+    server_trim_answer(server);
+    return answered + machine_work(server);
 }
 
 /* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
  * log[lastApplied] to state machine". Much is applied in helpings, so that the loop can hear and be
- * heard between them. */
+ * heard between them: much is what was touched for it, not what it took in the log. */
 static void apply_committed(struct server *server, struct lead *lead)
 {
     struct raft *raft = &server->raft;
-    u64 end = commit_helping(raft, raft->round_bytes_max);
-    while (raft->last_applied < end) {
+    struct helping helping;
+    helping_begin(&helping, raft->round_bytes_max);
+    while (raft->last_applied < raft->commit_index && !helping_is_over(&helping)) {
         u64 index = raft->last_applied + 1;
-        server_apply(server, index, lead != NULL ? leading_writer_of(lead, index) : NULL);
+        struct command *writer = lead != NULL ? leading_writer_of(lead, index) : NULL;
+        u64 work = server_apply(server, index, writer);
+        helping_add(&helping, log_bytes(&raft->log, index, index) + work);
         raft->last_applied = index;
         events_applied(&server->events, index);
     }
@@ -62,7 +80,15 @@ u64 server_read(struct server *server, struct command *read)
     server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
     u64 size = server->answer.size;
     server_answer(server, read, server->answer.data, size);
-    return size;
+    server_trim_answer(server);
+    return size + machine_work(server);
+}
+
+/* A large answer must not stay in memory for ever. */
+void server_trim_answer(struct server *server)
+{
+    if (server->answer.capacity > ANSWER_KEPT)
+        buffer_deinit(&server->answer);
 }
 
 static void commit_and_apply(struct server *server, struct lead *lead)

@@ -2,6 +2,7 @@
 #include "server/lead.h"
 
 #include "common/clock.h"
+#include "server/helping.h"
 #include "server/server.h"
 
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
@@ -281,10 +282,11 @@ void lead_answer_reads(struct server *server, struct lead *lead)
     if (lead->reads.first == NULL)
         return;
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
-    u64 bytes = 0;
+    struct helping helping;
     struct command *read;
-    while (bytes < LEAD_READ_BYTES_MAX &&
+    helping_begin(&helping, LEAD_READ_BYTES_MAX);
+    while (!helping_is_over(&helping) &&
            (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
-        bytes += server_read(server, read);
-    lead->reads_left = bytes >= LEAD_READ_BYTES_MAX && lead->reads.first != NULL;
+        helping_add(&helping, server_read(server, read));
+    lead->reads_left = helping_is_over(&helping) && lead->reads.first != NULL;
 }

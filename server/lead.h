@@ -13,7 +13,7 @@
 struct server;
 
 enum {
-    LEAD_READ_BYTES_MAX = 8 * 1024 * 1024 /* answers to reads in one flush: some ms of copying */
+    LEAD_READ_BYTES_MAX = 8 * 1024 * 1024 /* work on reads in one flush: some ms of copying */
 };
 
 /* Begins the leadership that the won election gave. */

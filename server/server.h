@@ -191,10 +191,13 @@ WARN_UNUSED bool server_store_log(struct server *server, u64 first);
 WARN_UNUSED bool server_store_repaired(struct server *server);
 
 /* Applies the committed entry at `index` to the machine, and answers `writer`, whose command it is;
- * NULL: nobody here waits. */
-void server_apply(struct server *server, u64 index, struct command *writer);
-/* Answers a read from the machine as it is now. Consumes it. */
+ * NULL: nobody here waits. Returns the work: bytes touched and answered, beside the
+ * entry's own. */
+u64 server_apply(struct server *server, u64 index, struct command *writer);
+/* Answers a read from the machine as it is now. Consumes it. Returns the work. */
 u64 server_read(struct server *server, struct command *read);
+/* Frees the scratch for answers if it has become large. */
+void server_trim_answer(struct server *server);
 
 /* Bytes of records that can be appended in this pile. (storage_room_soon: and in one of the next.)
  */

@@ -64,6 +64,8 @@ static const struct config_key keys[] = {
      "largest key"},
     {"max-value-bytes", CONFIG_BYTES, 0, AT(max_value_bytes), 1, 32 * MIB, "8MiB", NULL,
      "largest value, also what APPEND may make"},
+    {"max-answer-bytes", CONFIG_BYTES, 0, AT(max_answer_bytes), KIB, 1024 * MIB, "16MiB", NULL,
+     "largest answer that is made of several values; MGET of more is refused"},
     {"client-input-bytes", CONFIG_BYTES, 0, AT(client_input_bytes), KIB, 1024 * MIB, "16MiB", NULL,
      "largest command of one client, with all its arguments"},
     {"client-output-bytes", CONFIG_BYTES, 0, AT(client_output_bytes), KIB, 1024 * MIB, "32MiB",
@@ -191,6 +193,13 @@ static u64 largest_payload(const struct settings_values *values)
     return values->client_input_bytes + 64 * KIB;
 }
 
+/* A follower gets what it hands on to a client in one message, and what can be set can be read. */
+static u64 largest_answer(const struct settings_values *values)
+{
+    u64 fits = u64_min(values->max_answer_bytes, values->client_input_bytes);
+    return u64_max(fits, values->max_value_bytes + KIB);
+}
+
 void settings_server_options(const struct settings *settings, u64 seed,
                              struct server_options *options)
 {
@@ -243,8 +252,7 @@ static u32 config_get(void *context, const char *pattern, struct buffer *to)
     mutex_lock(&settings->lock);
     for (size_t i = 0; i < table.count; i++) {
         const struct config_key *key = &keys[i];
-        struct kv_argument name = {(const u8 *)key->name, (u32)strlen(key->name)};
-        if (key->type == CONFIG_LINE || !kv_glob_match(&wanted, &name))
+        if (key->type == CONFIG_LINE || !kv_glob_match_word(&wanted, key->name))
             continue;
         buffer_clear(&text);
         config_format(key, &settings->values, &text);
@@ -301,7 +309,8 @@ void settings_clients_options(struct settings *settings, struct clients_options 
     const struct settings_values *values = &settings->values;
     *options = (struct clients_options){
         .configuration = &values->configuration,
-        .limits = {(u32)values->max_key_bytes, (u32)values->max_value_bytes},
+        .limits = {(u32)values->max_key_bytes, (u32)values->max_value_bytes,
+                   (u32)largest_answer(values)},
         .connections_max = (u32)values->max_clients,
         .input_bytes_max = values->client_input_bytes,
         .output_bytes_max = values->client_output_bytes,

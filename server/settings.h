@@ -39,6 +39,7 @@ struct settings_values {
     u64 max_clients;
     u64 max_key_bytes;
     u64 max_value_bytes;
+    u64 max_answer_bytes;
     u64 client_input_bytes;
     u64 client_output_bytes;
     bool redirect;

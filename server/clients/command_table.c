@@ -171,8 +171,7 @@ struct name_filter {
 
 static bool is_wanted(const struct name_filter *filter, const char *name)
 {
-    struct kv_argument text = {(const u8 *)name, (u32)strlen(name)};
-    return !filter->none && (filter->pattern == NULL || kv_glob_match(filter->pattern, &text));
+    return !filter->none && (filter->pattern == NULL || kv_glob_match_word(filter->pattern, name));
 }
 
 /* Appends the names that are wanted; returns their number. */

@@ -264,8 +264,7 @@ static u32 get_redis_parameters(const char *pattern, struct reply *to)
     u32 count = 0;
     for (size_t i = 0; i < ARRAY_LENGTH(redis_parameters); i++) {
         const char *name = redis_parameters[i][0];
-        struct kv_argument text = {(const u8 *)name, (u32)strlen(name)};
-        if (!kv_glob_match(&wanted, &text))
+        if (!kv_glob_match_word(&wanted, name))
             continue;
         reply_string(to, name);
         reply_string(to, redis_parameters[i][1]);

@@ -28,6 +28,7 @@ static void kv_describe(const struct machine *machine, struct buffer *to);
 static struct machine *kv_create_empty(const struct machine *machine);
 static bool kv_tidy(struct machine *machine);
 static void kv_replace(struct machine *machine, struct machine *old);
+static u64 kv_work(struct machine *machine);
 
 static const struct machine_ops kv_ops = {.apply = kv_apply,
                                           .read = kv_read,
@@ -41,7 +42,8 @@ static const struct machine_ops kv_ops = {.apply = kv_apply,
                                           .restore_end = kv_restore_end,
                                           .create_empty = kv_create_empty,
                                           .tidy = kv_tidy,
-                                          .replace = kv_replace};
+                                          .replace = kv_replace,
+                                          .work = kv_work};
 
 static const struct kv *kv_of_const(const struct machine *machine)
 {
@@ -69,6 +71,7 @@ static void free_shell(struct kv *kv)
     buffer_deinit(&kv->restoring.pending);
     buffer_deinit(&kv->gathered);
     memory_free(kv->arguments);
+    memory_free(kv->found);
     memory_free(kv);
 }
 
@@ -127,6 +130,14 @@ static void kv_apply(struct machine *machine, const struct machine_context *cont
     }
     kv_execute(kv, command, load_u32(data + 4), kv->arguments, count, answer);
     (void)kv_garbage_free(kv, GARBAGE_EACH_COMMAND);
+}
+
+static u64 kv_work(struct machine *machine)
+{
+    struct kv *kv = kv_of(machine);
+    u64 work = kv->work;
+    kv->work = 0;
+    return work;
 }
 
 static bool kv_tidy(struct machine *machine)
@@ -190,13 +201,9 @@ struct kv_item *kv_find(struct kv *kv, const struct kv_argument *key, u64 hash)
 {
     struct kv_item *head = kv->tables->heads[table_of(hash)];
     struct kv_item *item = NULL;
+    kv_note_work(kv, KV_KEY_WORK);
     HASH_FIND_BYHASHVALUE(hh, head, key->data, key->size, (unsigned)hash, item);
     return item;
-}
-
-struct block *kv_value(const struct kv_item *item)
-{
-    return item->value;
 }
 
 /* Doubling a table with a single item in it costs nothing; later, all its items move. */
@@ -227,22 +234,39 @@ static struct kv_item *add_item(struct kv *kv, const struct kv_argument *key, u6
     return item;
 }
 
-void kv_put(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
-            struct block *value)
+/* The item's value is not needed any more. */
+static void drop_value(struct kv *kv, struct kv_item *item)
+{
+    if (item->value != NULL && item->value->size >= KV_VALUE_LARGE)
+        kv_garbage_value(kv, item->value);
+    else
+        block_release(item->value);
+}
+
+void kv_put_value(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
+                  const struct kv_value *value)
 {
     if (item == NULL)
         item = add_item(kv, key, hash);
     else if (kv_snapshot_wants(kv, item))
         kv_snapshot_keep_value(kv, item);
-    if (item->value != NULL && item->value->size >= KV_VALUE_LARGE)
-        kv_garbage_value(kv, item->value);
-    else
-        block_release(item->value);
-    item->value = value;
+    drop_value(kv, item);
+    item->value = value->block;
+    item->size = value->size & INT32_MAX;
+    item->grows = value->grows;
     item->epoch = kv->epoch;
-    u64 digest = hash_pair(hash, XXH3_64bits(value->data, value->size));
+    u64 digest = hash_pair(hash, value->hash);
     kv->digest_sum += digest - item->digest;
     item->digest = digest;
+}
+
+void kv_put(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
+            struct block *block)
+{
+    const struct kv_value value = {
+        .block = block, .size = block->size, .hash = XXH3_64bits(block->data, block->size)};
+    kv_note_work(kv, 2 * (u64)block->size);
+    kv_put_value(kv, key, hash, item, &value);
 }
 
 void kv_item_free(struct kv_item *item)

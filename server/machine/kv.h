@@ -2,11 +2,12 @@
  *
  * Command encoding (the body of struct command, and the payload of log entries), little-endian:
  *   u8 command (enum kv_command), u8 zero, u16 argument count,
- *   u32 the largest value in bytes that the command may make,
+ *   u32 of a write the largest value in bytes that it may make, of a read the largest answer,
  *   then for each argument: u32 size, bytes.
  * Arguments are those behind the command's name. Answers are RESP3 values; error texts are Redis'.
  * The limit travels with the command, since what APPEND does depends on it: were each server to ask
- * its own configuration, a change of that would let their states part.
+ * its own configuration, a change of that would let their states part. And a read is answered by
+ * the leader, but what the answer may be is for the server to say that has to hand it on.
  *
  * State: an array of KV_TABLES small hash tables (one large one would stall for as long as it
  * takes to rehash millions of keys). Values are immutable counted blocks. */
@@ -51,8 +52,9 @@ enum {
 };
 
 struct kv_limits {
-    u32 key_bytes_max;   /* 64 KiB */
-    u32 value_bytes_max; /* 8 MiB; also what APPEND may make */
+    u32 key_bytes_max;    /* 64 KiB */
+    u32 value_bytes_max;  /* 8 MiB; also what APPEND may make */
+    u32 answer_bytes_max; /* 16 MiB; of several values at once */
 };
 
 /* A command as its arguments, which are borrowed. */
@@ -93,9 +95,12 @@ int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,
 
 /* As Redis reads numbers: no spaces, no '+', no leading zeros, not "-0". */
 bool kv_number_parse(const u8 *data, size_t size, i64 *number);
-/* Whether the whole of `text` matches Redis' glob pattern, in time bounded by both sizes'
- * product. */
-bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text);
+/* Whether the whole of `text` matches Redis' glob pattern. That may take as many steps as both
+ * sizes' product: each is taken from `*steps_left`; at 0 it ends, and the answer means nothing. */
+bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text,
+                   u64 *steps_left);
+/* The same of a short word; a pattern that no short word can need matches none. */
+bool kv_glob_match_word(const struct kv_argument *pattern, const char *word);
 
 /* An empty key space. Ownership: the caller destroys it through its ops. */
 struct machine *kv_create(void);

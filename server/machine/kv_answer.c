@@ -75,3 +75,12 @@ void kv_answer_error(struct buffer *answer, const char *text)
     buffer_append_string(answer, text);
     buffer_append(answer, "\r\n", 2);
 }
+
+void kv_answer_too_large(struct buffer *answer, u64 size, u64 limit)
+{
+    if (answer != NULL)
+        buffer_append_format(answer,
+                             "-ERR the answer would have %llu bytes, and may have %llu "
+                             "(max-answer-bytes): ask for fewer keys at a time\r\n",
+                             (unsigned long long)size, (unsigned long long)limit);
+}

@@ -295,7 +295,7 @@ void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
     to[0] = (u8)command;
     to[1] = 0;
     store_u16(to + 2, (u16)count);
-    store_u32(to + 4, limits->value_bytes_max);
+    store_u32(to + 4, infos[command].writes ? limits->value_bytes_max : limits->answer_bytes_max);
     to += KV_ENCODING_HEADER_SIZE;
     for (u32 i = 0; i < count; i++) {
         store_u32(to, arguments[i].size);

@@ -9,7 +9,7 @@
 /* One command being executed. */
 struct execution {
     struct kv *kv;
-    u32 value_bytes_max;
+    u32 limit; /* came with the command: what APPEND may make, what MGET may answer */
     const struct kv_argument *arguments;
     u32 count;
     struct buffer *answer; /* NULL: nobody waits */
@@ -27,8 +27,7 @@ static void answer_value(struct buffer *answer, const struct kv_item *item)
         kv_answer_null(answer);
         return;
     }
-    const struct block *value = kv_value(item);
-    kv_answer_bulk(answer, value->data, value->size);
+    kv_answer_bulk(answer, kv_value_data(item), item->size);
 }
 
 static struct block *block_of(const struct kv_argument *argument)
@@ -42,13 +41,36 @@ static void execute_get(struct execution *execution)
         answer_value(execution->answer, find(execution->kv, &execution->arguments[0]));
 }
 
+/* Looks up what the keys have, into kv->found. Returns how many bytes the answer will have. */
+static u64 look_up_all(struct execution *execution)
+{
+    struct kv *kv = execution->kv;
+    if (execution->count > kv->found_capacity) {
+        kv->found = memory_resize(kv->found, execution->count * sizeof(struct kv_item *));
+        kv->found_capacity = execution->count;
+    }
+    u64 size = KV_ANSWER_HEAD_SIZE;
+    for (u32 i = 0; i < execution->count; i++) {
+        kv->found[i] = find(kv, &execution->arguments[i]);
+        size += KV_ANSWER_HEAD_SIZE + (kv->found[i] == NULL ? 0 : (u64)kv->found[i]->size);
+    }
+    return size;
+}
+
+/* A single value may always be answered: it was set in one piece. */
 static void execute_mget(struct execution *execution)
 {
     if (execution->answer == NULL)
         return;
+    u64 size = look_up_all(execution);
+    if (size > execution->limit && execution->count > 1) {
+        kv_answer_too_large(execution->answer, size, execution->limit);
+        return;
+    }
+    (void)buffer_reserve(execution->answer, size);
     kv_answer_array(execution->answer, execution->count);
     for (u32 i = 0; i < execution->count; i++)
-        answer_value(execution->answer, find(execution->kv, &execution->arguments[i]));
+        answer_value(execution->answer, execution->kv->found[i]);
 }
 
 static void execute_exists(struct execution *execution)
@@ -62,7 +84,7 @@ static void execute_exists(struct execution *execution)
 static void execute_strlen(struct execution *execution)
 {
     struct kv_item *item = find(execution->kv, &execution->arguments[0]);
-    kv_answer_number(execution->answer, item == NULL ? 0 : kv_value(item)->size);
+    kv_answer_number(execution->answer, item == NULL ? 0 : (i64)item->size);
 }
 
 /* With GET the answer is the old value, whether or not it was replaced. */
@@ -132,8 +154,7 @@ static void add(struct execution *execution, i64 by)
     struct kv_item *item = kv_find(execution->kv, key, hash);
     i64 number = 0;
     if (item != NULL) {
-        const struct block *value = kv_value(item);
-        if (!kv_number_parse(value->data, value->size, &number)) {
+        if (!kv_number_parse(kv_value_data(item), item->size, &number)) {
             kv_answer_error(execution->answer, "ERR value is not an integer or out of range");
             return;
         }
@@ -169,20 +190,13 @@ static void execute_append(struct execution *execution)
     const struct kv_argument *tail = &execution->arguments[1];
     u64 hash = kv_hash(key);
     struct kv_item *item = kv_find(execution->kv, key, hash);
-    const struct block *old = item == NULL ? NULL : kv_value(item);
-    u32 old_size = old == NULL ? 0 : old->size;
-    u64 size = (u64)old_size + tail->size;
-    if (size > execution->value_bytes_max) {
+    u64 size = (item == NULL ? 0 : (u64)item->size) + tail->size;
+    if (size > u64_min(execution->limit, KV_VALUE_SIZE_MAX)) {
         kv_answer_error(execution->answer,
                         "ERR string exceeds maximum allowed size (max-value-bytes)");
         return;
     }
-    struct block *value = block_create((u32)size);
-    if (old_size > 0)
-        memcpy(value->data, old->data, old_size);
-    if (tail->size > 0)
-        memcpy(value->data + old_size, tail->data, tail->size);
-    kv_put(execution->kv, key, hash, item, value);
+    kv_append(execution->kv, key, hash, item, tail, execution->limit);
     kv_answer_number(execution->answer, (i64)size);
 }
 
@@ -194,8 +208,8 @@ static void execute_cas(struct execution *execution)
     const struct kv_argument *expected = &execution->arguments[1];
     u64 hash = kv_hash(key);
     struct kv_item *item = kv_find(execution->kv, key, hash);
-    bool matches = item != NULL && kv_value(item)->size == expected->size &&
-                   memcmp(kv_value(item)->data, expected->data, expected->size) == 0;
+    bool matches = item != NULL && item->size == expected->size &&
+                   memcmp(kv_value_data(item), expected->data, expected->size) == 0;
     if (matches)
         kv_put(execution->kv, key, hash, item, block_of(&execution->arguments[2]));
     kv_answer_number(execution->answer, matches);
@@ -212,10 +226,10 @@ static void execute_flushall(struct execution *execution)
     kv_answer_ok(execution->answer);
 }
 
-void kv_execute(struct kv *kv, enum kv_command command, u32 value_bytes_max,
+void kv_execute(struct kv *kv, enum kv_command command, u32 limit,
                 const struct kv_argument *arguments, u32 count, struct buffer *answer)
 {
-    struct execution execution = {kv, value_bytes_max, arguments, count, answer};
+    struct execution execution = {kv, limit, arguments, count, answer};
     switch (command) {
     case KV_GET:
         execute_get(&execution);

@@ -14,6 +14,7 @@ struct scan {
     const struct kv_scan_options *options;
     struct buffer *gathered; /* the keys that match, as RESP values */
     u64 seen;
+    u64 steps_left; /* of comparing keys with the pattern */
     u32 matches;
 };
 
@@ -21,9 +22,10 @@ static void scan_key(void *context, const struct kv_argument *key)
 {
     struct scan *scan = context;
     scan->seen++;
-    if (scan->options->none)
+    if (scan->options->none || scan->steps_left == 0)
         return;
-    if (scan->options->match != NULL && !kv_glob_match(scan->options->match, key))
+    if (scan->options->match != NULL &&
+        !kv_glob_match(scan->options->match, key, &scan->steps_left))
         return;
     scan->matches++;
     kv_answer_bulk(scan->gathered, key->data, key->size);
@@ -42,12 +44,21 @@ void kv_execute_scan(struct kv *kv, const struct kv_argument *arguments, u32 cou
         return;
 
     u64 keys_wanted = u64_min(options.count, KV_SCAN_KEYS_MAX);
-    struct scan scan = {&options, &kv->gathered, 0, 0};
+    struct scan scan = {
+        .options = &options, .gathered = &kv->gathered, .steps_left = KV_SCAN_STEPS_MAX};
     buffer_clear(&kv->gathered);
     u64 table = options.cursor;
-    while (table < KV_TABLES && scan.seen < keys_wanted && kv->gathered.size < KV_SCAN_BYTES_MAX) {
+    while (table < KV_TABLES && scan.seen < keys_wanted && kv->gathered.size < KV_SCAN_BYTES_MAX &&
+           scan.steps_left > KV_SCAN_STEPS_MAX / 2) {
         kv_table_visit(kv, (u32)table, scan_key, &scan);
         table++;
+    }
+    kv_note_work(kv, scan.seen * KV_KEY_WORK);
+    kv_note_work(kv, (KV_SCAN_STEPS_MAX - scan.steps_left) * KV_GLOB_WORK);
+    if (scan.steps_left == 0) {
+        kv_answer_error(answer, "ERR this pattern takes too long to be compared with the keys that "
+                                "are here; make it shorter, or give it fewer '*'");
+        return;
     }
     u8 cursor[KV_NUMBER_TEXT_SIZE];
     u32 cursor_size = kv_number_format(table < KV_TABLES ? (i64)table : 0, cursor);
@@ -103,7 +114,13 @@ static bool element_matches(const struct kv_argument *pattern, u32 *at, u8 c)
     return element == c;
 }
 
-bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text)
+static void take_steps(u64 *steps_left, u64 steps)
+{
+    *steps_left -= u64_min(*steps_left, steps);
+}
+
+bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *text,
+                   u64 *steps_left)
 {
     u32 p = 0;
     u32 t = 0;
@@ -113,12 +130,16 @@ bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *
     bool starred = false;
     u32 p_star = 0;
     u32 t_star = 0;
-    while (t < text->size) {
-        if (p < pattern->size && pattern->data[p] == '*') {
+    while (t<text->size && * steps_left> 0) {
+        u32 at = p;
+        bool star = p < pattern->size && pattern->data[p] == '*';
+        bool matches = !star && p < pattern->size && element_matches(pattern, &p, text->data[t]);
+        take_steps(steps_left, 1 + (u64)(p - at)); /* a class may be long */
+        if (star) {
             starred = true;
             p_star = ++p;
             t_star = t;
-        } else if (p < pattern->size && element_matches(pattern, &p, text->data[t])) {
+        } else if (matches) {
             t++;
         } else if (starred) {
             p = p_star;
@@ -127,7 +148,16 @@ bool kv_glob_match(const struct kv_argument *pattern, const struct kv_argument *
             return false;
         }
     }
+    u32 at = p;
     while (p < pattern->size && pattern->data[p] == '*')
         p++;
-    return p == pattern->size;
+    take_steps(steps_left, p - at);
+    return p == pattern->size && t == text->size;
+}
+
+bool kv_glob_match_word(const struct kv_argument *pattern, const char *word)
+{
+    u64 steps_left = 16 * 1024;
+    struct kv_argument text = {(const u8 *)word, (u32)strlen(word)};
+    return kv_glob_match(pattern, &text, &steps_left) && steps_left > 0;
 }

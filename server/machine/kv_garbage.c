@@ -14,7 +14,10 @@ enum {
     /* So many bytes of a value count as one more item: beneath the allocator they are pages. */
     ITEM_BYTES = 64 * 1024,
     /* So many empty tables count as one. */
-    TABLES_EACH = 512
+    TABLES_EACH = 512,
+    /* What freeing costs: of an item, and of so many bytes of its value as touching one. */
+    ITEM_WORK = 128,
+    BYTES_EACH_WORK = 16
 };
 
 void kv_garbage_item(struct kv *kv, struct kv_item *item)
@@ -89,6 +92,7 @@ bool kv_garbage_free(struct kv *kv, u32 items_max)
         if (kv->garbage.first != NULL) {
             struct kv_item *item = kv_items_take(&kv->garbage);
             cost += item->value->size / ITEM_BYTES;
+            kv_note_work(kv, ITEM_WORK + item->value->size / BYTES_EACH_WORK);
             kv_item_free(item);
         } else if (kv->garbage_tables != NULL) {
             open_tables(kv);

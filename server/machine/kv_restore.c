@@ -103,5 +103,6 @@ bool kv_restore_end(struct machine *machine)
     buffer_deinit(&restoring->pending);
     *restoring = (struct kv_restoring){.failed = !right};
     kv->table_keys_expected = 0;
+    kv->work = 0; /* nobody waited for that */
     return right;
 }

@@ -57,7 +57,7 @@ static u64 room(const struct piece *piece)
 
 static u64 record_size(const struct kv_item *item)
 {
-    return (u64)KV_RECORD_HEAD_SIZE + item->hh.keylen + item->value->size;
+    return (u64)KV_RECORD_HEAD_SIZE + item->hh.keylen + item->size;
 }
 
 /* ---- the row of what is kept ---- */
@@ -78,6 +78,8 @@ static struct kv_item *copy_of(const struct kv_item *item, struct block *value)
     struct kv_item *copy = memory_alloc(sizeof(*copy) + item->hh.keylen);
     copy->hh.keylen = item->hh.keylen;
     copy->value = value;
+    copy->size = item->size;
+    copy->grows = false; /* only the item in the table does */
     memcpy(copy->key, item->key, item->hh.keylen);
     return copy;
 }
@@ -100,9 +102,9 @@ static void write_record(struct buffer *to, const struct kv_item *item)
     size_t key_size = item->hh.keylen;
     u8 *at = buffer_reserve(to, record_size(item));
     store_u32(at, (u32)key_size);
-    store_u32(at + 4, item->value->size);
+    store_u32(at + 4, item->size);
     memcpy(at + KV_RECORD_HEAD_SIZE, item->key, key_size);
-    memcpy(at + KV_RECORD_HEAD_SIZE + key_size, item->value->data, item->value->size);
+    memcpy(at + KV_RECORD_HEAD_SIZE + key_size, kv_value_data(item), item->size);
     to->size += record_size(item);
 }
 
@@ -134,10 +136,10 @@ static bool write_first(struct kv_taking *taking, struct piece *piece)
     u64 key_size = item->hh.keylen;
     u8 head[KV_RECORD_HEAD_SIZE];
     store_u32(head, (u32)key_size);
-    store_u32(head + 4, item->value->size);
+    store_u32(head + 4, item->size);
     write_part(piece, head, sizeof(head), 0, &taking->first_taken);
     write_part(piece, item->key, key_size, sizeof(head), &taking->first_taken);
-    write_part(piece, item->value->data, item->value->size, sizeof(head) + key_size,
+    write_part(piece, kv_value_data(item), item->size, sizeof(head) + key_size,
                &taking->first_taken);
     if (taking->first_taken < record_size(item))
         return false;

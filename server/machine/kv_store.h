@@ -29,6 +29,8 @@
 #undef HASH_BKT_CAPACITY_THRESH
 #define HASH_BKT_CAPACITY_THRESH 4U
 
+#define KV_VALUE_SIZE_MAX ((u32)INT32_MAX - 64 * KIB) /* with what kv_grow.c adds */
+
 enum {
     KV_TABLE_BITS = 12,
     KV_TABLES = 1 << KV_TABLE_BITS,
@@ -36,10 +38,18 @@ enum {
      * many bytes, whatever COUNT says: the server thread has other things to do. */
     KV_SCAN_KEYS_MAX = 10000,
     KV_SCAN_BYTES_MAX = 1024 * 1024,
+    /* So many steps may the comparing with a pattern take in one table; a call that has taken half
+     * of them stops behind its table. */
+    KV_SCAN_STEPS_MAX = 4 * 1024 * 1024,
     /* One piece of a snapshot takes so many keys, whatever their bytes, since a key is some cache
      * misses; and goes through so many buckets. */
     KV_SNAPSHOT_KEYS_MAX = 256,
     KV_SNAPSHOT_BUCKETS_MAX = 16384,
+    /* A key that is looked up costs a few cache misses, whatever its size: as much as to go through
+     * so many bytes. */
+    KV_KEY_WORK = 512,
+    /* The same of a character that a pattern is compared with. */
+    KV_GLOB_WORK = 8,
     /* A value so large is not freed in passing: that may be work for the kernel. */
     KV_VALUE_LARGE = 64 * 1024,
     /* The head of a taken state: kv_snapshot.c. */
@@ -52,7 +62,17 @@ struct kv_item {
     struct block *value; /* one reference is the item's */
     u64 digest;          /* its part of digest_sum */
     u32 epoch;           /* kv->epoch when it was last written, or taken for a snapshot */
+    u32 size : 31;       /* of the value, bytes: the first ones of the block */
+    u32 grows : 1;       /* the block has room behind it, and more (kv_grow.c) */
     u8 key[];
+};
+
+/* A value that is to be an item's. */
+struct kv_value {
+    struct block *block; /* one reference is taken over */
+    u32 size;
+    bool grows;
+    u64 hash; /* of its bytes */
 };
 
 /* Items in a row, first in first out. */
@@ -102,7 +122,16 @@ struct kv {
     struct kv_argument *arguments;    /* scratch: of the command that is being executed */
     u32 arguments_capacity;
     struct buffer gathered; /* scratch: the keys of a SCAN's answer */
+    struct kv_item **found; /* scratch: what the keys of an MGET have */
+    u32 found_capacity;
+    u64 work; /* bytes touched since that was last asked */
 };
+
+/* Something has cost about as much as to touch so many bytes. */
+static inline void kv_note_work(struct kv *kv, u64 bytes)
+{
+    kv->work += bytes;
+}
 
 static inline struct kv *kv_of(struct machine *machine)
 {
@@ -112,13 +141,22 @@ static inline struct kv *kv_of(struct machine *machine)
 u64 kv_hash(const struct kv_argument *key);
 /* The item with this key, or NULL. Borrowed until the next change. */
 struct kv_item *kv_find(struct kv *kv, const struct kv_argument *key, u64 hash);
-/* Borrowed until the item's next change; block_hold it to keep it. */
-struct block *kv_value(const struct kv_item *item);
+/* The value's bytes, item->size of them. Borrowed until the item's next change. */
+static inline const u8 *kv_value_data(const struct kv_item *item)
+{
+    return item->value->data;
+}
 
-/* Gives the key this value, whose reference is taken over. `item` is what kv_find found for the
- * key; NULL: it is new. */
+/* Gives the key this value, all of a block, whose reference is taken over. `item` is what kv_find
+ * found for the key; NULL: it is new. */
 void kv_put(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
             struct block *value);
+void kv_put_value(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
+                  const struct kv_value *value);
+/* Gives the key its value with `tail` behind it; that is no more than KV_VALUE_SIZE_MAX. No value
+ * will have much more than `size_max`. */
+void kv_append(struct kv *kv, const struct kv_argument *key, u64 hash, struct kv_item *item,
+               const struct kv_argument *tail, u32 size_max);
 /* Takes the item away. */
 void kv_remove(struct kv *kv, struct kv_item *item, u64 hash);
 /* Frees an item that is in no table. */
@@ -204,8 +242,8 @@ const char *kv_flushall_parse(const struct kv_argument *arguments, u32 count);
 
 /* ---- executing ---- */
 
-/* Executes a decoded command; `answer` may be NULL. */
-void kv_execute(struct kv *kv, enum kv_command command, u32 value_bytes_max,
+/* Executes a decoded command; `limit` came with it, `answer` may be NULL. */
+void kv_execute(struct kv *kv, enum kv_command command, u32 limit,
                 const struct kv_argument *arguments, u32 count, struct buffer *answer);
 void kv_execute_scan(struct kv *kv, const struct kv_argument *arguments, u32 count,
                      struct buffer *answer);

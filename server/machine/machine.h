@@ -67,6 +67,11 @@ struct machine_ops {
      * leave so much to sort in the allocator that the server thread would wait for memory. May be
      * NULL: then destroy it. */
     void (*replace)(struct machine *machine, struct machine *old);
+
+    /* About how many bytes the commands since the last call have touched, whatever they were asked
+     * in: whoever has much to apply stops in time. May be NULL: it goes by the commands' own size.
+     */
+    u64 (*work)(struct machine *machine);
 };
 
 struct machine {

@@ -24,17 +24,6 @@ bool commit_advance(struct raft *raft, struct leadership *leadership)
     return true;
 }
 
-u64 commit_helping(const struct raft *raft, u64 bytes_max)
-{
-    u64 index = raft->last_applied;
-    u64 bytes = 0;
-    while (index < raft->commit_index && bytes < bytes_max) {
-        index++;
-        bytes += log_bytes(&raft->log, index, index);
-    }
-    return index;
-}
-
 u64 reads_confirmed_round(const struct raft *raft, const struct leadership *leadership)
 {
     u64 rounds[SERVERS_MAX];

@@ -177,10 +177,6 @@ bool leadership_has_room(const struct raft *raft, const struct leadership *leade
  * quorum holds durably, this server by log.durable_index. Returns whether it moved. */
 bool commit_advance(struct raft *raft, struct leadership *leadership);
 
-/* Where to stop applying for now: of the committed entries that are next, the one that makes it
- * `bytes_max` bytes together, or the last. last_applied: there is none. */
-u64 commit_helping(const struct raft *raft, u64 bytes_max);
-
 /* ---- reads (thesis §6.4) ---- */
 
 /* The highest round that a quorum, this server included, has answered. */

@@ -101,6 +101,9 @@ void candidate_step(struct step *step, const struct step_event *event)
         step_persisted(step, &event->as.persisted);
         step_judge(step);
         return;
+    case ON_APPLIED:
+        step_applied(step, event->as.work);
+        return;
     case ON_ROOM:
         step_note_room(step, &event->as.room);
         return;

@@ -49,7 +49,10 @@ static void note_state_store(struct step_node *node, const struct step_state_sto
 static void apply(struct step_node *node, const struct step_apply *order)
 {
     struct command *writer = order->token != 0 ? tokens_take(&node->tokens, order->token) : NULL;
-    server_apply(node->server, order->index, writer);
+    u64 work = server_apply(node->server, order->index, writer);
+    helping_add(&node->apply_helping, work);
+    node->applied_work += work;
+    node->applied = true;
     events_applied(&node->server->events, order->index);
 }
 
@@ -107,10 +110,10 @@ static void accept_forward(struct step_node *node, const struct message *request
 static void read_ready(struct step_node *node, u64 token)
 {
     struct command *read = tokens_take(&node->tokens, token);
-    if (node->reads.first != NULL || node->read_bytes >= LEAD_READ_BYTES_MAX)
+    if (node->reads.first != NULL || helping_is_over(&node->read_helping))
         command_list_put(&node->reads, read);
     else
-        node->read_bytes += server_read(node->server, read);
+        helping_add(&node->read_helping, server_read(node->server, read));
 }
 
 static void transition(struct step_node *node, const struct step_words *words)

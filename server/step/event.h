@@ -36,6 +36,7 @@
     X(ON_CONNECTION_LOST, "ConnectionLost", "the connection from a peer has ended")              \
     X(ON_UNSENT, "Unsent", "a forwarding message certainly never left")                          \
     X(ON_PERSISTED, "Persisted", "stores have reached the disk")                                 \
+    X(ON_APPLIED, "Applied", "entries have been applied, and more are committed")                \
     X(ON_ENTRIES_READ, "EntriesRead", "old entries, wanted for a peer, have come from the disk") \
     X(ON_PIECE_READ, "PieceRead", "a piece of a snapshot, wanted for a peer, has come")          \
     X(ON_SNAPSHOT_TAKEN, "SnapshotTaken", "a snapshot of this server's own is on its disk")      \
@@ -103,6 +104,8 @@ struct step_event {
         const struct met *met;
         u64 call; /* ON_UNSENT */
         struct step_persisted persisted;
+        u64 work; /* ON_APPLIED: bytes touched, beside the entries' own; UINT64_MAX: enough for now
+                   */
         const struct entries_read *read; /* ON_ENTRIES_READ */
         struct step_settings settings;
         const struct piece_read *piece;     /* ON_PIECE_READ */

@@ -136,6 +136,9 @@ void follower_step(struct step *step, const struct step_event *event)
     case ON_PERSISTED:
         step_persisted(step, &event->as.persisted);
         return;
+    case ON_APPLIED:
+        step_applied(step, event->as.work);
+        return;
     case ON_ROOM:
         step_note_room(step, &event->as.room);
         return;

@@ -62,6 +62,7 @@ void step_release_letters(struct step *step);
 
 /* A leader looks what a quorum holds; what is committed and not yet handed
  * out is applied; then come the reads that have waited for it. */
+void step_applied(struct step *step, u64 work);
 void step_apply(struct step *step);
 
 /* ON_SNAPSHOT_TAKEN, ON_SNAPSHOT_RECEIVED, ON_SNAPSHOT_LOST, of a server that does not lead. */

@@ -207,6 +207,9 @@ void leader_step(struct step *step, const struct step_event *event)
         step_do(step, DO_INSTALL)->as.install =
             (struct step_install){INSTALLED_OLD, event->as.point};
         return;
+    case ON_APPLIED:
+        step_applied(step, event->as.work);
+        return;
     case ON_ROOM:
         step_note_room(step, &event->as.room);
         return;

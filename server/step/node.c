@@ -89,9 +89,27 @@ static void tell_command(struct step_node *node, struct command *command)
         span_release(&body);
 }
 
+/* Entries were applied, and more are committed: whether there is to be more at once depends on what
+ * it has cost. */
+static bool tell_applied(struct step_node *node)
+{
+    const struct raft *raft = &node->server->raft;
+    bool more = node->applied && raft->last_applied < raft->commit_index;
+    node->applied = false;
+    if (!more)
+        return false;
+    struct step_event event = event_of(node, ON_APPLIED);
+    event.as.work = helping_is_over(&node->apply_helping) ? UINT64_MAX : node->applied_work;
+    node->applied_work = 0;
+    tell_one(node, &event);
+    return true;
+}
+
 /* Tells what came of carrying out the last event's actions. Returns whether there was anything. */
 static bool tell_consequence(struct step_node *node)
 {
+    if (tell_applied(node))
+        return true;
     struct command *command = command_list_take(&node->accepted);
     if (command != NULL) {
         tell_command(node, command);
@@ -288,6 +306,8 @@ static void tell_settle(struct step_node *node)
 {
     struct step_event event = event_of(node, ON_SETTLE);
     node->changed = false;
+    node->applied_work = 0;
+    helping_begin(&node->apply_helping, UINT64_MAX);
     tell(node, &event);
 }
 
@@ -313,9 +333,10 @@ static void tell_time(struct step_node *node)
 /* Another helping of the reads that are ready. */
 static void serve_reads(struct step_node *node)
 {
-    node->read_bytes = 0;
-    while (node->read_bytes < LEAD_READ_BYTES_MAX && node->reads.first != NULL)
-        node->read_bytes += server_read(node->server, command_list_take(&node->reads));
+    helping_begin(&node->read_helping, LEAD_READ_BYTES_MAX);
+    while (!helping_is_over(&node->read_helping) && node->reads.first != NULL)
+        helping_add(&node->read_helping,
+                    server_read(node->server, command_list_take(&node->reads)));
 }
 
 /* Answers to clients here and at other servers; they were given only after a quorum's disks held

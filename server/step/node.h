@@ -10,6 +10,7 @@
 #ifndef MAILRAFT_STEP_NODE_H
 #define MAILRAFT_STEP_NODE_H
 
+#include "server/helping.h"
 #include "server/server.h"
 #include "server/step/step.h"
 #include "server/step/tokens.h"
@@ -32,9 +33,12 @@ struct step_node {
     struct node_stores stores;
     u64 now_ns;
     u64 alarm_ns;
-    struct command_list reads; /* ready, but many large ones: heartbeats come between */
-    u64 read_bytes;            /* answers to reads in this pile */
-    bool changed;              /* the state is another since the last ON_SETTLE */
+    struct command_list reads;   /* ready, but many large ones: heartbeats come between */
+    struct helping read_helping; /* of this pile */
+    struct helping apply_helping;
+    u64 applied_work; /* beyond the entries' own bytes, not yet told */
+    bool applied;     /* entries were applied since that was told */
+    bool changed;     /* the state is another since the last ON_SETTLE */
 
     /* What came of carrying out actions, to be told as events when the list is done. */
     struct command_list accepted; /* the commands of a FORWARD */

@@ -55,7 +55,8 @@ struct step {
     u64 alarm_ns;          /* of the newest DO_ALARM */
     struct step_room room; /* what the disk can take beyond all that was asked for */
     u64 commit_told;       /* the index of the newest DO_COMMIT */
-    u64 apply_bytes;       /* of entries may still be applied before the next ON_SETTLE */
+    u64 apply_bytes;       /* of entries, and of what they touch, may still be applied before the
+                            * next ON_SETTLE */
     u64 elections;         /* begun since the start */
 
     struct step_stores stores;

@@ -33,6 +33,7 @@ void stopped_step(struct step *step, const struct step_event *event)
     case ON_CONNECTION_LOST:
     case ON_UNSENT:
     case ON_PERSISTED:
+    case ON_APPLIED:
     case ON_ENTRIES_READ:
     case ON_ROOM:
     case ON_SETTINGS:

@@ -25,7 +25,8 @@ static void check_encoding(const u8 *data, size_t size)
     int count = kv_command_decode(data, size, &command, arguments, ARRAY_LENGTH(arguments));
     if (count < 0 || load_u16(data + 2) > ARRAY_LENGTH(arguments))
         return;
-    struct kv_limits limits = {.value_bytes_max = load_u32(data + 4)};
+    struct kv_limits limits = {.value_bytes_max = load_u32(data + 4),
+                               .answer_bytes_max = load_u32(data + 4)};
     u8 *again = memory_alloc(size);
     ASSERT(kv_command_size(arguments, (u32)count) == size);
     kv_command_encode(&limits, command, arguments, (u32)count, again);

@@ -8,7 +8,8 @@
 enum { KEY_MAX = 64, VALUE_MAX = 256, ARGUMENTS_MAX = 64, COMMAND_MAX = 2048 };
 
 static const struct resp_limits limits = {.arguments_max = ARGUMENTS_MAX, .bytes_max = COMMAND_MAX};
-static const struct kv_limits kv_limits = {.key_bytes_max = KEY_MAX, .value_bytes_max = VALUE_MAX};
+static const struct kv_limits kv_limits = {
+    .key_bytes_max = KEY_MAX, .value_bytes_max = VALUE_MAX, .answer_bytes_max = VALUE_MAX};
 
 /* What a stream is: its commands, written down, and how it ends. */
 struct reading {

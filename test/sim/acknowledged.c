@@ -240,7 +240,7 @@ static bool is_value(const struct buffer *answer, const struct model_item *item)
 static void read_item(const struct sim_server *server, const struct model_item *item,
                       struct buffer *command, struct buffer *answer)
 {
-    const struct kv_limits limits = {UINT32_MAX, UINT32_MAX};
+    const struct kv_limits limits = {UINT32_MAX, UINT32_MAX, UINT32_MAX};
     const struct kv_argument key = {item->key, item->key_size};
     struct machine *machine = server->server->machine;
     buffer_clear(command);

@@ -19,7 +19,8 @@ enum {
     TRAVEL_NS_MAX = 500000
 };
 
-static const struct kv_limits limits = {.key_bytes_max = 64 * 1024, .value_bytes_max = 1024 * 1024};
+static const struct kv_limits limits = {
+    .key_bytes_max = 64 * 1024, .value_bytes_max = 1024 * 1024, .answer_bytes_max = 1024 * 1024};
 
 static u64 travel_ns(struct cluster *cluster)
 {

@@ -15,7 +15,8 @@ enum {
     SETTLE_QUIET_MAX = 3 /* heartbeats answered without anything new */
 };
 
-static const struct kv_limits limits = {.key_bytes_max = 64 * 1024, .value_bytes_max = 1024 * 1024};
+static const struct kv_limits limits = {
+    .key_bytes_max = 64 * 1024, .value_bytes_max = 1024 * 1024, .answer_bytes_max = 1024 * 1024};
 
 /* ---- answers ---- */
 

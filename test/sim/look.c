@@ -216,7 +216,9 @@ bool cluster_machine_value(struct cluster *cluster, server_id server, const char
     struct sim_server *s = &cluster->servers[server];
     if (s->server == NULL)
         return false;
-    const struct kv_limits limits = {.key_bytes_max = 64 * 1024, .value_bytes_max = 1024 * 1024};
+    const struct kv_limits limits = {.key_bytes_max = 64 * 1024,
+                                     .value_bytes_max = 1024 * 1024,
+                                     .answer_bytes_max = 1024 * 1024};
     const struct kv_argument argument = {(const u8 *)key, (u32)strlen(key)};
     u8 command[CLIENT_TEXT_SIZE + 64];
     size_t size = kv_command_size(&argument, 1);

@@ -29,7 +29,8 @@ enum {
     KEY_SIZE = 16
 };
 
-static const struct kv_limits limits = {.key_bytes_max = 65536, .value_bytes_max = 8 << 20};
+static const struct kv_limits limits = {
+    .key_bytes_max = 65536, .value_bytes_max = 8 << 20, .answer_bytes_max = 16 << 20};
 static const struct machine_context entry = {.id = {1, 1}, .time_ns = 1};
 
 struct bench {

@@ -275,25 +275,6 @@ START_TEST(commit_advance__figure_8_e)
 }
 END_TEST
 
-/* ---- helpings ---- */
-
-START_TEST(commit_helping__ends_with_the_entry_that_fills_it)
-{
-    lead(3, "1", 2);
-    append_commands(5); /* 3 to 7 */
-    raft.commit_index = 6;
-    raft.last_applied = 2;
-    ck_assert_uint_eq(commit_helping(&raft, 0), 2);
-    ck_assert_uint_eq(commit_helping(&raft, 1), 3);
-    ck_assert_uint_eq(commit_helping(&raft, 2 * COMMAND_BYTES), 4);
-    ck_assert_uint_eq(commit_helping(&raft, 2 * COMMAND_BYTES + 1), 5);
-    ck_assert_uint_eq(commit_helping(&raft, UINT64_MAX), 6); /* no further than what is committed */
-    raft.last_applied = 6;
-    ck_assert_uint_eq(commit_helping(&raft, UINT64_MAX), 6);
-    release();
-}
-END_TEST
-
 /* ---- [Leaders: reads, §8] ---- */
 
 START_TEST(reads_begin__asks_for_a_round_that_is_yet_to_begin)
@@ -384,8 +365,7 @@ UNIT_MAIN("commit", commit_advance__what_a_quorum_holds,
           commit_advance__never_by_counting_an_older_term, commit_advance__never_falls,
           commit_advance__alone, commit_advance__only_voters_count,
           commit_advance__a_change_needs_both_majorities, commit_advance__figure_8_d,
-          commit_advance__figure_8_e, commit_helping__ends_with_the_entry_that_fills_it,
-          reads_begin__asks_for_a_round_that_is_yet_to_begin,
+          commit_advance__figure_8_e, reads_begin__asks_for_a_round_that_is_yet_to_begin,
           reads_confirmed_round__what_a_quorum_has_answered,
           reads_confirmed_round__alone_nobody_is_asked,
           reads_confirmed_round__a_late_answer_confirms_nothing_newer,

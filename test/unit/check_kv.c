@@ -86,7 +86,7 @@ START_TEST(append__limit_travels_with_the_command)
     struct kv_argument arguments[] = {{(const u8 *)"a", 1}, {(const u8 *)"12345", 5}};
     u8 encoded[64];
     size_t size = kv_command_size(arguments, 2);
-    struct kv_limits small = {.key_bytes_max = 1, .value_bytes_max = 9};
+    struct kv_limits small = {.key_bytes_max = 1, .value_bytes_max = 9, .answer_bytes_max = MIB};
     kv_command_encode(&small, KV_APPEND, arguments, 2, encoded);
     machine->ops->apply(machine, &context, encoded, size, NULL);
     machine->ops->apply(machine, &context, encoded, size, NULL);

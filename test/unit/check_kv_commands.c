@@ -6,7 +6,8 @@
 #include "server/machine/kv_store.h"
 #include "test/unit/unit.h"
 
-static const struct kv_limits limits = {.key_bytes_max = 8, .value_bytes_max = 32};
+static const struct kv_limits limits = {
+    .key_bytes_max = 8, .value_bytes_max = 32, .answer_bytes_max = 64};
 
 enum { ARGUMENTS_MAX = 16 };
 

@@ -106,6 +106,12 @@ START_TEST(scan__match_and_type)
 }
 END_TEST
 
+static bool matches(const struct kv_argument *pattern, const struct kv_argument *text)
+{
+    u64 steps_left = UINT64_MAX;
+    return kv_glob_match(pattern, text, &steps_left);
+}
+
 START_TEST(kv_glob_match__as_redis_matches)
 {
     static const struct {
@@ -157,12 +163,12 @@ START_TEST(kv_glob_match__as_redis_matches)
     for (u32 i = 0; i < ARRAY_LENGTH(cases); i++) {
         struct kv_argument pattern = {(const u8 *)cases[i].pattern, (u32)strlen(cases[i].pattern)};
         struct kv_argument text = {(const u8 *)cases[i].text, (u32)strlen(cases[i].text)};
-        ck_assert_msg(kv_glob_match(&pattern, &text) == cases[i].matches, "%s on %s",
-                      cases[i].pattern, cases[i].text);
+        ck_assert_msg(matches(&pattern, &text) == cases[i].matches, "%s on %s", cases[i].pattern,
+                      cases[i].text);
     }
     struct kv_argument binary_pattern = {(const u8 *)"\0?\xff", 3};
     struct kv_argument binary_text = {(const u8 *)"\0\0\xff", 3};
-    ck_assert(kv_glob_match(&binary_pattern, &binary_text));
+    ck_assert(matches(&binary_pattern, &binary_text));
 }
 END_TEST
 
@@ -179,7 +185,7 @@ START_TEST(kv_glob_match__many_stars_end_soon)
     memset(text, 'a', sizeof(text));
     struct kv_argument p = {pattern, sizeof(pattern)};
     struct kv_argument t = {text, sizeof(text)};
-    ck_assert(!kv_glob_match(&p, &t));
+    ck_assert(!matches(&p, &t));
 }
 END_TEST
 

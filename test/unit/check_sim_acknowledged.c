@@ -92,7 +92,7 @@ END_TEST
 static void apply_by_hand(server_id id, bool seen, struct entry_id entry, const char *value)
 {
     /* As simulated clients encode it. */
-    const struct kv_limits limits = {64 * 1024, 1024 * 1024};
+    const struct kv_limits limits = {64 * 1024, 1024 * 1024, 1024 * 1024};
     const struct kv_argument arguments[] = {{(const u8 *)"k", 1},
                                             {(const u8 *)value, (u32)strlen(value)}};
     u8 command[64];

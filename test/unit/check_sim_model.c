@@ -13,7 +13,7 @@ static size_t command_size;
 
 static void encode(u32 value_bytes_max, enum kv_command code, const char *const *texts, u32 count)
 {
-    const struct kv_limits limits = {1024, value_bytes_max};
+    const struct kv_limits limits = {1024, value_bytes_max, MIB};
     struct kv_argument arguments[3];
     for (u32 i = 0; i < count; i++)
         arguments[i] = (struct kv_argument){(const u8 *)texts[i], (u32)strlen(texts[i])};

@@ -172,6 +172,23 @@ START_TEST(step__much_is_applied_in_helpings)
 }
 END_TEST
 
+/* A few at a time, since what they cost is known only afterwards. */
+START_TEST(step__what_applying_costs_ends_a_helping)
+{
+    place(&f, PLACE_FOLLOWER);
+    tell_kind(&f, ON_SETTLE);
+    ck_story(tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2 2 2 2 2 2 2 2 2", 12)),
+             "Commit(12); Apply(3); Apply(4); Apply(5); Apply(6); LogStore(4..12)");
+    tell_persisted(&f);
+    struct step_event applied = {.kind = ON_APPLIED, .as.work = 1000};
+    ck_story(tell(&f, applied), "Apply(7); Apply(8); Apply(9); Apply(10)");
+    applied.as.work = UINT64_MAX;
+    ck_story(tell(&f, applied), "");
+    ck_story(tell_kind(&f, ON_SETTLE), "Apply(11); Apply(12)");
+    leave_place(&f);
+}
+END_TEST
+
 START_TEST(step__nothing_overtakes_a_letter_that_waits)
 {
     place(&f, PLACE_FOLLOWER);
@@ -547,8 +564,8 @@ END_TEST
 UNIT_MAIN("step", step__every_event_in_every_state_and_twice_the_same,
           step__requests_are_answered_by_all_but_the_stopped,
           step__an_acceptance_waits_for_its_store, step__much_is_applied_in_helpings,
-          step__nothing_overtakes_a_letter_that_waits, step__a_letter_waits_for_no_later_store,
-          step__what_a_later_store_replaces_is_not_durable,
+          step__what_applying_costs_ends_a_helping, step__nothing_overtakes_a_letter_that_waits,
+          step__a_letter_waits_for_no_later_store, step__what_a_later_store_replaces_is_not_durable,
           step__the_same_entry_again_is_not_durable_by_its_first_store,
           step__a_vote_waits_for_its_store, step__term_and_vote_are_stored_before_entries,
           step__from_timeout_to_leadership,

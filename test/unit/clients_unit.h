@@ -223,7 +223,8 @@ UNIT_HELPER struct rig *rig_create(u32 connections_max, u64 output_max)
         ck_assert_int_eq(configuration_add(&rig->configuration, id, peer, client, &error),
                          ERROR_NONE);
     }
-    struct kv_limits limits = {.key_bytes_max = 1024, .value_bytes_max = 8U << 20};
+    struct kv_limits limits = {
+        .key_bytes_max = 1024, .value_bytes_max = 8U << 20, .answer_bytes_max = 16U << 20};
     rig->machine = kv_create();
     struct clients_options options = {
         .self = 1,

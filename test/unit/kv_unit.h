@@ -6,7 +6,8 @@
 #include "server/machine/kv_store.h"
 #include "test/unit/unit.h"
 
-static const struct kv_limits limits = {.key_bytes_max = 64 * KIB, .value_bytes_max = 64};
+static const struct kv_limits limits = {
+    .key_bytes_max = 64 * KIB, .value_bytes_max = 64, .answer_bytes_max = MIB};
 static const struct machine_context context = {.id = {1, 1}, .time_ns = 1};
 
 enum { ARGUMENTS_MAX = 16 };

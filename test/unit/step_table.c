@@ -282,6 +282,11 @@ static const char *connection_lost(void)
     return tell(&f, (struct step_event){.kind = ON_CONNECTION_LOST, .as.peer = 2});
 }
 
+static const char *applied(void)
+{
+    return tell(&f, (struct step_event){.kind = ON_APPLIED, .as.work = 1});
+}
+
 static const char *persisted_entries(void)
 {
     watching = false;
@@ -401,6 +406,7 @@ static const struct situation {
     {ON_CONNECTION_LOST, "the leader's, if there is one", connection_lost},
     {ON_UNSENT, "", unsent},
     {ON_PERSISTED, "what this state was waiting for", persisted_entries},
+    {ON_APPLIED, "", applied},
     {ON_ENTRIES_READ, "", entries_read},
     {ON_ROOM, "", room},
     {ON_SETTINGS, "", settings},
