@@ -135,6 +135,7 @@ struct raftd {
     struct arguments arguments;
     char data[DATA_PATH_SIZE];
     struct settings settings;
+    struct limits limits;
     const struct member *self;
     struct report report;
     struct trace_file trace;
@@ -407,6 +408,10 @@ static enum error_code open_ports(struct raftd *raftd, struct error *error)
     const struct metadata *metadata = &raftd->server->metadata;
     struct peers_options peers_options;
     settings_peers_options(&raftd->settings, &peers_options);
+    struct member_limits own;
+    settings_limits(&raftd->settings, &own);
+    limits_init(&raftd->limits, &own);
+    peers_options.limits = &raftd->limits;
     struct hello *identity = &peers_options.identity;
     (void)snprintf(identity->cluster_id, sizeof(identity->cluster_id), "%s", metadata->cluster_id);
     identity->from = metadata->self;
@@ -423,6 +428,7 @@ static enum error_code open_ports(struct raftd *raftd, struct error *error)
     settings_clients_options(&raftd->settings, &clients_options);
     clients_options.self = raftd->self->id;
     clients_options.listen_address = raftd->self->client_address;
+    clients_options.agreed = &raftd->limits;
     return clients_create(&clients_options, server_slot(raftd->server), &raftd->report,
                           &raftd->clients, error);
 }
@@ -538,6 +544,8 @@ static void close_all(struct raftd *raftd)
     }
     if (raftd->vfs != NULL)
         vfs_posix_destroy(raftd->vfs);
+    if (raftd->peers != NULL)
+        limits_deinit(&raftd->limits);
     farewell_deinit(&raftd->farewell);
     settings_deinit(&raftd->settings);
     report_close(&raftd->report);

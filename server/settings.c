@@ -200,6 +200,21 @@ static u64 largest_answer(const struct settings_values *values)
     return u64_max(fits, values->max_value_bytes + KIB);
 }
 
+/* But a server takes what its log's files can hold, whatever its own clients may send. */
+static u64 largest_frame(const struct settings_values *values)
+{
+    return u64_max(largest_payload(values), values->segment_bytes) + 64 * KIB;
+}
+
+void settings_limits(const struct settings *settings, struct member_limits *limits)
+{
+    const struct settings_values *values = &settings->values;
+    *limits = (struct member_limits){.command_bytes = values->client_input_bytes,
+                                     .key_bytes = values->max_key_bytes,
+                                     .value_bytes = values->max_value_bytes,
+                                     .frame_bytes = largest_frame(values)};
+}
+
 void settings_server_options(const struct settings *settings, u64 seed,
                              struct server_options *options)
 {
@@ -229,16 +244,20 @@ void settings_server_options(const struct settings *settings, u64 seed,
     };
 }
 
+/* As long as bytes may stay unacknowledged before TCP gives a connection up. */
+static const u64 FRAME_STALL_NS_MAX = 5 * NS_PER_S;
+
 void settings_peers_options(const struct settings *settings, struct peers_options *options)
 {
     const struct settings_values *values = &settings->values;
     *options = (struct peers_options){
         .configuration = &values->configuration,
-        .frame_bytes_max = largest_payload(values) + 64 * KIB,
+        .frame_bytes_max = largest_frame(values),
         .queue_bytes_max = values->peer_queue_bytes,
         .reconnect_ns_min = values->reconnect.low,
         .reconnect_ns_max = values->reconnect.high,
         .handshake_ns_max = values->handshake_timeout,
+        .stall_ns_max = FRAME_STALL_NS_MAX,
     };
 }
 

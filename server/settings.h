@@ -64,9 +64,11 @@ WARN_UNUSED enum error_code settings_load(struct settings *settings, const char 
 
 void settings_server_options(const struct settings *settings, u64 seed,
                              struct server_options *options);
-/* All but the identity. */
+/* What this server tells the others of its limits. */
+void settings_limits(const struct settings *settings, struct member_limits *limits);
+/* All but the identity and the limits. */
 void settings_peers_options(const struct settings *settings, struct peers_options *options);
-/* All but the own address; the callbacks are settings' own. */
+/* All but the own address and what is agreed; the callbacks are settings' own. */
 void settings_clients_options(struct settings *settings, struct clients_options *options);
 
 /* CONFIG SET, for struct server_world. Thread: the server's. */

@@ -15,6 +15,7 @@
 #define MAILRAFT_CLIENTS_CLIENTS_H
 
 #include "common/report.h"
+#include "server/limits.h"
 #include "server/machine/kv.h"
 #include "server/mail/mail.h"
 #include "server/rules/configuration.h"
@@ -26,6 +27,7 @@ struct clients_options {
     const struct configuration *configuration; /* client addresses, for redirects; copied */
     const char *listen_address;                /* "host:port" */
     struct kv_limits limits;
+    const struct limits *agreed; /* with the other members; borrowed; NULL: the own ones hold */
     u32 connections_max;
     u64 input_bytes_max;  /* a connection: unparsed input; above the largest command */
     u64 output_bytes_max; /* a connection: unsent answers before it is not read any more */

@@ -119,6 +119,17 @@ static void return_parser(struct clients *clients, struct resp_parser *parser)
     memory_free(parser);
 }
 
+/* The members may have agreed on others than before. */
+static void take_limits(struct clients *clients)
+{
+    const struct limits *agreed = clients->options.agreed;
+    if (agreed == NULL)
+        return;
+    clients->limits.bytes_max = u64_min(limits_command_bytes(agreed), UINT32_MAX);
+    clients->options.limits.key_bytes_max = (u32)limits_key_bytes(agreed);
+    clients->options.limits.value_bytes_max = (u32)limits_value_bytes(agreed);
+}
+
 /* Carries out the commands in `data` until one is incomplete or has to wait. Returns the number of
  * bytes that are done with. A command begun keeps its parser. */
 static size_t parse(struct clients *clients, struct connection *connection, const u8 *data,
@@ -126,6 +137,7 @@ static size_t parse(struct clients *clients, struct connection *connection, cons
 {
     struct resp_parser *parser = borrow_parser(clients, connection);
     size_t done = 0;
+    take_limits(clients);
     while (done < size) {
         enum resp_result result =
             resp_parser_parse(parser, &clients->limits, data + done, size - done);

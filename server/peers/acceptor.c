@@ -71,7 +71,8 @@ static void judge_pending(struct peers *peers, struct pending *pending, const st
     socket_tune(pending->socket, true);
     REPORT_LIMITED(peers->report, &peer->arrivals, REPORT_INFO, "peers",
                    "connection from server %" PRIu32 " at %s", peer->id, pending->name);
-    reader_give(peer, pending->socket, hello);
+    peer_learn_limits(peer, hello);
+    reader_give(peer, pending->socket, hello, answer.version);
     pending->socket = -1;
     nudge_writer(peer, hello);
 }

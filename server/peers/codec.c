@@ -7,8 +7,8 @@
 #include <pb_decode.h>
 #include <pb_encode.h>
 
-#include "common/crc32c.h"
 #include "raft.pb.h"
+#include "server/peers/frame.h"
 
 enum {
     PAYLOAD_TAG = 15 << 3 | PB_WT_STRING, /* one byte: 0x7a */
@@ -27,15 +27,7 @@ _Static_assert(sizeof(((mailraft_Hello *)0)->cluster_id) == CLUSTER_ID_SIZE &&
                    sizeof(((mailraft_Hello *)0)->refusal) == HELLO_REFUSAL_SIZE,
                "raft.options has the sizes of codec.h");
 
-/* A frame that has passed frame_open. */
-struct frame_parts {
-    const u8 *head;
-    u32 head_size;
-    const u8 *payload;
-    u32 payload_size;
-};
-
-/* ---- frames ---- */
+/* ---- the payload's announcement ---- */
 
 /* What precedes the payload's bytes when it is the last field of a message. Returns its size, 0 for
  * no payload. */
@@ -49,73 +41,6 @@ static u32 payload_mark(u32 payload_size, u8 *mark)
         mark[size++] = (u8)(payload_size | 0x80);
     mark[size++] = (u8)payload_size;
     return size;
-}
-
-/* Fills in the prefix of a frame whose message has `head_size` bytes before its payload. */
-static void frame_close(struct frame_head *head, enum frame_type type, size_t head_size,
-                        const struct span *spans, u32 span_count, u64 payload_size)
-{
-    u64 length = FRAME_PREFIX_SIZE - 4 + head_size + payload_size;
-    ASSERT(length <= UINT32_MAX - 4);
-    store_u32(head->bytes, (u32)length);
-    head->bytes[4] = (u8)type;
-    head->bytes[5] = FRAME_VERSION;
-    store_u16(head->bytes + 6, (u16)head_size);
-    u32 crc = crc32c(0, head->bytes, 8);
-    crc = crc32c(crc, head->bytes + FRAME_PREFIX_SIZE, head_size);
-    for (u32 i = 0; i < span_count; i++)
-        crc = crc32c(crc, spans[i].data, spans[i].size);
-    store_u32(head->bytes + 8, crc);
-    head->size = (u32)(FRAME_PREFIX_SIZE + head_size);
-}
-
-enum error_code frame_size(const u8 *prefix, u64 frame_bytes_max, u32 *size, enum frame_type *type,
-                           struct error *error)
-{
-    u64 whole = (u64)load_u32(prefix) + 4;
-    u32 head_size = load_u16(prefix + 6);
-    if (prefix[5] != FRAME_VERSION)
-        return error_set(error, ERROR_FORMAT, "frame of format version %u, which is not %d",
-                         (unsigned)prefix[5], FRAME_VERSION);
-    if (prefix[4] < FRAME_MESSAGE || prefix[4] > FRAME_HELLO_ANSWER)
-        return error_set(error, ERROR_FORMAT, "frame of unknown type %u", (unsigned)prefix[4]);
-    *type = (enum frame_type)prefix[4];
-    u64 max = *type == FRAME_MESSAGE ? frame_bytes_max : u64_min(frame_bytes_max, HELLO_FRAME_MAX);
-    if (whole > max)
-        return error_set(error, ERROR_FORMAT, "frame of %llu bytes, more than the %llu allowed",
-                         (unsigned long long)whole, (unsigned long long)max);
-    if (whole < FRAME_PREFIX_SIZE + (u64)head_size)
-        return error_set(error, ERROR_FORMAT, "frame of %llu bytes, too short for its head of %u",
-                         (unsigned long long)whole, head_size);
-    *size = (u32)whole;
-    return ERROR_NONE;
-}
-
-/* Checks all of a frame but the message in it. */
-static enum error_code frame_open(const u8 *frame, u32 size, enum frame_type wanted,
-                                  struct frame_parts *parts, struct error *error)
-{
-    enum frame_type type;
-    u32 whole;
-    if (size < FRAME_PREFIX_SIZE)
-        return error_set(error, ERROR_FORMAT, "frame cut short after %u bytes", size);
-    enum error_code code = frame_size(frame, UINT64_MAX, &whole, &type, error);
-    if (code != ERROR_NONE)
-        return code;
-    if (whole != size)
-        return error_set(error, ERROR_FORMAT, "frame of %u bytes says that it has %u", size, whole);
-    if (type != wanted)
-        return error_set(error, ERROR_FORMAT, "frame of type %d where type %d belongs", (int)type,
-                         (int)wanted);
-    u32 crc = crc32c(0, frame, 8);
-    crc = crc32c(crc, frame + FRAME_PREFIX_SIZE, size - FRAME_PREFIX_SIZE);
-    if (crc != load_u32(frame + 8))
-        return error_set(error, ERROR_FORMAT, "frame with a bad checksum");
-    parts->head = frame + FRAME_PREFIX_SIZE;
-    parts->head_size = load_u16(frame + 6);
-    parts->payload = parts->head + parts->head_size;
-    parts->payload_size = size - FRAME_PREFIX_SIZE - parts->head_size;
-    return ERROR_NONE;
 }
 
 /* ---- encoding messages ---- */
@@ -243,6 +168,14 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
 
 void message_encode(const struct message *message, struct frame_head *head)
 {
+    message_encode_for(message, PROTOCOL_VERSION_MAX, head);
+}
+
+void message_encode_for(const struct message *message, u32 protocol_version,
+                        struct frame_head *head)
+{
+    u32 version = frame_version_for(protocol_version);
+    u32 prefix_size = frame_prefix_size(version);
     ASSERT(message->kind > MESSAGE_NONE && message->kind < MESSAGE_KIND_END);
     mailraft_Message wire = {
         .kind = (mailraft_Kind)message->kind,
@@ -252,14 +185,14 @@ void message_encode(const struct message *message, struct frame_head *head)
         .call = message->call,
     };
     body_to_wire(message, &wire);
-    pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE, FRAME_HEADER_MAX);
+    pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + prefix_size, FRAME_HEADER_MAX);
     bool encoded = pb_encode(&stream, mailraft_Message_fields, &wire);
     ASSERT(encoded);
     u64 payload_size = message_payload_size(message);
     ASSERT(payload_size <= UINT32_MAX);
-    u8 *mark = head->bytes + FRAME_PREFIX_SIZE + stream.bytes_written;
+    u8 *mark = head->bytes + prefix_size + stream.bytes_written;
     u32 mark_size = payload_mark((u32)payload_size, mark);
-    frame_close(head, FRAME_MESSAGE, stream.bytes_written + mark_size, message->spans,
+    frame_close(head, FRAME_MESSAGE, version, stream.bytes_written + mark_size, message->spans,
                 message->span_count, payload_size);
 }
 
@@ -545,14 +478,20 @@ void hello_encode(const struct hello *hello, bool answer, struct frame_head *hea
         .version_min = hello->version_min,
         .version_max = hello->version_max,
         .version = hello->version,
+        .command_bytes_max = hello->limits.command_bytes,
+        .key_bytes_max = hello->limits.key_bytes,
+        .value_bytes_max = hello->limits.value_bytes,
+        .frame_bytes_max = hello->limits.frame_bytes,
     };
     memcpy(wire.cluster_id, hello->cluster_id, sizeof(wire.cluster_id));
     memcpy(wire.starts, hello->starts, sizeof(hello->starts));
     memcpy(wire.refusal, hello->refusal, sizeof(wire.refusal));
-    pb_ostream_t stream = pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE, FRAME_HEADER_MAX);
+    pb_ostream_t stream =
+        pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE_1, FRAME_HEADER_MAX);
     bool encoded = pb_encode(&stream, mailraft_Hello_fields, &wire);
     ASSERT(encoded);
-    frame_close(head, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, stream.bytes_written, NULL, 0, 0);
+    frame_close(head, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, FRAME_VERSION_1,
+                stream.bytes_written, NULL, 0, 0);
 }
 
 static bool cluster_id_is_sound(const char *id)
@@ -592,6 +531,10 @@ enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hell
         .version_min = wire.version_min,
         .version_max = wire.version_max,
         .version = wire.version,
+        .limits = {.command_bytes = wire.command_bytes_max,
+                   .key_bytes = wire.key_bytes_max,
+                   .value_bytes = wire.value_bytes_max,
+                   .frame_bytes = wire.frame_bytes_max},
     };
     memcpy(hello->cluster_id, wire.cluster_id, sizeof(hello->cluster_id));
     memcpy(hello->starts, wire.starts, wire.starts_count * sizeof(wire.starts[0]));

@@ -31,7 +31,7 @@ enum error_code greeting_receive(struct greeting *greeting, int socket, bool ans
     if (got == 0)
         return error_set(error, ERROR_UNAVAILABLE, "closed without a complete hello");
     greeting->have += (u32)got;
-    if (greeting->have < FRAME_PREFIX_SIZE)
+    if (greeting->have < FRAME_PREFIX_SIZE_1)
         return ERROR_BUSY;
     u32 size;
     enum frame_type type;
@@ -116,4 +116,10 @@ enum error_code handshake_judge_answer(struct peer *peer, const struct hello *an
         return error_set(error, ERROR_MISMATCH, "it answers in protocol version %" PRIu32,
                          answer->version);
     return ERROR_NONE;
+}
+
+void peer_learn_limits(struct peer *peer, const struct hello *hello)
+{
+    if (peer->peers->options.limits != NULL)
+        limits_learn(peer->peers->options.limits, peer->id, &hello->limits, peer->peers->report);
 }

@@ -57,16 +57,19 @@ struct peer {
 
     /* Guarded by lock, as all below. Our connection to it, hands shaken; -1: none. */
     int outgoing;
-    u64 outgoing_start;   /* the start counter shown on it */
-    bool outgoing_broken; /* nothing more can be sent on it; the writer will close it */
+    u64 outgoing_start;           /* the start counter shown on it */
+    u32 outgoing_version;         /* the protocol version agreed on it */
+    u64 outgoing_frame_bytes_max; /* what the other side takes */
+    bool outgoing_broken;         /* nothing more can be sent on it; the writer will close it */
     struct frame_out *queue_first;
     struct frame_out *queue_last;
     u64 queue_bytes;
     bool large_said; /* that a message was too large for a frame */
 
-    int incoming;       /* its connection to us, which the reader reads; -1: none */
-    int incoming_next;  /* takes the place of `incoming`; -1: none */
-    u64 incoming_start; /* start counter shown on it */
+    int incoming;              /* its connection to us, which the reader reads; -1: none */
+    int incoming_next;         /* takes the place of `incoming`; -1: none */
+    u64 incoming_start;        /* start counter shown on it */
+    u32 incoming_next_version; /* the protocol version agreed on that */
     struct identity incoming_next_identity; /* what was shown on that */
 
     u64 messages_sent;
@@ -119,8 +122,12 @@ void acceptor_run(void *argument);
 void reader_run(void *argument);
 void writer_run(void *argument);
 
-/* Hands a connection whose hello was accepted to the peer's reader. Thread: the acceptor. */
-void reader_give(struct peer *peer, int socket, const struct hello *hello);
+/* Hands a connection whose hello was accepted to the peer's reader; `version` is the protocol's.
+ * Thread: the acceptor. */
+void reader_give(struct peer *peer, int socket, const struct hello *hello, u32 version);
+
+/* Notes what the other side has told of its limits. */
+void peer_learn_limits(struct peer *peer, const struct hello *hello);
 
 /* transport_ops.send for this peer. Thread: the server's. */
 bool peer_send(struct peer *peer, struct message *message);

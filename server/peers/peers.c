@@ -84,6 +84,9 @@ static struct peers *peers_alloc(const struct peers_options *options, struct mai
     peers->options.identity.version_min = PROTOCOL_VERSION_MIN;
     peers->options.identity.version_max = PROTOCOL_VERSION_MAX;
     peers->options.identity.version = 0;
+    if (options->limits != NULL)
+        peers->options.identity.limits = options->limits->own;
+    peers->options.identity.limits.frame_bytes = options->frame_bytes_max;
     peers->options.identity.refusal[0] = '\0';
     peers->slot = slot;
     peers->report = report;

@@ -33,11 +33,15 @@ struct peers_options {
     struct hello identity; /* cluster_id, from, directory_id, start_count (1 and up), starts,
                               non_voter, seed_crc */
     const struct configuration *configuration; /* addresses; copied */
-    u64 frame_bytes_max;  /* payload and FRAME_HEAD_SIZE_MAX; the same on all servers */
-    u64 queue_bytes_max;  /* of each writer; one frame always fits into an empty queue */
-    u64 reconnect_ns_min; /* back-off doubles between these two */
+    struct limits *limits; /* where what others tell of theirs goes, and what they are told is from;
+                              borrowed, outlives the peers; NULL: nothing is told */
+    u64 frame_bytes_max;   /* payload and FRAME_HEAD_SIZE_MAX, as this server takes and sends them;
+                              a peer that takes less is sent less */
+    u64 queue_bytes_max;   /* of each writer; one frame always fits into an empty queue */
+    u64 reconnect_ns_min;  /* back-off doubles between these two */
     u64 reconnect_ns_max;
     u64 handshake_ns_max; /* an unfinished handshake is closed after this */
+    u64 stall_ns_max;     /* and a connection on which a frame does not go on for this, in all */
 };
 
 /* Listens on the own peer address and starts the threads. `slot` must outlive the peers. Errors:

@@ -6,23 +6,35 @@
  * Small frames are gathered in one buffer, many to a read, and a payload among them is copied into
  * a block of exactly its size: entries stay in the log's memory for long, and must not hold on to
  * a buffer full of other things. A large frame is read into a block of its own, which its payload
- * then shares. */
+ * then shares.
+ *
+ * Between two frames a peer may be silent for as long as the connection stands; a frame that was
+ * begun must come at some pace, or the connection ends: whatever holds the rest of it up, nothing
+ * else can be heard on this connection meanwhile. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/memory.h"
 #include "server/peers/peer.h"
 
 enum {
     READ_BUFFER_SIZE = 64 * 1024,
     /* A frame from this size on that has not come in whole gets a block of its own. */
-    FRAME_LARGE = 16 * 1024
+    FRAME_LARGE = 16 * 1024,
+    /* What a frame that was begun must come with, in bytes a second, beyond stall_ns_max in all. */
+    FRAME_RATE_MIN = 64 * 1024
 };
 
 struct reader {
     struct peer *peer;
     int socket;
+    u32 frame_version; /* as agreed, and what precedes a message then */
+    u32 prefix_size;
+    u32 wanted;      /* the size of the frame that was begun, or of its prefix */
+    u64 patience_ns; /* for how long it may still be waited for; 0: none was begun */
     struct said ended;
     struct report_limit ends;
     u32 at;   /* bytes of the buffer that are dealt with */
@@ -30,14 +42,37 @@ struct reader {
     u8 buffer[READ_BUFFER_SIZE];
 };
 
-/* Reads between 1 and `room` bytes. Errors: ERROR_UNAVAILABLE, the connection has ended. Blocks. */
-static enum error_code receive(struct reader *reader, u8 *to, u32 room, int flags, u32 *got,
+/* Waits for more of a frame that was begun, and counts that. A look at the clock that comes late
+ * counts for no more than the wait was meant to be: a process that was stopped, or got no
+ * processor, has not waited for its peer. Errors: ERROR_FORMAT, its time is up. Blocks. */
+static enum error_code wait_for_rest(struct reader *reader, struct error *error)
+{
+    static const u64 slice_ns = 100 * NS_PER_MS;
+    if (reader->patience_ns == 0)
+        return error_set(error, ERROR_FORMAT, "frame of %u bytes that does not go on",
+                         reader->wanted);
+    u64 before_ns = clock_monotonic_ns();
+    struct pollfd polled = {.fd = reader->socket, .events = POLLIN};
+    (void)poll(&polled, 1, (int)(slice_ns / NS_PER_MS));
+    u64 waited_ns = u64_min(clock_monotonic_ns() - before_ns, slice_ns);
+    reader->patience_ns -= u64_min(waited_ns, reader->patience_ns);
+    return ERROR_NONE;
+}
+
+/* Reads between 1 and `room` bytes. `begun`: they belong to a frame that was begun. Errors:
+ * ERROR_UNAVAILABLE, the connection has ended; ERROR_FORMAT, the frame does not go on. Blocks. */
+static enum error_code receive(struct reader *reader, u8 *to, u32 room, bool begun, u32 *got,
                                struct error *error)
 {
     ssize_t count;
+    enum error_code code = ERROR_NONE;
     do {
-        count = recv(reader->socket, to, room, flags);
-    } while (count < 0 && errno == EINTR);
+        count = recv(reader->socket, to, room, begun ? MSG_DONTWAIT : 0);
+        if (count < 0 && errno == EAGAIN && begun)
+            code = wait_for_rest(reader, error);
+    } while (count < 0 && (errno == EINTR || errno == EAGAIN) && code == ERROR_NONE);
+    if (code != ERROR_NONE)
+        return code;
     if (count < 0)
         return error_set_errno(error, ERROR_UNAVAILABLE, errno, "read");
     if (count == 0)
@@ -45,6 +80,16 @@ static enum error_code receive(struct reader *reader, u8 *to, u32 room, int flag
     atomic_fetch_add_explicit(&reader->peer->bytes_received, (u64)count, memory_order_relaxed);
     *got = (u32)count;
     return ERROR_NONE;
+}
+
+/* A frame, or its prefix, has come in part. */
+static void begin_frame(struct reader *reader, u32 size)
+{
+    if (reader->patience_ns > 0 && reader->wanted == size)
+        return;
+    reader->wanted = size;
+    reader->patience_ns =
+        reader->peer->peers->options.stall_ns_max + size * NS_PER_S / FRAME_RATE_MIN;
 }
 
 /* Decodes a frame and posts it: from `block` when there is one, else from `bytes`. */
@@ -79,12 +124,13 @@ static enum error_code read_large(struct reader *reader, u32 size, struct error 
 {
     struct block *block = block_create(size);
     u32 have = reader->have - reader->at;
+    begin_frame(reader, size);
     memcpy(block->data, reader->buffer + reader->at, have);
     reader->at = reader->have = 0;
     enum error_code code = ERROR_NONE;
     while (code == ERROR_NONE && have < size) {
         u32 got = 0;
-        code = receive(reader, block->data + have, size - have, MSG_WAITALL, &got, error);
+        code = receive(reader, block->data + have, size - have, true, &got, error);
         have += got;
     }
     if (code == ERROR_NONE)
@@ -96,14 +142,17 @@ static enum error_code read_large(struct reader *reader, u32 size, struct error 
 /* Deals with all frames that are whole. What is left is the beginning of one. */
 static enum error_code read_frames(struct reader *reader, struct error *error)
 {
-    while (reader->have - reader->at >= FRAME_PREFIX_SIZE) {
+    while (reader->have - reader->at >= reader->prefix_size) {
         const u8 *frame = reader->buffer + reader->at;
         u32 size;
         enum frame_type type;
+        if (frame[5] != reader->frame_version)
+            return error_set(error, ERROR_FORMAT, "frame of format version %u where %u was agreed",
+                             (unsigned)frame[5], reader->frame_version);
         enum error_code code =
             frame_size(frame, reader->peer->peers->options.frame_bytes_max, &size, &type, error);
         if (code == ERROR_NONE && type != FRAME_MESSAGE)
-            code = error_set(error, ERROR_FORMAT, "a second hello");
+            code = error_set(error, ERROR_FORMAT, "second hello");
         if (code != ERROR_NONE)
             return code;
         if (size <= reader->have - reader->at) {
@@ -112,11 +161,15 @@ static enum error_code read_frames(struct reader *reader, struct error *error)
         } else if (size >= FRAME_LARGE) {
             code = read_large(reader, size, error);
         } else {
-            break;
+            begin_frame(reader, size);
+            return ERROR_NONE;
         }
         if (code != ERROR_NONE)
             return code;
+        reader->patience_ns = 0;
     }
+    if (reader->have > reader->at)
+        begin_frame(reader, reader->prefix_size);
     return ERROR_NONE;
 }
 
@@ -124,10 +177,11 @@ static enum error_code read_frames(struct reader *reader, struct error *error)
 static void read_connection(struct reader *reader, struct error *error)
 {
     reader->at = reader->have = 0;
+    reader->patience_ns = 0;
     for (;;) {
         u32 got;
-        if (receive(reader, reader->buffer + reader->have, READ_BUFFER_SIZE - reader->have, 0, &got,
-                    error) != ERROR_NONE)
+        if (receive(reader, reader->buffer + reader->have, READ_BUFFER_SIZE - reader->have,
+                    reader->have > 0, &got, error) != ERROR_NONE)
             return;
         reader->have += got;
         if (read_frames(reader, error) != ERROR_NONE)
@@ -157,6 +211,8 @@ static bool next_connection(struct reader *reader)
         mail->as.met = (struct met){peer->id, peer->incoming_next_identity};
         peer->incoming_next = -1;
         reader->socket = peer->incoming;
+        reader->frame_version = frame_version_for(peer->incoming_next_version);
+        reader->prefix_size = frame_prefix_size(reader->frame_version);
     }
     mutex_unlock(&peer->lock);
     if (go_on)
@@ -209,12 +265,13 @@ void reader_run(void *argument)
     memory_free(reader);
 }
 
-void reader_give(struct peer *peer, int socket, const struct hello *hello)
+void reader_give(struct peer *peer, int socket, const struct hello *hello, u32 version)
 {
     mutex_lock(&peer->lock);
     /* One that was never read from is not missed: nobody has heard the peer on it. */
     socket_close(&peer->incoming_next);
     peer->incoming_next = socket;
+    peer->incoming_next_version = version;
     struct identity *identity = &peer->incoming_next_identity;
     identity->directory_id = hello->directory_id;
     identity->start_count = hello->start_count;

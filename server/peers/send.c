@@ -117,7 +117,7 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
                      peer->peers->options.queue_bytes_max)
         return false;
     struct frame_head head;
-    message_encode(message, &head);
+    message_encode_for(message, peer->outgoing_version, &head);
     u32 whole = head.size + (u32)payload_size;
     i64 sent = 0;
     if (idle && payload_size <= PAYLOAD_AT_ONCE_MAX) {
@@ -141,10 +141,11 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
 bool peer_send(struct peer *peer, struct message *message)
 {
     u64 payload_size = message_payload_size(message);
-    bool fits = payload_size <= peer->peers->options.frame_bytes_max - FRAME_HEAD_SIZE_MAX;
     bool wake = false;
     bool accepted = false;
     mutex_lock(&peer->lock);
+    u64 frame_bytes_max = peer->outgoing_frame_bytes_max;
+    bool fits = peer->outgoing < 0 || payload_size <= frame_bytes_max - FRAME_HEAD_SIZE_MAX;
     if (fits && peer->outgoing >= 0 && !peer->outgoing_broken)
         accepted = send_locked(peer, message, payload_size, &wake);
     if (!accepted)
@@ -156,9 +157,10 @@ bool peer_send(struct peer *peer, struct message *message)
         wake_post(peer->wake);
     if (complain)
         REPORT(peer->peers->report, REPORT_ERROR, "peers",
-               "dropped a message with %" PRIu64 " bytes to server %" PRIu32
-               ": larger than a frame may be",
-               payload_size, peer->id);
+               "server %" PRIu32 " cannot be sent a message with %" PRIu64
+               " bytes: it takes no more than %" PRIu64
+               " (give it the segment-bytes and client-input-bytes of the others)",
+               peer->id, payload_size, frame_bytes_max - FRAME_HEAD_SIZE_MAX);
     message_release(message);
     return accepted;
 }

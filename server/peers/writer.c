@@ -17,20 +17,20 @@
 
 /* Exchanges hellos on a new socket. Errors: ERROR_BUSY (woken: look around), ERROR_UNAVAILABLE,
  * ERROR_FORMAT, ERROR_MISMATCH. Blocks. */
-static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_ns, u64 *start_count,
-                                   struct error *error)
+static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_ns,
+                                   struct hello *answer, struct error *error)
 {
     struct hello hello = peer->peers->options.identity;
     hello.to = peer->id;
     enum error_code code = greeting_send(socket, false, &hello, error);
     struct greeting greeting = {.have = 0};
-    struct hello answer = {.from = SERVER_NONE};
+    *answer = (struct hello){.from = SERVER_NONE};
     if (code == ERROR_NONE)
         code = ERROR_BUSY;
     while (code == ERROR_BUSY) {
         switch (socket_wait(socket, POLLIN, peer->wake, deadline_ns)) {
         case SOCKET_READY:
-            code = greeting_receive(&greeting, socket, true, &answer, error);
+            code = greeting_receive(&greeting, socket, true, answer, error);
             break;
         case SOCKET_WOKEN:
             if (peers_stopping(peer->peers))
@@ -41,13 +41,12 @@ static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_n
         }
     }
     if (code == ERROR_NONE)
-        code = handshake_judge_answer(peer, &answer, error);
-    *start_count = answer.start_count;
+        code = handshake_judge_answer(peer, answer, error);
     return code;
 }
 
 /* Connects and shakes hands. Blocks. */
-static enum error_code open_connection(struct peer *peer, int *socket, u64 *start_count,
+static enum error_code open_connection(struct peer *peer, int *socket, struct hello *answer,
                                        struct error *error)
 {
     u64 deadline_ns = clock_monotonic_ns() + peer->peers->options.handshake_ns_max;
@@ -55,19 +54,25 @@ static enum error_code open_connection(struct peer *peer, int *socket, u64 *star
     if (code != ERROR_NONE)
         return code;
     socket_tune(*socket, false);
-    code = shake_hands(peer, *socket, deadline_ns, start_count, error);
+    code = shake_hands(peer, *socket, deadline_ns, answer, error);
     if (code != ERROR_NONE)
         socket_close(socket);
     return code;
 }
 
 /* From now on the server's thread sends on it. */
-static void publish(struct peer *peer, int socket, u64 start_count)
+static void publish(struct peer *peer, int socket, const struct hello *answer)
 {
     struct peers *peers = peer->peers;
+    u64 own_max = peers->options.frame_bytes_max;
+    u64 its_max =
+        answer->limits.frame_bytes > FRAME_HEAD_SIZE_MAX ? answer->limits.frame_bytes : own_max;
+    peer_learn_limits(peer, answer);
     mutex_lock(&peer->lock);
     peer->outgoing = socket;
-    peer->outgoing_start = start_count;
+    peer->outgoing_start = answer->start_count;
+    peer->outgoing_version = answer->version;
+    peer->outgoing_frame_bytes_max = u64_min(own_max, its_max);
     peer->outgoing_broken = false;
     mutex_unlock(&peer->lock);
     REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
@@ -128,15 +133,15 @@ void writer_run(void *argument)
     struct said said = {.text = ""};
     while (!peers_stopping(peer->peers)) {
         int socket;
-        u64 start_count = 0;
+        struct hello answer;
         struct error error;
-        enum error_code code = open_connection(peer, &socket, &start_count, &error);
+        enum error_code code = open_connection(peer, &socket, &answer, &error);
         if (code == ERROR_BUSY)
             continue;
         u64 since_ns = clock_monotonic_ns();
         if (code == ERROR_NONE) {
             said.text[0] = '\0';
-            publish(peer, socket, start_count);
+            publish(peer, socket, &answer);
             pump(peer, socket);
             retract(peer, socket);
         } else {

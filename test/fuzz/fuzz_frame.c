@@ -6,8 +6,10 @@
 #include "test/fuzz/fuzz.h"
 
 enum {
+    AT_VERSION = 5,
     AT_HEAD_SIZE = 6,
     AT_CRC = 8,
+    AT_PREFIX_CRC = 12,
     PAYLOAD_TAG = 15 << 3 | 2,
     REPAIR_MARK = 1,
     REPAIR_RECORDS = 2
@@ -32,17 +34,20 @@ size_t fuzz_frame_repair(u8 *data, size_t size, size_t capacity, u32 choice)
     (void)capacity;
     if (size < FRAME_PREFIX_SIZE)
         return size;
+    size_t prefix_size = frame_prefix_size(data[AT_VERSION]);
     store_u32(data, (u32)size - 4);
     size_t head_size = load_u16(data + AT_HEAD_SIZE);
-    size_t rest = size - FRAME_PREFIX_SIZE;
+    size_t rest = size - prefix_size;
     if (head_size < rest) {
-        u8 *head = data + FRAME_PREFIX_SIZE;
+        u8 *head = data + prefix_size;
         if ((choice & REPAIR_MARK) != 0)
             repair_mark(head, head_size, rest - head_size);
         if ((choice & REPAIR_RECORDS) != 0)
             fuzz_repair_records(head + head_size, rest - head_size);
     }
     u32 crc = crc32c(0, data, AT_CRC);
-    store_u32(data + AT_CRC, crc32c(crc, data + FRAME_PREFIX_SIZE, rest));
+    store_u32(data + AT_CRC, crc32c(crc, data + prefix_size, rest));
+    if (prefix_size == FRAME_PREFIX_SIZE)
+        store_u32(data + AT_PREFIX_CRC, crc32c(0, data, AT_PREFIX_CRC));
     return size;
 }

@@ -129,8 +129,40 @@ static struct hello hello_sample(void)
         .non_voter = true,
         .version_min = 1,
         .version_max = 3,
+        .limits = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 2, UINT64_MAX - 3},
     };
 }
+
+/* Offset by offset, as a server of before reads it. */
+START_TEST(message_encode_for__the_first_protocol_version)
+{
+    for (int kind = MESSAGE_NONE + 1; kind < MESSAGE_KIND_END; kind++) {
+        struct message sent = sample((enum message_kind)kind);
+        struct frame_head head;
+        message_encode_for(&sent, 1, &head);
+        u32 payload = (u32)message_payload_size(&sent);
+        struct block *frame = block_create(head.size + payload);
+        memcpy(frame->data, head.bytes, head.size);
+        u8 *to = frame->data + head.size;
+        for (u32 i = 0; i < sent.span_count; to += sent.spans[i++].size)
+            memcpy(to, sent.spans[i].data, sent.spans[i].size);
+        ck_assert_uint_eq(load_u32(frame->data), frame->size - 4);
+        ck_assert_uint_eq(frame->data[4], FRAME_MESSAGE);
+        ck_assert_uint_eq(frame->data[5], 1);
+        ck_assert_uint_eq(load_u16(frame->data + 6), head.size - 12);
+        u32 crc = crc32c(crc32c(0, frame->data, 8), frame->data + 12, frame->size - 12);
+        ck_assert_uint_eq(load_u32(frame->data + 8), crc);
+        struct message got;
+        struct error error;
+        ck_assert_int_eq(message_decode(frame, frame->size, &got, &error), ERROR_NONE);
+        ck_assert_int_eq(got.kind, sent.kind);
+        check_same_body(&sent, &got);
+        message_release(&got);
+        block_release(frame);
+        message_release(&sent);
+    }
+}
+END_TEST
 
 START_TEST(hello_encode__comes_back)
 {
@@ -160,6 +192,7 @@ START_TEST(hello_encode__comes_back)
         ck_assert_uint_eq(got.version_min, sent.version_min);
         ck_assert_uint_eq(got.version_max, sent.version_max);
         ck_assert_uint_eq(got.version, sent.version);
+        ck_assert_mem_eq(&got.limits, &sent.limits, sizeof(sent.limits));
         ck_assert_int_eq(hello_decode(head.bytes, head.size, answer == 0, &got, &error),
                          ERROR_FORMAT);
     }
@@ -218,5 +251,6 @@ END_TEST
 
 UNIT_MAIN("codec", message_encode__every_kind_comes_back, message_encode__extreme_numbers_come_back,
           message_encode__heartbeat_before_the_first_entry, message_encode__payloads_of_all_sizes,
-          message_encode__payload_is_protobuf_field_15, hello_encode__comes_back,
+          message_encode__payload_is_protobuf_field_15,
+          message_encode_for__the_first_protocol_version, hello_encode__comes_back,
           hello_decode__every_damage, hello_decode__impossible_contents)

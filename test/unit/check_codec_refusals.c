@@ -220,6 +220,7 @@ START_TEST(frame_size__bounds)
     static const u32 lengths[] = {0, 1, 7, 8, FRAME_MAX - 3, INT32_MAX, UINT32_MAX - 4, UINT32_MAX};
     for (size_t i = 0; i < ARRAY_LENGTH(lengths); i++) {
         store_u32(frame->data, lengths[i]);
+        seal(frame);
         ck_assert_int_eq(frame_size(frame->data, FRAME_MAX, &size, &type, &error), ERROR_FORMAT);
     }
     block_release(frame);

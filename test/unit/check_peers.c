@@ -89,7 +89,7 @@ START_TEST(peers__too_large_for_a_frame)
     struct house *house = house_of_two();
     ck_assert(!send_numbered(&house->node[0], 2, 1, FRAME_MAX));
     ck_assert(!send_numbered(&house->node[0], 2, 2, FRAME_MAX));
-    ck_assert_uint_eq(node_lines_with(&house->node[0], "larger than a frame"), 1);
+    ck_assert_uint_eq(node_lines_with(&house->node[0], "cannot be sent a message with"), 1);
     ck_assert(send_numbered(&house->node[0], 2, 3, FRAME_MAX - FRAME_HEAD_SIZE_MAX));
     ck_assert_uint_eq(take_numbered(&house->node[1], FRAME_MAX - FRAME_HEAD_SIZE_MAX), 3);
     house_destroy(house);

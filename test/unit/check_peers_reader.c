@@ -1,5 +1,6 @@
 /* check_peers_reader.c - what a server makes of the connections that come in: hands shaken or
  * refused, frames good and bad. The other side is made by hand, and says what no server would. */
+#include "common/crc32c.h"
 #include "server/peers/peers.h"
 
 #include "test/unit/peers_unit.h"
@@ -12,7 +13,7 @@ START_TEST(handshake__every_refusal_says_why)
         "server 7 is no member here",
         "server 1 is this server itself",
         "initialised with another configuration",
-        "no common protocol version: 1 to 1 here, 2 to 9 there",
+        "no common protocol version: 1 to 2 here, 3 to 9 there",
     };
     struct house *house = house_create(3);
     node_start(house, 0);
@@ -29,7 +30,7 @@ START_TEST(handshake__every_refusal_says_why)
         else if (i == 4)
             hello.seed_crc++;
         else
-            hello.version_min = 2, hello.version_max = 9;
+            hello.version_min = 3, hello.version_max = 9;
         int fd = raw_connect(house->port[0]);
         struct hello answer = raw_greet(fd, &hello);
         ck_assert_uint_eq(answer.version, 0);
@@ -157,6 +158,154 @@ START_TEST(handshake__who_has_come_is_told_before_anything_it_says)
 }
 END_TEST
 
+static void seal_prefix(struct frame_head *head)
+{
+    store_u32(head->bytes + 12, crc32c(0, head->bytes, 12));
+}
+
+/* A hello as servers say it that know only the first protocol version. */
+static struct hello hello_of_before(const struct house *house)
+{
+    struct hello hello = raw_identity(house, 2, 1);
+    hello.version_max = 1;
+    hello.limits = (struct member_limits){0};
+    return hello;
+}
+
+static u32 vote_frame(u32 protocol_version, u64 call, struct frame_head *head)
+{
+    struct message message = {
+        .kind = MESSAGE_REQUEST_VOTE, .from = 2, .to = 1, .term = 1, .call = call};
+    message_encode_for(&message, protocol_version, head);
+    return head->size;
+}
+
+START_TEST(reader__one_flipped_bit_in_the_length_is_seen_at_once)
+{
+    struct house *house = house_create(2);
+    house->options.stall_ns_max = 1000 * NS_PER_S; /* it is not found by waiting */
+    node_start(house, 0);
+    for (u32 bit = 0; bit < 32; bit++) {
+        int fd = raw_peer(house);
+        struct frame_head head;
+        (void)vote_frame(PROTOCOL_VERSION_MAX, 1, &head);
+        head.bytes[bit / 8] ^= (u8)(1 << bit % 8);
+        raw_send(fd, head.bytes, head.size);
+        raw_await_end(fd);
+        node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+    }
+    house_destroy(house);
+}
+END_TEST
+
+START_TEST(reader__a_frame_that_does_not_go_on_ends_the_connection)
+{
+    struct house *house = house_create(2);
+    node_start(house, 0);
+    for (u32 large = 0; large < 2; large++) {
+        int fd = raw_connect(house->port[0]);
+        struct hello hello = hello_of_before(house);
+        ck_assert_uint_eq(raw_greet(fd, &hello).version, 1);
+        struct frame_head head;
+        (void)vote_frame(1, 1, &head);
+        /* Nothing covers these four bytes alone: too many bytes are waited for. */
+        head.bytes[large ? 2 : 1] ^= 1;
+        raw_send(fd, head.bytes, head.size);
+        raw_await_end(fd);
+        node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+        node_await_line(&house->node[0], "it sent a frame of");
+    }
+    /* But between two frames a peer may be silent. */
+    int fd = raw_peer(house);
+    usleep((useconds_t)(2 * STALL_NS / NS_PER_US));
+    raw_send_vote(fd, 2, 1, 7);
+    struct mail *mail = node_take(&house->node[0], MAIL_REQUEST_VOTE);
+    ck_assert_uint_eq(mail->as.message.call, 7);
+    mail_destroy(mail);
+    close(fd);
+    house_destroy(house);
+}
+END_TEST
+
+START_TEST(handshake__with_a_server_from_before)
+{
+    struct house *house = house_create(2);
+    node_start(house, 0);
+    /* What it sends is read, and frames of the other version are not. */
+    int fd = raw_connect(house->port[0]);
+    struct hello hello = hello_of_before(house);
+    ck_assert_uint_eq(raw_greet(fd, &hello).version, 1);
+    struct frame_head head;
+    raw_send(fd, head.bytes, vote_frame(1, 9, &head));
+    struct mail *mail = node_take(&house->node[0], MAIL_REQUEST_VOTE);
+    ck_assert_uint_eq(mail->as.message.call, 9);
+    mail_destroy(mail);
+    raw_send(fd, head.bytes, vote_frame(2, 10, &head));
+    raw_await_end(fd);
+    node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+    /* What is sent to it is a frame of the first version. */
+    int listener = raw_listen(house->port[1]);
+    int other = raw_accept(listener, house, 1);
+    node_await(&house->node[0], MAIL_CONNECTED, 2);
+    struct message message = {
+        .kind = MESSAGE_REQUEST_VOTE, .from = 1, .to = 2, .term = 1, .call = 11};
+    ck_assert(peers_transport(house->node[0].peers)
+                  ->ops->send(peers_transport(house->node[0].peers), &message));
+    u8 frame[FRAME_HEAD_SIZE_MAX];
+    message.from = 1;
+    struct frame_head wanted;
+    message_encode_for(&message, 1, &wanted);
+    ck_assert_int_eq(recv(other, frame, wanted.size, MSG_WAITALL), (ssize_t)wanted.size);
+    ck_assert_mem_eq(frame, wanted.bytes, wanted.size);
+    close(other);
+    close(listener);
+    house_destroy(house);
+}
+END_TEST
+
+START_TEST(handshake__limits_are_told_and_the_smaller_holds)
+{
+    struct house *house = house_create(2);
+    struct limits limits;
+    const struct member_limits own = {16 * MIB, 64 * KIB, 8 * MIB, 0};
+    limits_init(&limits, &own);
+    house->options.limits = &limits;
+    node_start(house, 0);
+    struct hello hello = raw_identity(house, 2, 1);
+    hello.limits = (struct member_limits){32 * MIB, 64 * KIB, MIB, 0};
+    for (u32 i = 0; i < 3; i++) {
+        int fd = raw_connect(house->port[0]);
+        struct hello answer = raw_greet(fd, &hello);
+        ck_assert_uint_eq(answer.limits.command_bytes, 16 * MIB);
+        ck_assert_uint_eq(answer.limits.value_bytes, 8 * MIB);
+        ck_assert_uint_eq(answer.limits.frame_bytes, FRAME_MAX);
+        close(fd);
+        node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+    }
+    ck_assert_uint_eq(limits_command_bytes(&limits), 16 * MIB);
+    ck_assert_uint_eq(limits_key_bytes(&limits), 64 * KIB);
+    ck_assert_uint_eq(limits_value_bytes(&limits), MIB);
+    ck_assert_uint_eq(node_lines_with(&house->node[0], "the smaller one holds"), 2);
+    ck_assert_uint_eq(node_lines_with(&house->node[0], "max-value-bytes is 8388608 here"), 1);
+    /* It was given the same as the others; so was a third, which is from before and says nothing.
+     */
+    hello.limits.value_bytes = 8 * MIB;
+    int fd = raw_connect(house->port[0]);
+    (void)raw_greet(fd, &hello);
+    close(fd);
+    node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+    ck_assert_uint_eq(limits_value_bytes(&limits), 8 * MIB);
+    hello = hello_of_before(house);
+    fd = raw_connect(house->port[0]);
+    (void)raw_greet(fd, &hello);
+    close(fd);
+    node_await(&house->node[0], MAIL_DISCONNECTED, 2);
+    ck_assert_uint_eq(limits_command_bytes(&limits), 16 * MIB);
+    house_destroy(house);
+    limits_deinit(&limits);
+}
+END_TEST
+
 START_TEST(reader__bad_frames_end_the_connection)
 {
     struct house *house = house_create(2);
@@ -174,8 +323,10 @@ START_TEST(reader__bad_frames_end_the_connection)
             head.bytes[head.size - 1] ^= 1;
         } else if (i == 1) {
             store_u32(head.bytes, FRAME_MAX);
+            seal_prefix(&head);
         } else if (i == 2) {
             store_u32(head.bytes, UINT32_MAX);
+            seal_prefix(&head);
         } else if (i == 3) {
             message.from = 3;
             message_encode(&message, &head);
@@ -271,5 +422,8 @@ END_TEST
 UNIT_MAIN("peers_reader", handshake__every_refusal_says_why,
           handshake__garbage_is_closed_and_others_unharmed, handshake__slow_loris,
           handshake__hello_in_single_bytes, handshake__who_has_come_is_told_before_anything_it_says,
+          reader__one_flipped_bit_in_the_length_is_seen_at_once,
+          reader__a_frame_that_does_not_go_on_ends_the_connection,
+          handshake__with_a_server_from_before, handshake__limits_are_told_and_the_smaller_holds,
           reader__bad_frames_end_the_connection, reader__frames_in_pieces,
           reader__newer_connection_takes_the_place, reader__newer_life_ends_the_older_one)

@@ -141,7 +141,8 @@ UNIT_HELPER struct block *frame_of(const struct message *message)
 UNIT_HELPER void seal(struct block *frame)
 {
     u32 crc = crc32c(0, frame->data, 8);
-    store_u32(frame->data + 8, crc32c(crc, frame->data + 12, frame->size - 12));
+    store_u32(frame->data + 8, crc32c(crc, frame->data + 16, frame->size - 16));
+    store_u32(frame->data + 12, crc32c(0, frame->data, 12));
 }
 
 UNIT_HELPER void check_same_body(const struct message *a, const struct message *b)

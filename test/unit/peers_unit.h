@@ -20,6 +20,7 @@
 enum { NODES_MAX = 3, LINES_MAX = 256, PATIENCE_S = 120, FRAME_MAX = 1 << 20, TRIES_MAX = 100 };
 
 static const u64 HANDSHAKE_NS = 10 * NS_PER_S;
+static const u64 STALL_NS = 300 * NS_PER_MS;
 
 /* ---- one server's end: a slot that keeps mail, a report that keeps lines ---- */
 
@@ -240,6 +241,7 @@ UNIT_HELPER struct house *house_create(u32 count)
         .reconnect_ns_min = 5 * NS_PER_MS,
         .reconnect_ns_max = 50 * NS_PER_MS,
         .handshake_ns_max = HANDSHAKE_NS,
+        .stall_ns_max = STALL_NS,
     };
     return house;
 }
@@ -354,13 +356,13 @@ UNIT_HELPER struct hello raw_greet(int fd, const struct hello *hello)
     hello_encode(hello, false, &head);
     raw_send(fd, head.bytes, head.size);
     u8 bytes[HELLO_FRAME_MAX];
-    ck_assert_int_eq(recv(fd, bytes, FRAME_PREFIX_SIZE, MSG_WAITALL), FRAME_PREFIX_SIZE);
+    ck_assert_int_eq(recv(fd, bytes, FRAME_PREFIX_SIZE_1, MSG_WAITALL), FRAME_PREFIX_SIZE_1);
     u32 size;
     enum frame_type type;
     struct error error;
     ck_assert_int_eq(frame_size(bytes, HELLO_FRAME_MAX, &size, &type, &error), ERROR_NONE);
-    u32 rest = size - FRAME_PREFIX_SIZE;
-    ck_assert_int_eq(recv(fd, bytes + FRAME_PREFIX_SIZE, rest, MSG_WAITALL), (ssize_t)rest);
+    u32 rest = size - FRAME_PREFIX_SIZE_1;
+    ck_assert_int_eq(recv(fd, bytes + FRAME_PREFIX_SIZE_1, rest, MSG_WAITALL), (ssize_t)rest);
     struct hello answer;
     ck_assert_int_eq(hello_decode(bytes, size, true, &answer, &error), ERROR_NONE);
     return answer;
@@ -385,6 +387,37 @@ UNIT_HELPER void raw_send_vote(int fd, server_id from, server_id to, u64 call)
     struct frame_head head;
     message_encode(&message, &head);
     raw_send(fd, head.bytes, head.size);
+}
+
+UNIT_HELPER int raw_listen(u16 port)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int yes = 1;
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)), 0);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(listen(fd, 4), 0);
+    return fd;
+}
+
+/* Takes server 1's connection in server 2's place, and shakes hands as one of that protocol version
+ * does. */
+UNIT_HELPER int raw_accept(int listener, const struct house *house, u32 version)
+{
+    int fd = accept(listener, NULL, NULL);
+    ck_assert_int_ge(fd, 0);
+    u8 bytes[HELLO_FRAME_MAX];
+    ck_assert_int_eq(recv(fd, bytes, FRAME_PREFIX_SIZE_1, MSG_WAITALL), FRAME_PREFIX_SIZE_1);
+    u32 rest = load_u32(bytes) + 4 - FRAME_PREFIX_SIZE_1;
+    ck_assert_int_eq(recv(fd, bytes + FRAME_PREFIX_SIZE_1, rest, MSG_WAITALL), (ssize_t)rest);
+    struct hello answer = raw_identity(house, 2, 1);
+    answer.version_max = version;
+    answer.version = version;
+    struct frame_head head;
+    hello_encode(&answer, true, &head);
+    raw_send(fd, head.bytes, head.size);
+    return fd;
 }
 
 #endif
