@@ -6,6 +6,9 @@
 #include "common/clock.h"
 #include "common/memory.h"
 
+/* After a file that the disk would not take, none is begun for so long. */
+#define RECEIVE_REST_NS (1 * NS_PER_S)
+
 enum job_kind {
     JOB_BEGIN,   /* a file for a snapshot being taken: `head` */
     JOB_PUT,     /* `spans` into it */
@@ -177,6 +180,8 @@ u64 snapshots_receive_room(struct snapshots *snapshots)
 {
     mutex_lock(&snapshots->lock);
     u64 bytes = u64_min(snapshots->receive_bytes, SNAPSHOT_RECEIVE_BYTES_MAX);
+    if (snapshots->receive_rests_ns != 0 && clock_monotonic_ns() < snapshots->receive_rests_ns)
+        bytes = SNAPSHOT_RECEIVE_BYTES_MAX;
     mutex_unlock(&snapshots->lock);
     return SNAPSHOT_RECEIVE_BYTES_MAX - bytes;
 }
@@ -361,6 +366,10 @@ static void receive_failed(struct snapshot_worker *worker, const struct error *e
            worker->name.last.index, error->text);
     worker->receiver = NULL;
     note_space(snapshots, error->code);
+    mutex_lock(&snapshots->lock);
+    if (error->code != ERROR_CORRUPT) /* then it is not what was sent that must change */
+        snapshots->receive_rests_ns = clock_monotonic_ns() + RECEIVE_REST_NS;
+    mutex_unlock(&snapshots->lock);
     tell(worker, SNAPSHOT_NOT_RECEIVED, worker->received_order);
 }
 

@@ -48,7 +48,8 @@ struct snapshots {
     struct snapshot_job *last;
     u64 take_bytes; /* of orders not carried out */
     u64 receive_bytes;
-    bool no_space; /* the disk was full when the last file was written */
+    bool no_space;        /* the disk was full when the last file was written */
+    u64 receive_rests_ns; /* it did not take the last file: no piece before then; 0: it did */
     bool stopping;
     /* Results, until they are fetched. */
     struct snapshot_point taken;
@@ -81,7 +82,7 @@ struct snapshot_point snapshots_taken(struct snapshots *snapshots);
 
 /* ---- receiving ---- */
 
-/* Bytes of pieces that can be handed over now. */
+/* Bytes of pieces that can be handed over now: none for a while after the disk has failed. */
 u64 snapshots_receive_room(struct snapshots *snapshots);
 bool snapshots_no_space(struct snapshots *snapshots);
 /* The piece in the message (of which references are taken) is the next one of its file; at offset 0

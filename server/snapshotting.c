@@ -84,7 +84,12 @@ static bool is_due(struct server *server)
                          raft->snapshot.size / 100 * server->options.snapshot_ratio_percent);
     if (!self->wanted && !raft->snapshot_spoilt && self->log_bytes < enough)
         return false;
-    return self->retry_ns == 0 || clock_monotonic_ns() >= self->retry_ns;
+    u64 now_ns = clock_monotonic_ns();
+    /* A disk that spoils one snapshot may spoil the next as soon as it is taken. */
+    if (!self->wanted && self->log_bytes < enough && self->taken_ns != 0 &&
+        now_ns < self->taken_ns + RETRY_NS)
+        return false;
+    return self->retry_ns == 0 || now_ns >= self->retry_ns;
 }
 
 static void begin(struct server *server)
@@ -163,6 +168,7 @@ void snapshotting_taken(struct server *server, u64 order, bool success)
     if (success) {
         self->taken++;
         self->took_ns = clock_monotonic_ns() - self->begun_ns;
+        self->taken_ns = self->begun_ns + self->took_ns;
         self->remove_due = true;
         answer_waiting(server);
         return;

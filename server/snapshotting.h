@@ -27,6 +27,7 @@ struct snapshotting {
     u64 begun_ns;                /* when the last one was begun, */
     u64 handed_bytes;            /* how much of it was handed to the thread, */
     u64 took_ns;                 /* and how long the last that was taken took; 0: none was */
+    u64 taken_ns;                /* when that was; 0: none was */
     struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
     u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
     u64 taken;                   /* since the start: how many were taken, */

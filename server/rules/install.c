@@ -47,14 +47,13 @@ bool install_snapshot(struct raft *raft, const struct message *request, u64 room
     expect_file(raft, install);
     u64 size = message_payload_size(request);
     struct incoming_snapshot *incoming = &raft->incoming;
-    if (size > 0 && install->offset == incoming->received) {
-        if (size > room_bytes) {
-            answer->result = no_space ? INSTALL_NO_SPACE : INSTALL_BUSY;
-        } else {
-            RULE("[InstallSnapshot 3, §7]");
-            incoming->received += size;
-            *verdict = INSTALL_TAKE;
-        }
+    bool is_next = size > 0 && install->offset == incoming->received;
+    if (room_bytes == 0 || (is_next && size > room_bytes)) {
+        answer->result = no_space ? INSTALL_NO_SPACE : INSTALL_BUSY;
+    } else if (is_next) {
+        RULE("[InstallSnapshot 3, §7]");
+        incoming->received += size;
+        *verdict = INSTALL_TAKE;
     }
     RULE("[InstallSnapshot 4, §7]");
     answer->next_offset = incoming->received;

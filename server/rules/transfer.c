@@ -194,10 +194,11 @@ u64 transfer_next_ns(const struct raft *raft, const struct leadership *leadershi
 {
     if (!transfer_goes_on(transfer))
         return UINT64_MAX;
-    if (transfer->told_ns != 0)
-        return u64_min(transfer->deadline_ns, transfer->told_ns + raft->heartbeat_ns);
-    const struct progress *progress = find_peer(leadership, transfer->target);
-    return is_ready(raft, progress) ? 0 : transfer->deadline_ns;
+    /* A target that was told may be behind again: its disk may have lost what it had. */
+    if (!is_ready(raft, find_peer(leadership, transfer->target)))
+        return transfer->deadline_ns;
+    u64 due_ns = transfer->told_ns != 0 ? transfer->told_ns + raft->heartbeat_ns : 0;
+    return u64_min(transfer->deadline_ns, due_ns);
 }
 
 enum transfer_result transfer_conclude(const struct raft *raft, server_id target, server_id *who)

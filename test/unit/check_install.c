@@ -104,6 +104,14 @@ START_TEST(install_snapshot__pushes_back)
     struct install_reply reply =
         install_of(piece_of(&name_of_20, 3, 0, PIECE), PIECE - 1, false, INSTALL_NOTHING);
     ck_assert_int_eq(reply.result, INSTALL_BUSY);
+    /* Whoever has no room at all says so when it is asked, before a piece is sent for nothing. */
+    reply = install_of(piece_of(&name_of_20, 3, 0, 0), 0, false, INSTALL_NOTHING);
+    ck_assert_int_eq(reply.result, INSTALL_BUSY);
+    ck_assert_uint_eq(reply.next_offset, 0);
+    reply = install_of(piece_of(&name_of_20, 3, 0, 0), 0, true, INSTALL_NOTHING);
+    ck_assert_int_eq(reply.result, INSTALL_NO_SPACE);
+    reply = install_of(piece_of(&name_of_20, 3, 0, 0), 1, false, INSTALL_NOTHING);
+    ck_assert_int_eq(reply.result, INSTALL_CONTINUE);
     reply = install_of(piece_of(&name_of_20, 3, 0, PIECE), 0, true, INSTALL_NOTHING);
     ck_assert_int_eq(reply.result, INSTALL_NO_SPACE);
     ck_assert_uint_eq(reply.next_offset, 0);

@@ -182,6 +182,23 @@ START_TEST(transfer_go_on__tells_again_with_the_heartbeats)
 }
 END_TEST
 
+/* The target's disk has lost what it had: to tell it again is not due before it has that. */
+START_TEST(transfer_go_on__waits_for_who_was_told_and_is_behind_again)
+{
+    lead_in_peace(3);
+    u64 end_ns = T_BEGIN + raft.election_timeout_ns_min;
+    ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_BEGUN);
+    ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_SEND);
+    u64 held = peer(2)->match_index;
+    peer(2)->match_index = 0;
+    ck_assert_int_eq(go_on(T_BEGIN + raft.heartbeat_ns), TRANSFER_WAIT);
+    ck_assert_uint_eq(transfer_next_ns(&raft, &leadership, &transfer), end_ns);
+    peer(2)->match_index = held;
+    ck_assert_int_eq(go_on(T_BEGIN + raft.heartbeat_ns), TRANSFER_SEND);
+    release();
+}
+END_TEST
+
 START_TEST(transfer_go_on__is_given_up_after_an_election_timeout)
 {
     lead_in_peace(3);
@@ -305,6 +322,7 @@ UNIT_MAIN("transfer", transfer_init__nothing_goes_on, transfer_choose__who_holds
           transfer_go_on__tells_a_target_that_has_everything,
           transfer_go_on__first_the_target_catches_up,
           transfer_go_on__tells_again_with_the_heartbeats,
+          transfer_go_on__waits_for_who_was_told_and_is_behind_again,
           transfer_go_on__is_given_up_after_an_election_timeout,
           transfer_without_room__when_the_disk_is_full_or_a_command_was_too_large,
           transfer_without_room__not_as_soon_as_it_leads, transfer_without_room__tries_and_rests,
