@@ -318,14 +318,14 @@ static void refuse_batch(struct unpacked_batch *batch)
 }
 
 /* Commands are given back when they were held while leadership was handed over: all of a FORWARD,
- * mostly, and then its sender hands them to the next leader. If some of it are answered, before or
- * after (a read that was not held), the others' error is as definite. */
+ * mostly, and then its sender hands them to the next leader. If some of it are answered (a read
+ * that was not held), the others' error is as definite, and the same whichever came first. */
 static void batch_give_back(struct command_sink *sink, struct command *command)
 {
     static const char lost[] = "-CLUSTERDOWN leadership is handed over; nothing was executed\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
     if (batch->missing + batch->given_back < batch->count) {
-        command_fail(command, COMMAND_LEADER_LOST);
+        command_answer(command, (const u8 *)lost, sizeof(lost) - 1);
         return;
     }
     keep_answer(batch, command, lost, sizeof(lost) - 1);

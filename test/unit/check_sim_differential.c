@@ -121,6 +121,15 @@ START_TEST(differ_run__schedules_that_once_differed)
          "get-after 3 1; wait 449; timeout 1; copy 1 2 0; wait 37; deliver 1 3 0; wait 37; "
          "deliver 2 1 0; drop 3 1 0; deliver 1 3 0; wait 125; copy 3 1 0; deliver 1 3 0; wait 359; "
          "disconnect 3 1; connect 3 1"},
+        {501429, "what is given back gets the same error, whatever else is answered first",
+         "timeout 2; kill-at 1 11; deliver 2 3 0; deliver 2 1 0; snapshot 1; deliver 1 2 0; "
+         "drop 3 2 0; deliver 2 3 0; copy 2 1 0; deliver 3 2 0; deliver 2 1 0; deliver 2 3 "
+         "0; deliver 3 2 0; campaign 3; drop 3 2 0; wait 120; set 3 3 4; drop 2 3 0; deliver "
+         "2 3 0; deliver 3 2 0; get 3 3; deliver 2 3 0; deliver 3 2 0; get-after 3 2; "
+         "timeout 2; deliver 2 3 0; deliver 3 2 0; deliver 2 3 0; deliver 3 2 0; deliver 2 3 "
+         "0; transfer 2 1; deliver 3 2 0; deliver 3 2 0; start 1; get 2 2; deliver 3 2 0; "
+         "wait 87; deliver 2 1 1; deliver 1 2 0; deliver 2 1 0; deliver 2 1 0; deliver 1 2 "
+         "0; deliver 2 1 0; deliver 1 2 0; deliver 1 2 0"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(found); i++) {
         struct differ_options options = defaults;
