@@ -1,6 +1,8 @@
 /* rng.c - xoshiro256** and its seeding, after the public descriptions of both generators. */
 #include "common/rng.h"
 
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/random.h>
 
 #include "common/check.h"
@@ -67,7 +69,14 @@ u64 rng_entropy(void)
     u64 seed;
     if (getrandom(&seed, sizeof(seed), 0) == (ssize_t)sizeof(seed))
         return seed;
-    /* Seeds only spread election timeouts, so where the call is forbidden the clocks will do. */
+    /* Where the call is forbidden, the clocks tell servers and starts apart. */
     seed = clock_wall_ns() ^ rotate_left(clock_monotonic_ns(), 32);
+    /* And the kernel gives each process that it starts some random bytes, whatever it may call. */
+    const void *given = (const void *)(uintptr_t)getauxval(AT_RANDOM);
+    if (given != NULL) {
+        u64 random;
+        memcpy(&random, given, sizeof(random));
+        seed ^= random;
+    }
     return splitmix(&seed);
 }

@@ -21,8 +21,8 @@
 enum {
     LOCKS_MAX = 4,      /* one for each kind of process that shares a directory, and to spare */
     PIECES_A_CALL = 64, /* pieces handed to one pwritev; more go in several calls */
-    FILE_MODE = 0644,
-    DIRECTORY_MODE = 0755
+    FILE_MODE = 0600,
+    DIRECTORY_MODE = 0700
 };
 
 struct posix_vfs {

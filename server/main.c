@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +13,12 @@
 
 #include "common/clock.h"
 #include "common/crc32c.h"
+#include "common/process.h"
 #include "server/farewell.h"
 #include "server/machine/kv.h"
+#include "server/reread.h"
 #include "server/settings.h"
+#include "server/signals.h"
 #include "server/storage/snapshot.h"
 
 const char *argp_program_version = "mailraft 0.1.0";
@@ -32,7 +34,13 @@ static const char doc[] =
     "way, and refuses what comes (stop-timeout in the configuration bounds that); a second one "
     "ends "
     "it at once.\n\n"
-    "Exit status: 0 after SIGTERM, SIGINT or SIGHUP; 64 wrong usage; 65 damaged data; 66 a file is "
+    "SIGHUP makes it read the configuration again: keys that can change at run time take effect as "
+    "if by CONFIG SET, the others are named; where SIGHUP or SIGINT was ignored at the start, as "
+    "by nohup, "
+    "it "
+    "stays so. SIGXCPU is as SIGTERM. SIGPIPE and SIGXFSZ do nothing, SIGQUIT ends it with a core "
+    "file, job control works as ever, and any other signal is said and does nothing.\n\n"
+    "Exit status: 0 after SIGTERM or SIGINT; 64 wrong usage; 65 damaged data; 66 a file is "
     "missing; "
     "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
     "--init or --restore found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
@@ -145,7 +153,8 @@ struct raftd {
     struct clients *clients;
     struct thread thread;
     struct farewell farewell;
-    pthread_t main_thread;
+    struct reread reread;
+    struct signals signals;
     struct error end; /* why the server stopped */
 };
 
@@ -211,7 +220,7 @@ static enum error_code make_directories(char *path, struct error *error)
             continue;
         char kept = *slash;
         *slash = '\0';
-        int failed = mkdir(path, 0777) != 0 && errno != EEXIST;
+        int failed = mkdir(path, 0700) != 0 && errno != EEXIST;
         *slash = kept;
         if (failed)
             return error_set_errno(error, ERROR_IO, errno, "make directory %s", path);
@@ -378,6 +387,17 @@ static enum error_code check_members(struct raftd *raftd, struct error *error)
     return ERROR_NONE;
 }
 
+/* What this build makes is for its owner alone; directories from before, or from elsewhere, may not
+ * be. */
+static void say_who_may_read(struct raftd *raftd)
+{
+    struct stat found;
+    if (stat(raftd->data, &found) == 0 && (found.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        REPORT(&raftd->report, REPORT_WARN, "raftd",
+               "other users may read %s (its mode is %03o): chmod -R go= %s", raftd->data,
+               (unsigned)found.st_mode & 0777, raftd->data);
+}
+
 static enum error_code open_server(struct raftd *raftd, struct error *error)
 {
     enum error_code code = vfs_posix_create(raftd->data, &raftd->vfs, error);
@@ -385,6 +405,7 @@ static enum error_code open_server(struct raftd *raftd, struct error *error)
         return error_add(error, "no data directory (make it once with --init)");
     if (code != ERROR_NONE)
         return code;
+    say_who_may_read(raftd);
     struct server_world world = {.vfs = raftd->vfs,
                                  .report = &raftd->report,
                                  .set = settings_set,
@@ -437,17 +458,7 @@ static void run_server(void *argument)
 {
     struct raftd *raftd = argument;
     (void)server_run(raftd->server, peers_transport(raftd->peers), &raftd->end);
-    /* Main waits for a signal: this one says that there is nothing left to run. */
-    (void)pthread_kill(raftd->main_thread, SIGUSR1);
-}
-
-static void stop_signals(sigset_t *set)
-{
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGHUP);
-    sigaddset(set, SIGUSR1);
+    signals_server_ended(&raftd->signals);
 }
 
 /* The end, in an orderly way. Leadership is handed over first: an attempt takes an election timeout
@@ -472,19 +483,6 @@ static void drain(struct raftd *raftd)
                      u64_min(clock_monotonic_ns() + attempts_ns, deadline_ns + attempts_ns));
 }
 
-/* From now on one more signal ends the process at once, whatever it is doing. */
-static void release_signals(void)
-{
-    static const int numbers[] = {SIGTERM, SIGINT};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < ARRAY_LENGTH(numbers); i++) {
-        (void)signal(numbers[i], SIG_DFL);
-        sigaddset(&set, numbers[i]);
-    }
-    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
 static enum error_code serve(struct raftd *raftd, struct error *error)
 {
     enum error_code code = report_open(&raftd->report, error);
@@ -502,16 +500,18 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
     code = thread_start(&raftd->thread, "server", run_server, raftd, error);
     if (code != ERROR_NONE)
         return code;
-    sigset_t set;
-    stop_signals(&set);
-    int signal_number = 0;
-    (void)sigwait(&set, &signal_number);
-    if (signal_number != SIGUSR1) {
+    int number = 0;
+    enum signal_event event;
+    while ((event = signals_wait(&raftd->signals, &raftd->report, &number)) == SIGNAL_READ_AGAIN)
+        reread(&raftd->reread, &raftd->settings, raftd->arguments.config,
+               raftd->arguments.log_level != NULL ? "log-level" : NULL, server_slot(raftd->server),
+               &raftd->report);
+    if (event == SIGNAL_STOP) {
         REPORT(&raftd->report, REPORT_INFO, "raftd",
                "stopping because of SIG%s: what is under way is answered first; another SIGTERM or "
                "SIGINT ends it at once",
-               sigabbrev_np(signal_number));
-        release_signals();
+               sigabbrev_np(number));
+        signals_release(&raftd->signals);
         drain(raftd);
     }
     clients_stop(raftd->clients);
@@ -547,6 +547,7 @@ static void close_all(struct raftd *raftd)
     if (raftd->peers != NULL)
         limits_deinit(&raftd->limits);
     farewell_deinit(&raftd->farewell);
+    reread_deinit(&raftd->reread);
     settings_deinit(&raftd->settings);
     report_close(&raftd->report);
 }
@@ -555,21 +556,18 @@ int main(int argc, char **argv)
 {
     static struct raftd raftd = {.arguments = {.config = "cluster.conf"}};
     static const struct argp argp = {argp_options, parse_option, NULL, doc, NULL, NULL, NULL};
+    process_begin("raftd");
     argp_err_exit_status = error_exit_code(ERROR_USAGE);
     /* glibc would gather what was freed in small pieces, and merge it all at some later request:
      * after a million keys went, that one took many milliseconds. Merging at once costs no more. */
     (void)mallopt(M_MXFAST, 0);
     (void)argp_parse(&argp, argc, argv, 0, NULL, &raftd.arguments);
 
-    sigset_t set;
-    stop_signals(&set);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
-    raftd.main_thread = pthread_self();
-
+    signals_begin(&raftd.signals);
     struct error error = {0};
     settings_init(&raftd.settings);
     farewell_init(&raftd.farewell);
+    reread_init(&raftd.reread);
     enum error_code code = configure(&raftd, &error);
     if (code == ERROR_NONE && raftd.arguments.init)
         code = init(&raftd, &error);

@@ -185,6 +185,44 @@ enum error_code settings_load(struct settings *settings, const char *path, struc
     return code == ERROR_NONE ? code : error_add(error, "%s", path);
 }
 
+static void compare_key(struct settings *settings, const struct settings_values *file,
+                        const struct config_key *key,
+                        void (*differs)(void *context, const struct config_key *key,
+                                        const char *now, const char *wanted),
+                        void *context)
+{
+    struct buffer now;
+    struct buffer wanted;
+    buffer_init(&now);
+    buffer_init(&wanted);
+    mutex_lock(&settings->lock);
+    config_format(key, &settings->values, &now);
+    mutex_unlock(&settings->lock);
+    config_format(key, file, &wanted);
+    buffer_append(&now, "", 1);
+    buffer_append(&wanted, "", 1);
+    if (strcmp((const char *)now.data, (const char *)wanted.data) != 0)
+        differs(context, key, (const char *)now.data, (const char *)wanted.data);
+    buffer_deinit(&now);
+    buffer_deinit(&wanted);
+}
+
+enum error_code settings_compare(struct settings *settings, const char *path,
+                                 void (*differs)(void *context, const struct config_key *key,
+                                                 const char *now, const char *wanted),
+                                 void *context, struct error *error)
+{
+    struct settings file;
+    settings_init(&file);
+    enum error_code code = settings_load(&file, path, error);
+    for (size_t i = 0; code == ERROR_NONE && i < table.count; i++) {
+        if (keys[i].type != CONFIG_LINE)
+            compare_key(settings, &file.values, &keys[i], differs, context);
+    }
+    settings_deinit(&file);
+    return code;
+}
+
 /* ---- for the rooms ---- */
 
 /* The largest message between servers holds one record, or message-bytes of them, which is less. */
@@ -295,8 +333,8 @@ static enum error_code try_set(const struct settings_values *values, const char 
     return code == ERROR_NONE ? check(changed, error) : code;
 }
 
-static enum error_code config_check(void *context, const char *key, const char *value,
-                                    struct error *error)
+enum error_code settings_check(void *context, const char *key, const char *value,
+                               struct error *error)
 {
     struct settings *settings = context;
     struct settings_values changed;
@@ -336,7 +374,7 @@ void settings_clients_options(struct settings *settings, struct clients_options 
         .redirect = values->redirect,
         .arguments_max = KV_ARGUMENTS_MAX,
         .config_get = config_get,
-        .config_check = config_check,
+        .config_check = settings_check,
         .config_context = settings,
     };
 }

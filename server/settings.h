@@ -62,6 +62,19 @@ void settings_deinit(struct settings *settings);
 WARN_UNUSED enum error_code settings_load(struct settings *settings, const char *path,
                                           struct error *error);
 
+/* Reads the file once more, and calls `differs` for each key of which it says something else than
+ * holds now, with both values as one would write them; keys of the form of a line are left out, as
+ * they are compared with the log. Changes nothing. Errors as settings_load. Blocks. */
+WARN_UNUSED enum error_code settings_compare(struct settings *settings, const char *path,
+                                             void (*differs)(void *context,
+                                                             const struct config_key *key,
+                                                             const char *now, const char *wanted),
+                                             void *context, struct error *error);
+
+/* Whether the key can be set at run time to this value, with the others as they are now. */
+WARN_UNUSED enum error_code settings_check(void *context, const char *key, const char *value,
+                                           struct error *error);
+
 void settings_server_options(const struct settings *settings, u64 seed,
                              struct server_options *options);
 /* What this server tells the others of its limits. */

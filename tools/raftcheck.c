@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "common/process.h"
 #include "test/history/history_json.h"
 #include "test/history/linearizability.h"
 
@@ -149,6 +150,7 @@ int main(int argc, char **argv)
     struct history history;
     struct error error;
     int code;
+    process_begin("raftcheck");
     argp_err_exit_status = error_exit_code(ERROR_USAGE);
     argp_parse(&parser, argc, argv, 0, NULL, &options);
     error_clear(&error);

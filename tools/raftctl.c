@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/process.h"
 #include "tools/raftctl/backup.h"
 #include "tools/raftctl/status.h"
 #include "tools/raftctl/transfer.h"
@@ -331,6 +332,7 @@ int main(int argc, char **argv)
     struct raftctl raftctl = {.timeout_ns = NS_PER_S};
     struct choice choice = {.raftctl = &raftctl};
     struct error error = {0};
+    process_begin("raftctl");
     settings_init(&raftctl.settings);
     parse_arguments(argc, argv, &choice);
     enum error_code code = load(&raftctl, &error);
@@ -338,7 +340,7 @@ int main(int argc, char **argv)
         code = choice.command->run(&raftctl, &error);
     (void)fflush(stdout);
     if (code != ERROR_NONE)
-        fprintf(stderr, "raftctl: %s\n", error.text);
+        error_print("raftctl", &error);
     ask_forget(&raftctl);
     settings_deinit(&raftctl.settings);
     return error_exit_code(code);

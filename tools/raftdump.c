@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "common/memory.h"
+#include "common/process.h"
 #include "server/machine/kv.h"
 #include "server/storage/log_reader.h"
 #include "server/storage/metadata.h"
@@ -528,11 +529,12 @@ int main(int argument_count, char **arguments)
                                        .doc = documentation};
     struct dump dump = {.path = NULL};
     struct error error = {.code = ERROR_NONE};
+    process_begin("raftdump");
     argp_err_exit_status = error_exit_code(ERROR_USAGE);
     argp_parse(&parser, argument_count, arguments, 0, NULL, &dump);
     enum error_code code = dump_path(&dump, &error);
     if (code != ERROR_NONE)
-        fprintf(stderr, "raftdump: %s\n", error.text);
+        error_print("raftdump", &error);
     else if (dump.damages > 0)
         code = ERROR_CORRUPT;
     if (fflush(stdout) != 0 && code == ERROR_NONE)

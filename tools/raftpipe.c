@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/process.h"
 #include "common/quantity.h"
 #include "server/storage/snapshot.h"
 #include "tools/raftpipe/input.h"
@@ -258,6 +259,7 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {.heartbeat_ns = 100 * NS_PER_MS,
                                   .election_timeout = {400 * NS_PER_MS, 900 * NS_PER_MS}};
+    process_begin("raftpipe");
     argp_parse(&argp, argc, argv, 0, NULL, &arguments);
     static struct pipe pipe;
     pipe.no_noop = arguments.no_noop;

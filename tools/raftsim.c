@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/process.h"
 #include "test/sim/differential.h"
 #include "test/sim/scenario_play.h"
 #include "test/sim/sweep.h"
@@ -257,6 +258,7 @@ int main(int argc, char **argv)
         .progress = isatty(STDERR_FILENO) != 0,
     };
     arguments.differ.options = (struct differ_options){.servers = 3, .events = 300, .pile_max = 1};
+    process_begin("raftsim");
     argp_err_exit_status = 64;
     const char *command = argc > 1 ? argv[1] : "";
     bool known = strcmp(command, "play") == 0 || strcmp(command, "chaos") == 0 ||

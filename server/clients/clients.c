@@ -188,11 +188,16 @@ static enum error_code open_listener(struct clients *clients, struct error *erro
     return result;
 }
 
+int clients_spare(const struct clients *clients)
+{
+    return fcntl(clients->wake_fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static enum error_code open_epoll(struct clients *clients, struct error *error)
 {
     clients->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     clients->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    clients->spare_fd = clients_spare(clients);
     struct epoll_event listener = {.events = EPOLLIN, .data.ptr = clients};
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &clients->wake_fd};
     if (clients->epoll_fd < 0 || clients->wake_fd < 0 || clients->spare_fd < 0 ||

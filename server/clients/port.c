@@ -312,7 +312,7 @@ static void refuse_without_descriptor(struct clients *clients)
     int fd = accept4(clients->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0)
         refuse_connection(clients, fd);
-    clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    clients->spare_fd = clients_spare(clients);
     if (clients->spare_fd < 0)
         watch_listener(clients, false);
     complain(clients,
@@ -442,7 +442,7 @@ static void listen_again(struct clients *clients)
     if (clients->listen_fd < 0)
         return;
     if (clients->spare_fd < 0)
-        clients->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        clients->spare_fd = clients_spare(clients);
     if (clients->spare_fd >= 0)
         watch_listener(clients, true);
 }

@@ -112,4 +112,7 @@ enum dispatched dispatch_command(struct clients *clients, struct connection *con
 /* Makes answers of the status texts that have come for the connection. Thread: port. */
 void dispatch_texts(struct clients *clients, struct connection *connection);
 
+/* A descriptor that is open for no other purpose than to be given up; -1: none is left. */
+int clients_spare(const struct clients *clients);
+
 #endif
