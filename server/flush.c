@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/memory.h"
 #include "server/helping.h"
+#include "server/recognition.h"
 #include "server/server.h"
 
 enum {
@@ -48,7 +49,11 @@ u64 server_apply(struct server *server, u64 index, struct command *writer)
         break;
     case ENTRY_NOOP:
     case ENTRY_CONFIGURATION:
-        ASSERT(writer == NULL);
+    case ENTRY_FEATURE:
+        buffer_clear(&server->answer);
+        buffer_append_string(&server->answer, "+OK\r\n");
+        if (writer != NULL) /* who asked for it */
+            server_answer(server, writer, server->answer.data, server->answer.size);
         break; /* nothing for the machine */
     }
     u64 answered = writer != NULL ? server->answer.size : 0;
@@ -240,7 +245,9 @@ void server_flush_answers(struct server *server)
 bool server_flush(struct server *server, struct lead *lead)
 {
     struct raft *raft = &server->raft;
-    /* What had to be saved before the rest of the pile was read could not be. */
+    /* What a committed configuration says of this server is saved before it speaks. */
+    recognition_settle(server, lead);
+    /* That, or what had to be saved before the rest of the pile was read, could not be. */
     if (server->failure.code != ERROR_NONE)
         return false;
     /* (1) and (2): what the disk holds already. */

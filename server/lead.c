@@ -262,6 +262,9 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
     struct raft *raft = &server->raft;
     /* What goes out now tells of what this pile's replies have committed. */
     (void)commit_advance(raft, &lead->leadership);
+    u64 index = leading_settle(raft, lead, server->pile_wall_ns);
+    if (index != 0)
+        events_appended(&server->events, index);
     leadership_begin_round(raft, &lead->leadership);
     for (u32 position = 0; position < lead->leadership.count; position++) {
         struct progress *progress = &lead->leadership.peers[position];

@@ -1,6 +1,8 @@
 /* leading.c - see leading.h. */
 #include "server/leading.h"
 
+#include "server/rules/identities.h"
+
 void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns)
 {
     lead->writes = (struct command_list){0};
@@ -59,6 +61,13 @@ enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
     span_release(&command->body);
     command_list_put(&lead->writes, command);
     return LEADING_APPENDED;
+}
+
+u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns)
+{
+    if (raft->configuration_complete || transfer_goes_on(&lead->transfer))
+        return 0;
+    return identities_settle(raft, &lead->leadership, wall_ns);
 }
 
 /* ---- handing over ---- */

@@ -69,6 +69,10 @@ void leading_forget_forwarder(const struct raft *raft, struct lead *lead, server
 WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lead,
                                        const struct message *request);
 
+/* What is to be said in the log about who the servers are (identities.h). Returns the index of what
+ * was appended; 0: nothing was. To be called with every pile, before messages are made. */
+u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns);
+
 /* Takes an order to hand leadership over. While the result is TRANSFER_BEGUN the order waits in
  * `lead`; else it is still the caller's. `*who` is the server that the result is about. */
 WARN_UNUSED enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,

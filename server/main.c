@@ -16,6 +16,7 @@
 #include "common/process.h"
 #include "server/farewell.h"
 #include "server/machine/kv.h"
+#include "server/making.h"
 #include "server/reread.h"
 #include "server/settings.h"
 #include "server/signals.h"
@@ -25,11 +26,21 @@ const char *argp_program_version = "mailraft 0.1.0";
 
 static const char doc[] =
     "A replicated, durable, linearizable key-value server: one member of a Raft cluster.\v"
-    "A data directory is made once with --init, and used by one server ever after. With --restore "
-    "FILE instead of --init it belongs to a new cluster that begins with the state in a snapshot "
-    "file, such as a copy of one in the directory \"snapshots\" of another cluster's server. All "
-    "servers of the new cluster must be made with the same file; the cluster's id and members are "
-    "those of the configuration.\n\n"
+    "A data directory is made once, and used by one server ever after. A new cluster is founded by "
+    "ONE of its servers, whose directory is made with --bootstrap; those of all others are made "
+    "with "
+    "--init: they are blank, and join it when they meet it. (tools/raftcluster start does all that "
+    "on "
+    "one machine.) A server whose directory was lost, in a cluster that goes on, gets a new one "
+    "with "
+    "--init, never with --bootstrap: that would found another cluster, which the others refuse to "
+    "talk to.\n\n"
+    "With --restore FILE instead of --bootstrap the new cluster begins with the state in a "
+    "snapshot "
+    "file, such as one that raftctl backup has made; again on ONE server, and the others, made "
+    "with "
+    "--init, get the state from it. The cluster's id and members are those of the "
+    "configuration.\n\n"
     "SIGTERM and SIGINT end it in an orderly way: it hands leadership over, answers what is under "
     "way, and refuses what comes (stop-timeout in the configuration bounds that); a second one "
     "ends "
@@ -43,12 +54,13 @@ static const char doc[] =
     "Exit status: 0 after SIGTERM or SIGINT; 64 wrong usage; 65 damaged data; 66 a file is "
     "missing; "
     "69 an address cannot be used; 71 the system refused memory, a thread or a descriptor; 73 "
-    "--init or --restore found data; 74 the disk failed; 75 the data directory is in use; 78 wrong "
+    "--bootstrap, --init or --restore found data; 74 the disk failed; 75 the data directory is in "
+    "use; 78 wrong "
     "configuration, or data of another cluster or server.";
 
-enum { DATA_PATH_SIZE = 4096 };
 enum {
     OPTION_INIT = 256,
+    OPTION_BOOTSTRAP,
     OPTION_RESTORE,
     OPTION_LOG_LEVEL,
     OPTION_LOG_FORMAT,
@@ -60,9 +72,13 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the cluster's configuration (default: cluster.conf)", 0},
     {"id", 'i', "N", 0, "which of the servers in it this one is", 0},
     {"data", 'd', "DIR", 0, "the data directory (default: data/N)", 0},
-    {"init", OPTION_INIT, NULL, 0, "make the data directory, which must be empty, and end", 0},
+    {"bootstrap", OPTION_BOOTSTRAP, NULL, 0,
+     "make the data directory, which must be empty, and end: on ONE server, which founds the "
+     "cluster",
+     0},
+    {"init", OPTION_INIT, NULL, 0, "the same on all other servers, which join that cluster", 0},
     {"restore", OPTION_RESTORE, "FILE", 0,
-     "as --init, for a new cluster that begins with the state in this snapshot", 0},
+     "as --bootstrap, but the new cluster begins with the state in this snapshot", 0},
     {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default), dispatch or step",
      0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warn, info or debug", 0},
@@ -81,6 +97,7 @@ struct arguments {
     u64 id;
     enum server_design design;
     bool init;
+    bool bootstrap;
 };
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
@@ -106,6 +123,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case OPTION_INIT:
         arguments->init = true;
         return 0;
+    case OPTION_BOOTSTRAP:
+        arguments->bootstrap = true;
+        return 0;
     case OPTION_RESTORE:
         if (value[0] == '\0' || value[strlen(value) - 1] == '/' || strlen(value) >= DATA_PATH_SIZE)
             argp_error(state, "--restore: expected the path of a file");
@@ -130,8 +150,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case ARGP_KEY_END:
         if (arguments->id == 0)
             argp_error(state, "--id N is missing: which server of the configuration is this?");
-        if (arguments->init && arguments->restore != NULL)
-            argp_error(state, "--init and --restore: a data directory is made either way, once");
+        if (arguments->init + arguments->bootstrap + (arguments->restore != NULL) > 1)
+            argp_error(state,
+                       "--bootstrap, --init, --restore: a data directory is made in one of these "
+                       "ways, once");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -202,138 +224,6 @@ static enum error_code configure(struct raftd *raftd, struct error *error)
     return choose_words(raftd, error);
 }
 
-static u32 seed_crc(const struct configuration *configuration)
-{
-    struct buffer encoded;
-    buffer_init(&encoded);
-    configuration_encode(configuration, &encoded);
-    u32 crc = crc32c(0, encoded.data, encoded.size);
-    buffer_deinit(&encoded);
-    return crc;
-}
-
-/* mkdir -p. */
-static enum error_code make_directories(char *path, struct error *error)
-{
-    for (char *slash = path + 1;; slash++) {
-        if (*slash != '/' && *slash != '\0')
-            continue;
-        char kept = *slash;
-        *slash = '\0';
-        int failed = mkdir(path, 0700) != 0 && errno != EEXIST;
-        *slash = kept;
-        if (failed)
-            return error_set_errno(error, ERROR_IO, errno, "make directory %s", path);
-        if (kept == '\0')
-            return ERROR_NONE;
-    }
-}
-
-/* Who the new directory will belong to. */
-static struct metadata new_identity(const struct raftd *raftd)
-{
-    const struct settings_values *values = &raftd->settings.values;
-    struct metadata identity = {.self = raftd->self->id,
-                                .directory_id = rng_entropy(),
-                                .seed_crc = seed_crc(&values->configuration)};
-    (void)snprintf(identity.cluster_id, sizeof(identity.cluster_id), "%s", values->cluster_id);
-    return identity;
-}
-
-static enum error_code open_new_directory(struct raftd *raftd, struct error *error)
-{
-    enum error_code code = make_directories(raftd->data, error);
-    return code == ERROR_NONE ? vfs_posix_create(raftd->data, &raftd->vfs, error) : code;
-}
-
-static enum error_code init(struct raftd *raftd, struct error *error)
-{
-    const struct settings_values *values = &raftd->settings.values;
-    struct metadata identity = new_identity(raftd);
-    struct storage_options options = {.segment_bytes = values->segment_bytes};
-    enum error_code code = open_new_directory(raftd, error);
-    if (code == ERROR_NONE)
-        code = storage_init(raftd->vfs, &options, &identity, &values->configuration, error);
-    if (code == ERROR_NONE)
-        printf("raftd: %s is ready for server %" PRIu32 " of cluster %s\n", raftd->data,
-               raftd->self->id, values->cluster_id);
-    return code;
-}
-
-/* The directory that a path is in, and its name there. */
-static void path_split(const char *path, char directory[DATA_PATH_SIZE], const char **name)
-{
-    const char *slash = strrchr(path, '/');
-    *name = slash == NULL ? path : slash + 1;
-    if (slash == NULL)
-        (void)snprintf(directory, DATA_PATH_SIZE, ".");
-    else
-        (void)snprintf(directory, DATA_PATH_SIZE, "%.*s", slash == path ? 1 : (int)(slash - path),
-                       path);
-}
-
-static bool try_head(void *context, const struct snapshot_head *head)
-{
-    (void)context;
-    (void)head;
-    return true;
-}
-
-static bool try_piece(void *context, const u8 *data, size_t size)
-{
-    struct machine *machine = context;
-    return machine->ops->restore(machine, data, size);
-}
-
-/* Whether it is a whole snapshot of this machine's state, which is tried out. */
-static enum error_code try_snapshot(struct vfs *vfs, const char *path, struct snapshot_info *info,
-                                    struct error *error)
-{
-    struct machine *machine = kv_create();
-    const struct snapshot_taker taker = {try_head, try_piece, machine};
-    enum error_code code = snapshot_load_file(vfs, path, &taker, info, error);
-    if (code == ERROR_NONE && !machine->ops->restore_end(machine))
-        code = error_set(error, ERROR_CORRUPT,
-                         "%s: damaged: the state in it is not the one that was written", path);
-    machine->ops->destroy(machine);
-    return code;
-}
-
-static enum error_code restore_from(struct raftd *raftd, struct vfs *from, const char *name,
-                                    struct error *error)
-{
-    const struct settings_values *values = &raftd->settings.values;
-    struct metadata identity = new_identity(raftd);
-    struct storage_options options = {.segment_bytes = values->segment_bytes};
-    struct snapshot_info info;
-    enum error_code code = try_snapshot(from, name, &info, error);
-    if (code == ERROR_NONE)
-        code = open_new_directory(raftd, error);
-    if (code == ERROR_NONE)
-        code = storage_restore(raftd->vfs, &options, &identity, &values->configuration, from, name,
-                               &info, error);
-    if (code == ERROR_NONE)
-        printf("raftd: %s is ready for server %" PRIu32 " of cluster %s, with the state of entry "
-               "%" PRIu64 " in %s; make all its servers with this file\n",
-               raftd->data, raftd->self->id, values->cluster_id, info.last.index,
-               raftd->arguments.restore);
-    return code;
-}
-
-static enum error_code restore(struct raftd *raftd, struct error *error)
-{
-    char directory[DATA_PATH_SIZE];
-    struct vfs *from;
-    const char *name;
-    path_split(raftd->arguments.restore, directory, &name);
-    enum error_code code = vfs_posix_create(directory, &from, error);
-    if (code == ERROR_NONE) {
-        code = restore_from(raftd, from, name, error);
-        vfs_posix_destroy(from);
-    }
-    return code == ERROR_NONE ? code : error_add(error, "--restore %s", raftd->arguments.restore);
-}
-
 /* ---- running ---- */
 
 static enum error_code check_identity(const struct raftd *raftd, struct error *error)
@@ -360,6 +250,8 @@ static enum error_code check_members(struct raftd *raftd, struct error *error)
     const char *file = raftd->arguments.config;
     const struct configuration *ours = &raftd->settings.values.configuration;
     const struct configuration *found = &raftd->server->raft.configuration;
+    if (found->index == 0)
+        return ERROR_NONE; /* blank, or its disk has lost them: they come from the leader */
     for (u32 i = 0; i < ours->count; i++) {
         const struct member *member = &ours->members[i];
         const struct member *known = configuration_member(found, member->id);
@@ -402,7 +294,8 @@ static enum error_code open_server(struct raftd *raftd, struct error *error)
 {
     enum error_code code = vfs_posix_create(raftd->data, &raftd->vfs, error);
     if (code == ERROR_MISSING)
-        return error_add(error, "no data directory (make it once with --init)");
+        return error_add(error, "no data directory (make it once: with --bootstrap on the one "
+                                "server that founds the cluster, with --init on all others)");
     if (code != ERROR_NONE)
         return code;
     say_who_may_read(raftd);
@@ -436,11 +329,9 @@ static enum error_code open_ports(struct raftd *raftd, struct error *error)
     struct hello *identity = &peers_options.identity;
     (void)snprintf(identity->cluster_id, sizeof(identity->cluster_id), "%s", metadata->cluster_id);
     identity->from = metadata->self;
-    identity->directory_id = metadata->directory_id;
-    identity->start_count = metadata->start_count;
     identity->seed_crc = metadata->seed_crc;
-    memcpy(identity->starts, metadata->starts, sizeof(identity->starts));
-    identity->non_voter = metadata->non_voter;
+    hello_show(identity, &raftd->server->raft.trust.own);
+    peers_options.newest = &raftd->server->raft.configuration;
     enum error_code code = peers_create(&peers_options, server_slot(raftd->server), &raftd->report,
                                         &raftd->peers, error);
     if (code != ERROR_NONE)
@@ -569,10 +460,13 @@ int main(int argc, char **argv)
     farewell_init(&raftd.farewell);
     reread_init(&raftd.reread);
     enum error_code code = configure(&raftd, &error);
-    if (code == ERROR_NONE && raftd.arguments.init)
-        code = init(&raftd, &error);
+    if (code == ERROR_NONE && raftd.arguments.bootstrap)
+        code = making_bootstrap(&raftd.settings, raftd.self, raftd.data, &error);
+    else if (code == ERROR_NONE && raftd.arguments.init)
+        code = making_init(&raftd.settings, raftd.self, raftd.data, &error);
     else if (code == ERROR_NONE && raftd.arguments.restore != NULL)
-        code = restore(&raftd, &error);
+        code = making_restore(&raftd.settings, raftd.self, raftd.data, raftd.arguments.restore,
+                              &error);
     else if (code == ERROR_NONE)
         code = serve(&raftd, &error);
     close_all(&raftd);

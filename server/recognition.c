@@ -13,7 +13,11 @@ void recognition_recover(struct server *server, const struct storage_recovery *r
     struct trust *trust = &server->raft.trust;
     trust->own = (struct identity){.directory_id = metadata->directory_id,
                                    .start_count = metadata->start_count,
-                                   .non_voter = metadata->non_voter};
+                                   .non_voter = metadata->non_voter,
+                                   .readmitted = metadata->readmitted,
+                                   .incarnation = metadata->incarnation,
+                                   .blank = metadata->blank,
+                                   .feature = FEATURE_NEWEST};
     memcpy(trust->own.starts, metadata->starts, sizeof(trust->own.starts));
     memcpy(trust->met, recovery->met, recovery->met_count * sizeof(trust->met[0]));
     trust->count = recovery->met_count;
@@ -21,14 +25,47 @@ void recognition_recover(struct server *server, const struct storage_recovery *r
 
 static const char what_to_do[] =
     "It gets entries and serves clients through the leader; to have a voter again, put its own "
-    "newest data directory back, or replace it by a server with a new id";
+    "newest data directory back, or say 'raftctl member readmit' when that is gone for good";
 
 void recognition_say(const struct server *server)
 {
-    if (server->raft.trust.own.non_voter)
+    const struct identity *own = &server->raft.trust.own;
+    if (own->non_voter)
         REPORT(server->world.report, REPORT_ERROR, "server",
                "this server may not vote: the others did not recognise its data directory. %s",
                what_to_do);
+    if (own->blank)
+        REPORT(server->world.report, REPORT_INFO, "server",
+               "the data directory is blank: it joins the cluster of the first member that it "
+               "meets. One server must have founded it, with raftd --bootstrap");
+}
+
+static void save_own(struct server *server, const char *what)
+{
+    const struct raft *raft = &server->raft;
+    server->identity_changed = true;
+    if (storage_save_own(server->storage, &raft->trust.own, raft->current_term, raft->voted_for,
+                         &server->failure) != ERROR_NONE)
+        (void)server_disk_failed(server, what);
+}
+
+void recognition_join(struct server *server, u64 incarnation)
+{
+    struct identity *own = &server->raft.trust.own;
+    if (!own->blank)
+        return;
+    own->blank = false;
+    own->incarnation = incarnation;
+    /* Nobody speaks without a term; and in the first one nobody is ever elected, since a cluster is
+     * founded in it. */
+    if (server->raft.current_term == 0)
+        adopt_term(&server->raft, 1);
+    REPORT(server->world.report, REPORT_INFO, "server",
+           "this server's directory was blank: it belongs to cluster %016" PRIx64 " from now on",
+           incarnation);
+    save_own(server, "save which cluster this server belongs to");
+    if (server->failure.code == ERROR_NONE)
+        recognition_show(server);
 }
 
 void recognition_save_non_voter(struct server *server, server_id by, enum distrust why)
@@ -37,8 +74,71 @@ void recognition_save_non_voter(struct server *server, server_id by, enum distru
            "server %" PRIu32 " does not recognise this server: %s. It may have forgotten votes and "
            "entries, so from now on it does not vote and does not campaign. %s",
            by, distrust_words(why), what_to_do);
-    if (storage_save_non_voter(server->storage, &server->failure) != ERROR_NONE)
-        (void)server_disk_failed(server, "save that this server may not vote");
+    save_own(server, "save that this server may not vote");
+}
+
+void recognition_save_own(struct server *server, enum own_standing standing)
+{
+    struct report *report = server->world.report;
+    switch (standing) {
+    case STANDING_SAME:
+        return;
+    case STANDING_OTHER_DIRECTORY:
+        REPORT(report, REPORT_ERROR, "server",
+               "the log names another data directory for this server than the one it runs on. It "
+               "may have forgotten votes and entries, so from now on it does not vote and does not "
+               "campaign. %s",
+               what_to_do);
+        break;
+    case STANDING_JOINED:
+        REPORT(report, REPORT_INFO, "server", "this cluster is %016" PRIx64 " from now on",
+               server->raft.trust.own.incarnation);
+        break;
+    case STANDING_READMITTED:
+        REPORT(report, REPORT_WARN, "server",
+               "this server was readmitted by entry %" PRIu64 ": it votes and counts again",
+               server->raft.trust.own.readmitted);
+        break;
+    }
+    save_own(server, "save what this server is to the others");
+}
+
+void recognition_show(struct server *server)
+{
+    const struct raft *raft = &server->raft;
+    bool news = server->identity_changed || server->shown_configuration != raft->trust.settled;
+    if (!news || server->transport == NULL)
+        return;
+    server->identity_changed = false;
+    server->shown_configuration = raft->trust.settled;
+    if (server->transport->ops->identify != NULL)
+        server->transport->ops->identify(server->transport, &raft->trust.own, &raft->configuration);
+}
+
+static void forget_its_log(struct server *server, struct lead *lead, server_id peer)
+{
+    struct progress *progress = lead != NULL ? leadership_peer(&lead->leadership, peer) : NULL;
+    if (progress != NULL)
+        replicate_anew(&server->raft, progress);
+}
+
+void recognition_settle(struct server *server, struct lead *lead)
+{
+    struct raft *raft = &server->raft;
+    if (!trust_is_settled(&raft->trust, &raft->configuration, raft->commit_index)) {
+        enum own_standing standing;
+        server_id peer;
+        struct meeting meeting;
+        while ((standing = trust_settle(raft)) != STANDING_SAME)
+            recognition_save_own(server, standing);
+        while (trust_next_change(raft, &peer, &meeting)) {
+            if (meeting.anew)
+                forget_its_log(server, lead, peer);
+            recognition_carry_out(server, peer, &meeting);
+        }
+    }
+    if (server->failure.code == ERROR_NONE)
+        recognition_show(server);
 }
 
 bool recognition_told(struct server *server, const struct message *message)
@@ -56,6 +156,11 @@ static void say(const struct server *server, server_id peer, enum distrust distr
     struct report *report = server->world.report;
     if (distrust == DISTRUST_NONE)
         REPORT(report, REPORT_INFO, "server", "server %" PRIu32 " is recognised again", peer);
+    else if (distrust == DISTRUST_READMITTED)
+        REPORT(report, REPORT_WARN, "server",
+               "server %" PRIu32 " is being readmitted: it counts again when its log has come as "
+               "far as the entry that says so",
+               peer);
     else
         REPORT(report, REPORT_ERROR, "server",
                "server %" PRIu32 " is not recognised: %s. It may have forgotten votes and entries, "
@@ -76,10 +181,10 @@ void recognition_carry_out(struct server *server, server_id peer, const struct m
 void recognition_meet(struct server *server, struct lead *lead, const struct met *met, u64 now_ns)
 {
     struct meeting meeting = trust_meet(&server->raft, met->peer, &met->identity);
-    struct progress *progress = lead != NULL ? leadership_peer(&lead->leadership, met->peer) : NULL;
-    if (progress != NULL && meeting.anew) {
-        replicate_anew(&server->raft, progress);
-        leading_forget_forwarder(&server->raft, lead, met->peer);
+    if (meeting.anew) {
+        forget_its_log(server, lead, met->peer);
+        if (lead != NULL)
+            leading_forget_forwarder(&server->raft, lead, met->peer);
     }
     recognition_remind(server, met->peer, now_ns);
     recognition_carry_out(server, met->peer, &meeting);
@@ -88,13 +193,26 @@ void recognition_meet(struct server *server, struct lead *lead, const struct met
 void recognition_mind_reply(struct server *server, struct progress *progress,
                             const struct append_reply *reply)
 {
-    if (!progress->set_back && !reply->non_voter)
+    struct meeting meeting;
+    if (progress->set_back || reply->non_voter)
+        meeting = trust_lost(&server->raft, progress->id,
+                             progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
+    else if (!trust_counts(&server->raft, progress->id))
+        meeting = trust_heard(&server->raft, progress->id, reply->readmitted);
+    else
         return;
-    struct meeting meeting = trust_lost(&server->raft, progress->id,
-                                        progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
     if (meeting.anew)
         replicate_anew(&server->raft, progress);
     recognition_carry_out(server, progress->id, &meeting);
+}
+
+void recognition_mind_vote(struct server *server, const struct message *reply)
+{
+    if (trust_counts(&server->raft, reply->from))
+        return;
+    struct meeting meeting =
+        trust_heard(&server->raft, reply->from, reply->as.vote_reply.readmitted);
+    recognition_carry_out(server, reply->from, &meeting);
 }
 
 void recognition_remind(struct server *server, server_id peer, u64 now_ns)

@@ -15,7 +15,22 @@
 /* What this server shows of itself, and whom it remembers, as they were found on disk. */
 void recognition_recover(struct server *server, const struct storage_recovery *recovery);
 
-/* Says that this server is one that may not vote, if it is. */
+/* This server's directory is blank, and a member of a cluster of that incarnation was met: it
+ * joins. Ignored when it is not blank (any more). */
+void recognition_join(struct server *server, u64 incarnation);
+
+/* To be called when more is committed, and whenever a configuration may have come: what it says of
+ * the others is said and saved, what it says of this very server is saved, and new connections show
+ * it. `lead` is NULL in other states. Costs nothing when nothing has changed. */
+void recognition_settle(struct server *server, struct lead *lead);
+
+/* The half of it that the step design asks for by an action. */
+void recognition_save_own(struct server *server, enum own_standing standing);
+/* And the end of it: connections show what is saved by now. */
+void recognition_show(struct server *server);
+
+/* Says that this server is one that may not vote, if it is, or that it belongs to no cluster yet.
+ */
 void recognition_say(const struct server *server);
 
 /* A peer has connected. `lead` is NULL in other states. */
@@ -29,6 +44,10 @@ void recognition_connected(struct server *server, server_id peer, u64 now_ns);
 /* An UNRECOGNISED has come. Returns whether this server may not vote from now on: it must neither
  * lead nor campaign. */
 bool recognition_told(struct server *server, const struct message *message);
+
+/* A vote, or the refusal of one, has come: perhaps the voter counts again. To be called before it
+ * is counted. */
+void recognition_mind_vote(struct server *server, const struct message *reply);
 
 /* A leader has taken a reply of the peer: if that shows that it lacks what it had acknowledged, or
  * says that it is not recognised, it counts no more. */

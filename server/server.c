@@ -65,8 +65,7 @@ struct recovering {
 static bool recover_configuration(struct recovering *recovering, const struct entry *entry)
 {
     struct raft *raft = &recovering->server->raft;
-    if (configuration_decode(entry->payload, entry->payload_size, entry->id.index,
-                             &raft->configuration, &recovering->error) == ERROR_NONE)
+    if (lineage_take(raft, entry, &recovering->error) == ERROR_NONE)
         return true;
     (void)error_add(&recovering->error, "entry %" PRIu64, entry->id.index);
     return false;
@@ -80,7 +79,8 @@ static void renew_machine(struct server *server)
     struct machine *machine = server->machine->ops->create_empty(server->machine);
     server->machine->ops->destroy(server->machine);
     server->machine = machine;
-    server->raft.configuration = (struct configuration){0};
+    const struct configuration none = {0};
+    lineage_replace(&server->raft, &none, true);
 }
 
 static bool recover_snapshot(void *context, const struct snapshot_head *head)
@@ -88,7 +88,7 @@ static bool recover_snapshot(void *context, const struct snapshot_head *head)
     struct recovering *recovering = context;
     struct server *server = recovering->server;
     renew_machine(server);
-    server->raft.configuration = head->configuration;
+    lineage_replace(&server->raft, &head->configuration, true);
     server->raft.log.last_time_ns = head->time_ns;
     return true;
 }
@@ -149,7 +149,7 @@ static void recover_entry(void *context, const struct entry *entry, const u8 *re
                         entry->id.index, (int)entry->type);
         return;
     }
-    if (entry->type == ENTRY_CONFIGURATION && entry->id.index > raft->configuration.index &&
+    if (lineage_minds(entry->type) && entry->id.index > raft->configuration.index &&
         !recover_configuration(recovering, entry))
         return;
     if (entry->id.index <= recovering->recovery.commit_hint) {

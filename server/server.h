@@ -107,11 +107,13 @@ struct server {
     u64 pile_wall_ns;      /* wall clock when the pile was taken in; stamped into entries */
     enum raft_state state; /* of the loop that runs; for status and traces only */
     u64 state_since_ns;
-    bool settings_changed; /* since a loop last asked server_take_change */
-    u64 committed_seen;    /* the commit index that was last traced */
-    u64 elections;         /* begun by this server since its start */
-    bool handed_over;      /* the next candidacy is by order: no pre-vote, stickiness put aside */
-    bool timers_held;      /* a test holds the election timers: time alone makes no candidate */
+    bool settings_changed;   /* since a loop last asked server_take_change */
+    u64 committed_seen;      /* the commit index that was last traced */
+    u64 elections;           /* begun by this server since its start */
+    bool identity_changed;   /* what connections show is not yet what is saved */
+    u64 shown_configuration; /* index of the configuration that they go by */
+    bool handed_over;        /* the next candidacy is by order: no pre-vote, stickiness put aside */
+    bool timers_held;        /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
     struct snapshotting snapshotting;
     struct pace pace;

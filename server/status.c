@@ -14,8 +14,12 @@ static void describe_members(const struct server *server, struct buffer *to)
     for (u32 position = 0; position < configuration->count; position++) {
         const struct member *member = &configuration->members[position];
         bool voter = configuration_is_voter(configuration, member->id);
-        buffer_append_format(to, "raft_member_%" PRIu32 ":peer=%s,client=%s,voter=%d\r\n",
-                             member->id, member->peer_address, member->client_address, voter);
+        buffer_append_format(to,
+                             "raft_member_%" PRIu32
+                             ":peer=%s,client=%s,voter=%d,directory=%016" PRIx64
+                             ",readmitted=%" PRIu64 "\r\n",
+                             member->id, member->peer_address, member->client_address, voter,
+                             member->directory_id, member->readmission.entry.index);
     }
 }
 
@@ -62,8 +66,13 @@ static void describe_peers(const struct server *server, const struct lead *lead,
 static void describe_trust(const struct server *server, struct buffer *to)
 {
     const struct trust *trust = &server->raft.trust;
+    buffer_append_format(to,
+                         "raft_incarnation:%016" PRIx64 "\r\nraft_blank:%d\r\n"
+                         "raft_feature_level:%" PRIu32 "\r\nraft_readmitted:%" PRIu64 "\r\n",
+                         trust->own.incarnation, trust->own.blank,
+                         server->raft.configuration.feature, trust->own.readmitted);
     buffer_append_format(to, "raft_may_vote:%d\r\nraft_unrecognised_servers:%" PRIu32 "\r\n",
-                         !trust->own.non_voter, trust->distrusted);
+                         trust_may_vote(&server->raft), trust->distrusted);
     for (u32 i = 0; i < trust->count; i++) {
         const struct acquaintance *met = &trust->met[i];
         if (met->distrust != DISTRUST_NONE)

@@ -29,18 +29,21 @@ static void show_slot(const struct dump *dump, int slot, const struct metadata *
                ",\"cluster_id\":\"%s\",\"server\":%u,\"directory_id\":\"%016" PRIx64
                "\",\"starts\":%" PRIu64 ",\"term\":%" PRIu64
                ",\"voted_for\":%u,\"seed_crc\":\"%08x\",\"non_voter\":%s,\"promised_term\":%" PRIu64
-               ",\"promised_index\":%" PRIu64 "}\n",
+               ",\"promised_index\":%" PRIu64 ",\"incarnation\":\"%016" PRIx64
+               "\",\"blank\":%s,\"readmitted\":%" PRIu64 "}\n",
                'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
                metadata->start_count, metadata->current_term, metadata->voted_for,
                metadata->seed_crc, metadata->non_voter ? "true" : "false", metadata->promised.term,
-               metadata->promised.index);
+               metadata->promised.index, metadata->incarnation, metadata->blank ? "true" : "false",
+               metadata->readmitted);
     else
-        printf("metadata  slot %c: version %" PRIu64
-               ", cluster %s, server %u, directory %016" PRIx64 ", %" PRIu64
-               " starts, term %" PRIu64 ", voted for %u%s\n",
-               'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
-               metadata->start_count, metadata->current_term, metadata->voted_for,
-               metadata->non_voter ? ", may not vote" : "");
+        printf("metadata  slot %c: version %" PRIu64 ", cluster %s (%016" PRIx64
+               "), server %u, directory %016" PRIx64 ", %" PRIu64 " starts, term %" PRIu64
+               ", voted for %u%s%s\n",
+               'A' + slot, version, metadata->cluster_id, metadata->incarnation, metadata->self,
+               metadata->directory_id, metadata->start_count, metadata->current_term,
+               metadata->voted_for, metadata->non_voter ? ", may not vote" : "",
+               metadata->blank ? ", blank" : "");
 }
 
 static enum error_code dump_metadata(struct dump *dump, struct error *error)
@@ -109,7 +112,7 @@ static void describe_configuration(const struct entry *entry, char *to, size_t t
     struct error error;
     if (configuration_decode(entry->payload, entry->payload_size, entry->id.index, &configuration,
                              &error) == ERROR_NONE)
-        describe_members(&configuration, to, to_size);
+        describe_identities(&configuration, to, to_size);
     else
         snprintf(to, to_size, "%s", error.text);
 }
@@ -123,6 +126,10 @@ static void show_entry(struct dump *dump, const struct entry *entry)
         break;
     case ENTRY_CONFIGURATION:
         describe_configuration(entry, what, sizeof(what));
+        break;
+    case ENTRY_FEATURE:
+        if (entry->payload_size == 4)
+            snprintf(what, sizeof(what), "level %" PRIu32, load_u32(entry->payload));
         break;
     case ENTRY_COMMAND:
         describe_command(entry, what, sizeof(what));

@@ -35,8 +35,10 @@ static void request_vote(struct dispatch *dispatch, const struct message *reques
 
 static void vote_reply(struct dispatch *dispatch, const struct message *reply)
 {
-    if (dispatch->server->state == RAFT_CANDIDATE)
-        election_count(&dispatch->server->raft, &dispatch->election, reply);
+    if (dispatch->server->state != RAFT_CANDIDATE)
+        return;
+    recognition_mind_vote(dispatch->server, reply);
+    election_count(&dispatch->server->raft, &dispatch->election, reply);
 }
 
 /* [AppendEntries, §5.3] */
@@ -223,6 +225,9 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
     case MAIL_MET:
         recognition_meet(server, server->state == RAFT_LEADER ? &dispatch->lead : NULL,
                          &mail->as.met, dispatch->now_ns);
+        return;
+    case MAIL_JOIN:
+        recognition_join(server, mail->as.incarnation);
         return;
     case MAIL_CONNECTED:
         connected(dispatch, mail->as.peer);

@@ -64,6 +64,8 @@ const char *mail_kind_word(enum mail_kind kind)
         return "commands";
     case MAIL_MET:
         return "met";
+    case MAIL_JOIN:
+        return "join";
     case MAIL_CONNECTED:
         return "connected";
     case MAIL_DISCONNECTED:

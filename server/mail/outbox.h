@@ -6,6 +6,7 @@
 #ifndef MAILRAFT_MAIL_OUTBOX_H
 #define MAILRAFT_MAIL_OUTBOX_H
 
+#include "server/rules/configuration.h"
 #include "server/rules/message.h"
 
 struct transport;
@@ -16,6 +17,10 @@ struct transport_ops {
      * message (message_release), not the struct. Returns false when the message certainly was not
      * and will not be sent. Thread: the server's. */
     bool (*send)(struct transport *transport, struct message *message);
+    /* What this server shows of itself, and what it knows of the members' directories, is another
+     * now: so do new connections. NULL: nobody minds. Never blocks. Thread: the server's. */
+    void (*identify)(struct transport *transport, const struct identity *own,
+                     const struct configuration *configuration);
 };
 
 struct transport {

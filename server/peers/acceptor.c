@@ -44,13 +44,14 @@ static void nudge_writer(struct peer *peer, const struct hello *hello)
 
 /* Says that a hello was refused. One that claims to be from a member is that member's trouble. */
 static void say_refused(struct peers *peers, const struct pending *pending,
-                        const struct hello *hello, const char *why)
+                        const struct hello *hello, bool joining, const char *why)
 {
+    enum report_level level = joining ? REPORT_INFO : REPORT_WARN;
     struct peer *claimed = peers_find(peers, hello->from);
     if (claimed == NULL)
         say_stranger(peers, pending->name, why);
     else if (said_anew(&claimed->refused, why))
-        REPORT_LIMITED(peers->report, &claimed->refusals, REPORT_WARN, "peers",
+        REPORT_LIMITED(peers->report, &claimed->refusals, level, "peers",
                        "refused a connection from server %" PRIu32 " at %s: %s", hello->from,
                        pending->name, why);
 }
@@ -59,12 +60,13 @@ static void say_refused(struct peers *peers, const struct pending *pending,
 static void judge_pending(struct peers *peers, struct pending *pending, const struct hello *hello)
 {
     struct hello answer;
-    struct peer *peer = handshake_judge(peers, hello, &answer);
+    bool joining;
+    struct peer *peer = handshake_judge(peers, hello, &answer, &joining);
     struct error error;
     enum error_code code = greeting_send(pending->socket, true, &answer, &error);
     if (peer == NULL || code != ERROR_NONE) {
         socket_close(&pending->socket);
-        say_refused(peers, pending, hello, peer == NULL ? answer.refusal : error.text);
+        say_refused(peers, pending, hello, joining, peer == NULL ? answer.refusal : error.text);
         return;
     }
     peer->refused.text[0] = '\0';

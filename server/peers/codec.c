@@ -98,6 +98,7 @@ static mailraft_AppendReply append_reply_to_wire(const struct append_reply *repl
         .repairing = reply->repairing,
         .full = reply->full,
         .non_voter = reply->non_voter,
+        .readmitted = reply->readmitted,
     };
 }
 
@@ -114,7 +115,10 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
         };
         break;
     case mailraft_Message_vote_reply_tag:
-        wire->body.vote_reply.granted = message->as.vote_reply.granted;
+        wire->body.vote_reply = (mailraft_VoteReply){
+            .granted = message->as.vote_reply.granted,
+            .readmitted = message->as.vote_reply.readmitted,
+        };
         break;
     case mailraft_Message_append_request_tag:
         wire->body.append_request = (mailraft_AppendRequest){
@@ -158,8 +162,10 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
                                     .round = message->as.install_reply.round};
         break;
     case mailraft_Message_unrecognised_tag:
-        wire->body.unrecognised =
-            (mailraft_Unrecognised){told->directory_id, told->start_count, told->why};
+        wire->body.unrecognised = (mailraft_Unrecognised){.directory_id = told->directory_id,
+                                                          .start_count = told->start_count,
+                                                          .why = told->why,
+                                                          .readmitted = told->readmitted};
         break;
     default: /* TIMEOUT_NOW: the kind says it all */
         break;
@@ -269,9 +275,11 @@ static enum error_code append_reply_from_wire(const mailraft_AppendReply *wire,
         .repairing = wire->repairing,
         .full = wire->full,
         .non_voter = wire->non_voter,
+        .readmitted = wire->readmitted,
     };
-    if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX)
-        return refuse(error, message, "match index or round out of range");
+    if (reply->match_index > MESSAGE_NUMBER_MAX || reply->round > MESSAGE_NUMBER_MAX ||
+        reply->readmitted > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "match index, round or readmission out of range");
     /* A conflict's term is 0 when the log just ends before prev; its index is never 0, since
      * before the first entry all logs match. */
     bool conflict_sound =
@@ -366,8 +374,10 @@ static enum error_code unrecognised_from_wire(const mailraft_Unrecognised *wire,
 {
     if (wire->why <= DISTRUST_NONE || wire->why >= DISTRUST_END)
         return refuse(error, message, "no reason that is known");
-    message->as.unrecognised =
-        (struct unrecognised){wire->directory_id, wire->start_count, (enum distrust)wire->why};
+    if (wire->readmitted > MESSAGE_NUMBER_MAX)
+        return refuse(error, message, "readmission out of range");
+    message->as.unrecognised = (struct unrecognised){wire->directory_id, wire->start_count,
+                                                     (enum distrust)wire->why, wire->readmitted};
     return ERROR_NONE;
 }
 
@@ -398,7 +408,10 @@ static enum error_code message_from_wire(const mailraft_Message *wire,
     case mailraft_Message_vote_request_tag:
         return vote_from_wire(&wire->body.vote_request, message, error);
     case mailraft_Message_vote_reply_tag:
+        if (wire->body.vote_reply.readmitted > MESSAGE_NUMBER_MAX)
+            return refuse(error, message, "readmission out of range");
         message->as.vote_reply.granted = wire->body.vote_reply.granted;
+        message->as.vote_reply.readmitted = wire->body.vote_reply.readmitted;
         return ERROR_NONE;
     case mailraft_Message_append_request_tag:
         return append_from_wire(&wire->body.append_request, parts, message, error);
@@ -461,83 +474,4 @@ enum error_code message_decode_copy(const u8 *frame, u32 size, struct message *m
             (struct span){.block = block, .data = block->data, .size = parts.payload_size};
     }
     return code;
-}
-
-/* ---- hello ---- */
-
-void hello_encode(const struct hello *hello, bool answer, struct frame_head *head)
-{
-    mailraft_Hello wire = {
-        .from = hello->from,
-        .to = hello->to,
-        .directory_id = hello->directory_id,
-        .start_count = hello->start_count,
-        .seed_crc = hello->seed_crc,
-        .starts_count = IDENTITY_STARTS,
-        .non_voter = hello->non_voter,
-        .version_min = hello->version_min,
-        .version_max = hello->version_max,
-        .version = hello->version,
-        .command_bytes_max = hello->limits.command_bytes,
-        .key_bytes_max = hello->limits.key_bytes,
-        .value_bytes_max = hello->limits.value_bytes,
-        .frame_bytes_max = hello->limits.frame_bytes,
-    };
-    memcpy(wire.cluster_id, hello->cluster_id, sizeof(wire.cluster_id));
-    memcpy(wire.starts, hello->starts, sizeof(hello->starts));
-    memcpy(wire.refusal, hello->refusal, sizeof(wire.refusal));
-    pb_ostream_t stream =
-        pb_ostream_from_buffer(head->bytes + FRAME_PREFIX_SIZE_1, FRAME_HEADER_MAX);
-    bool encoded = pb_encode(&stream, mailraft_Hello_fields, &wire);
-    ASSERT(encoded);
-    frame_close(head, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, FRAME_VERSION_1,
-                stream.bytes_written, NULL, 0, 0);
-}
-
-static bool cluster_id_is_sound(const char *id)
-{
-    size_t size = strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-    return size > 0 && id[size] == '\0';
-}
-
-enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hello *hello,
-                             struct error *error)
-{
-    struct frame_parts parts;
-    enum error_code code =
-        frame_open(frame, size, answer ? FRAME_HELLO_ANSWER : FRAME_HELLO, &parts, error);
-    if (code != ERROR_NONE)
-        return code;
-    mailraft_Hello wire = mailraft_Hello_init_zero;
-    pb_istream_t stream = pb_istream_from_buffer(parts.head, parts.head_size);
-    if (parts.payload_size != 0)
-        return error_set(error, ERROR_FORMAT, "hello with bytes behind it");
-    if (!pb_decode(&stream, mailraft_Hello_fields, &wire))
-        return error_set(error, ERROR_FORMAT, "hello that cannot be decoded: %s",
-                         PB_GET_ERROR(&stream));
-    if (!cluster_id_is_sound(wire.cluster_id))
-        return error_set(error, ERROR_FORMAT, "hello without a proper cluster id");
-    if (wire.from == SERVER_NONE || wire.to == SERVER_NONE)
-        return error_set(error, ERROR_FORMAT, "hello that does not say from whom to whom");
-    if (wire.version_min == 0 || wire.version_min > wire.version_max)
-        return error_set(error, ERROR_FORMAT, "hello with an impossible range of versions");
-    *hello = (struct hello){
-        .from = wire.from,
-        .to = wire.to,
-        .directory_id = wire.directory_id,
-        .start_count = wire.start_count,
-        .seed_crc = wire.seed_crc,
-        .non_voter = wire.non_voter,
-        .version_min = wire.version_min,
-        .version_max = wire.version_max,
-        .version = wire.version,
-        .limits = {.command_bytes = wire.command_bytes_max,
-                   .key_bytes = wire.key_bytes_max,
-                   .value_bytes = wire.value_bytes_max,
-                   .frame_bytes = wire.frame_bytes_max},
-    };
-    memcpy(hello->cluster_id, wire.cluster_id, sizeof(hello->cluster_id));
-    memcpy(hello->starts, wire.starts, wire.starts_count * sizeof(wire.starts[0]));
-    memcpy(hello->refusal, wire.refusal, sizeof(hello->refusal));
-    return ERROR_NONE;
 }

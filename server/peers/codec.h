@@ -107,12 +107,20 @@ struct hello {
     u32 seed_crc;
     u64 starts[IDENTITY_STARTS]; /* as in struct identity */
     bool non_voter;
+    u64 incarnation;
+    bool blank;
+    u32 feature;
+    u64 readmitted;
     u32 version_min; /* range of protocol versions that it speaks */
     u32 version_max;
     struct member_limits limits;      /* all 0: a server from before they were told */
     u32 version;                      /* answer: the highest common one; 0: refused */
     char refusal[HELLO_REFUSAL_SIZE]; /* answer: why, a sentence; "" when accepted */
 };
+
+/* What it shows of the sender's data directory, and the other way round. */
+struct identity hello_identity(const struct hello *hello);
+void hello_show(struct hello *hello, const struct identity *identity);
 
 void hello_encode(const struct hello *hello, bool answer, struct frame_head *head);
 

@@ -1,4 +1,4 @@
-/* frame.h - private to codec.c: what is around a message on the wire. */
+/* frame.h - private to codec.c and hello.c: what is around a message on the wire. */
 #ifndef MAILRAFT_PEERS_FRAME_H
 #define MAILRAFT_PEERS_FRAME_H
 

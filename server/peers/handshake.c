@@ -58,10 +58,96 @@ enum error_code greeting_send(int socket, bool answer, const struct hello *hello
     return ERROR_NONE;
 }
 
+/* ---- clusters ---- */
+
+struct hello handshake_hello(struct peers *peers, server_id to)
+{
+    mutex_lock(&peers->lock);
+    struct hello hello = peers->identity;
+    mutex_unlock(&peers->lock);
+    hello.to = to;
+    return hello;
+}
+
+static enum kinship kinship_of(struct peers *peers, const struct hello *hello)
+{
+    struct identity shown = hello_identity(hello);
+    u64 its_directory = 0;
+    mutex_lock(&peers->lock);
+    for (u32 i = 0; i < peers->directory_count; i++) {
+        if (peers->directories[i].id == hello->from)
+            its_directory = peers->directories[i].directory_id;
+    }
+    struct identity own = hello_identity(&peers->identity);
+    enum kinship kinship = kinship_judge(&own, its_directory, peers->feature, &shown);
+    mutex_unlock(&peers->lock);
+    return kinship;
+}
+
+/* This server's directory is blank: it belongs to that cluster from now on, and says so before it
+ * says anything else. */
+static void join(struct peers *peers, u64 incarnation)
+{
+    struct mail *mail = mail_create(MAIL_JOIN);
+    mail->as.incarnation = incarnation;
+    /* Nobody waits for room here: it is said again with the next try. */
+    if (!mail_try_post(peers->slot, mail))
+        mail_destroy(mail);
+}
+
+/* Whether the two may talk to each other. The sentence is read on both sides: "here" is the server
+ * that says it; and it must fit into a hello, whatever the cluster is called. */
+static enum error_code compare_clusters(struct peers *peers, const struct hello *hello,
+                                        bool *joining, struct error *error)
+{
+    u64 own = handshake_hello(peers, hello->from).incarnation;
+    enum kinship kinship = kinship_of(peers, hello);
+    *joining = kinship == KIN_WE_JOIN || kinship == KIN_IT_JOINS || kinship == KIN_BOTH_BLANK;
+    switch (kinship) {
+    case KIN:
+        return ERROR_NONE;
+    case KIN_OTHER_CLUSTER:
+        return error_set(error, ERROR_MISMATCH,
+                         "two clusters of this name: %016" PRIx64 " here, %016" PRIx64
+                         " there; put that server's own directory back, or make it a new one with "
+                         "raftd --init",
+                         own, hello->incarnation);
+    case KIN_NOT_MET:
+        return error_set(error, ERROR_MISMATCH,
+                         "its directory is of an older cluster of this name, not of %016" PRIx64
+                         "; put its own back, or make it a new one with raftd --init",
+                         own);
+    case KIN_WE_JOIN:
+        join(peers, hello->incarnation);
+        return error_set(error, ERROR_MISMATCH,
+                         "the directory here is blank, and joins cluster %016" PRIx64
+                         " now: try again",
+                         hello->incarnation);
+    case KIN_IT_JOINS:
+        return error_set(
+            error, ERROR_MISMATCH,
+            "its directory is blank, and is to join cluster %016" PRIx64 " first: try again", own);
+    case KIN_BOTH_BLANK:
+        return error_set(error, ERROR_MISMATCH,
+                         "neither belongs to a cluster yet: found one with raftd --bootstrap on "
+                         "ONE server");
+    case KIN_TOO_OLD:
+        return error_set(error, ERROR_MISMATCH,
+                         "feature level %" PRIu32 " of its program is too low for this cluster: "
+                         "start a newer version of raftd there",
+                         hello->feature);
+    }
+    UNREACHABLE();
+}
+
+/* ---- the judgement ---- */
+
 /* Why the hello is refused, in `error`; ERROR_NONE when it is not. */
-static enum error_code judge(struct peers *peers, const struct hello *hello, struct error *error)
+static enum error_code judge(struct peers *peers, const struct hello *hello, bool *joining,
+                             struct error *error)
 {
     const struct hello *own = &peers->options.identity;
+    *joining = false;
     if (strcmp(hello->cluster_id, own->cluster_id) != 0)
         return error_set(error, ERROR_MISMATCH, "this is cluster '%s', not '%s'", own->cluster_id,
                          hello->cluster_id);
@@ -84,15 +170,15 @@ static enum error_code judge(struct peers *peers, const struct hello *hello, str
             error, ERROR_MISMATCH,
             "no common protocol version: %d to %d here, %" PRIu32 " to %" PRIu32 " there",
             PROTOCOL_VERSION_MIN, PROTOCOL_VERSION_MAX, hello->version_min, hello->version_max);
-    return ERROR_NONE;
+    return compare_clusters(peers, hello, joining, error);
 }
 
-struct peer *handshake_judge(struct peers *peers, const struct hello *hello, struct hello *answer)
+struct peer *handshake_judge(struct peers *peers, const struct hello *hello, struct hello *answer,
+                             bool *joining)
 {
-    *answer = peers->options.identity;
-    answer->to = hello->from;
+    *answer = handshake_hello(peers, hello->from);
     struct error error;
-    if (judge(peers, hello, &error) == ERROR_NONE) {
+    if (judge(peers, hello, joining, &error) == ERROR_NONE) {
         answer->version =
             hello->version_max < PROTOCOL_VERSION_MAX ? hello->version_max : PROTOCOL_VERSION_MAX;
         return peers_find(peers, hello->from);
@@ -107,6 +193,15 @@ struct peer *handshake_judge(struct peers *peers, const struct hello *hello, str
 enum error_code handshake_judge_answer(struct peer *peer, const struct hello *answer,
                                        struct error *error)
 {
+    struct peers *peers = peer->peers;
+    /* Who is to join learns of the cluster by this answer, whatever else it says. */
+    bool same_id = strcmp(answer->cluster_id, peers->options.identity.cluster_id) == 0;
+    enum error_code code = ERROR_NONE;
+    peer->joining = false;
+    if (same_id && answer->from == peer->id && answer->seed_crc == peers->options.identity.seed_crc)
+        code = compare_clusters(peers, answer, &peer->joining, error);
+    if (peer->joining)
+        return code;
     if (answer->version == 0)
         return error_set(error, ERROR_MISMATCH, "it refuses this server: %s",
                          answer->refusal[0] != '\0' ? answer->refusal : "it does not say why");
@@ -115,7 +210,7 @@ enum error_code handshake_judge_answer(struct peer *peer, const struct hello *an
     if (answer->version < PROTOCOL_VERSION_MIN || answer->version > PROTOCOL_VERSION_MAX)
         return error_set(error, ERROR_MISMATCH, "it answers in protocol version %" PRIu32,
                          answer->version);
-    return ERROR_NONE;
+    return code;
 }
 
 void peer_learn_limits(struct peer *peer, const struct hello *hello)

@@ -52,12 +52,15 @@ struct peer {
     struct report_limit refusals;
     struct report_limit arrivals;
     struct report_limit calls; /* The writer's. */
+    bool joining; /* The writer's: the last handshake came to nothing because one side is to join
+                     the other's cluster first, or there is none yet */
     struct mutex lock;
     struct condition arrived; /* incoming_next has been set, or all is to stop */
 
     /* Guarded by lock, as all below. Our connection to it, hands shaken; -1: none. */
     int outgoing;
     u64 outgoing_start;           /* the start counter shown on it */
+    u64 outgoing_directory;       /* and the directory */
     u32 outgoing_version;         /* the protocol version agreed on it */
     u64 outgoing_frame_bytes_max; /* what the other side takes */
     bool outgoing_broken;         /* nothing more can be sent on it; the writer will close it */
@@ -94,7 +97,17 @@ struct pending {
 
 struct peers {
     struct transport transport;
-    struct peers_options options; /* its pointer to a configuration is not used */
+    struct peers_options options; /* its pointer to a configuration is not used, nor its identity
+                                     after the start */
+    struct mutex lock;            /* a leaf, too */
+    struct hello identity;        /* Guarded by lock, as all below: what this server shows */
+    u32 feature;                  /* the level in force */
+    struct {
+        server_id id;
+        u64 directory_id;
+    } directories[SERVERS_MAX]; /* of the members, as the log names them */
+    u32 directory_count;
+    /* Not guarded. */
     struct mail_slot *slot;
     struct report *report;
     _Atomic bool stopping;
@@ -153,11 +166,18 @@ WARN_UNUSED enum error_code greeting_receive(struct greeting *greeting, int sock
 WARN_UNUSED enum error_code greeting_send(int socket, bool answer, const struct hello *hello,
                                           struct error *error);
 
-/* Judges a hello and fills in the answer. Returns the peer that it is from, or NULL when it is
- * refused; answer->refusal says why. */
-struct peer *handshake_judge(struct peers *peers, const struct hello *hello, struct hello *answer);
+/* What this server shows now. Thread: any. */
+struct hello handshake_hello(struct peers *peers, server_id to);
 
-/* Judges the answer to our hello. Errors: ERROR_MISMATCH, saying why this connection is no use. */
+/* Judges a hello and fills in the answer. Returns the peer that it is from, or NULL when it is
+ * refused; answer->refusal says why. `*joining`: only because one of the two is to join the other's
+ * cluster first, or neither belongs to one yet: that is no fault. Where it is this one that is to
+ * join, the server is told. */
+struct peer *handshake_judge(struct peers *peers, const struct hello *hello, struct hello *answer,
+                             bool *joining);
+
+/* Judges the answer to our hello; peer->joining as above. Errors: ERROR_MISMATCH, saying why this
+ * connection is no use. */
 WARN_UNUSED enum error_code handshake_judge_answer(struct peer *peer, const struct hello *answer,
                                                    struct error *error);
 

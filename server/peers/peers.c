@@ -16,7 +16,31 @@ static bool transport_send(struct transport *transport, struct message *message)
     return false;
 }
 
-static const struct transport_ops TRANSPORT_OPS = {.send = transport_send};
+static void take_configuration(struct peers *peers, const struct configuration *configuration)
+{
+    peers->feature = configuration->feature;
+    peers->directory_count = configuration->count;
+    for (u32 i = 0; i < configuration->count; i++) {
+        peers->directories[i].id = configuration->members[i].id;
+        peers->directories[i].directory_id = configuration->members[i].directory_id;
+    }
+}
+
+/* Who was told to join may do so at once, and who was refused may be no stranger any more. */
+static void transport_identify(struct transport *transport, const struct identity *own,
+                               const struct configuration *configuration)
+{
+    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
+    mutex_lock(&peers->lock);
+    hello_show(&peers->identity, own);
+    take_configuration(peers, configuration);
+    mutex_unlock(&peers->lock);
+    for (u32 i = 0; i < peers->count; i++)
+        wake_post(peers->peer[i].wake);
+}
+
+static const struct transport_ops TRANSPORT_OPS = {.send = transport_send,
+                                                   .identify = transport_identify};
 
 struct peer *peers_find(struct peers *peers, server_id id)
 {
@@ -88,6 +112,11 @@ static struct peers *peers_alloc(const struct peers_options *options, struct mai
         peers->options.identity.limits = options->limits->own;
     peers->options.identity.limits.frame_bytes = options->frame_bytes_max;
     peers->options.identity.refusal[0] = '\0';
+    mutex_init(&peers->lock);
+    peers->identity = peers->options.identity;
+    if (options->newest != NULL)
+        take_configuration(peers, options->newest);
+    peers->options.newest = NULL;
     peers->slot = slot;
     peers->report = report;
     peers->listener = -1;
@@ -141,6 +170,7 @@ void peers_destroy(struct peers *peers)
         peer_deinit(&peers->peer[i]);
     socket_close(&peers->listener);
     socket_close(&peers->wake);
+    mutex_deinit(&peers->lock);
     memory_free(peers);
 }
 

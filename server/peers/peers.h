@@ -30,9 +30,11 @@
 struct peers;
 
 struct peers_options {
-    struct hello identity; /* cluster_id, from, directory_id, start_count (1 and up), starts,
-                              non_voter, seed_crc */
+    struct hello identity; /* cluster_id, from, seed_crc, and what hello_show fills in (start_count:
+                              1 and up), as it is at the start */
     const struct configuration *configuration; /* addresses; copied */
+    const struct configuration *newest; /* the log's, for the members' directories and the feature
+                                           level; copied; NULL: none yet */
     struct limits *limits; /* where what others tell of theirs goes, and what they are told is from;
                               borrowed, outlives the peers; NULL: nothing is told */
     u64 frame_bytes_max;   /* payload and FRAME_HEAD_SIZE_MAX, as this server takes and sends them;

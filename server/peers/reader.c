@@ -272,11 +272,7 @@ void reader_give(struct peer *peer, int socket, const struct hello *hello, u32 v
     socket_close(&peer->incoming_next);
     peer->incoming_next = socket;
     peer->incoming_next_version = version;
-    struct identity *identity = &peer->incoming_next_identity;
-    identity->directory_id = hello->directory_id;
-    identity->start_count = hello->start_count;
-    memcpy(identity->starts, hello->starts, sizeof(identity->starts));
-    identity->non_voter = hello->non_voter;
+    peer->incoming_next_identity = hello_identity(hello);
     if (peer->incoming >= 0)
         (void)shutdown(peer->incoming, SHUT_RDWR);
     condition_signal(&peer->arrived);

@@ -20,11 +20,11 @@
 static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_ns,
                                    struct hello *answer, struct error *error)
 {
-    struct hello hello = peer->peers->options.identity;
-    hello.to = peer->id;
+    struct hello hello = handshake_hello(peer->peers, peer->id);
     enum error_code code = greeting_send(socket, false, &hello, error);
     struct greeting greeting = {.have = 0};
     *answer = (struct hello){.from = SERVER_NONE};
+    peer->joining = false;
     if (code == ERROR_NONE)
         code = ERROR_BUSY;
     while (code == ERROR_BUSY) {
@@ -73,6 +73,7 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
     peer->outgoing_start = answer->start_count;
     peer->outgoing_version = answer->version;
     peer->outgoing_frame_bytes_max = u64_min(own_max, its_max);
+    peer->outgoing_directory = answer->directory_id;
     peer->outgoing_broken = false;
     mutex_unlock(&peer->lock);
     REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
@@ -120,9 +121,9 @@ static void complain(struct peer *peer, struct said *said, const struct error *e
 {
     if (!said_anew(said, error->text))
         return;
-    REPORT_LIMITED(peer->peers->report, &peer->calls, REPORT_WARN, "peers",
-                   "no connection to server %" PRIu32 " at %s, going on trying: %s", peer->id,
-                   peer->address, error->text);
+    REPORT_LIMITED(peer->peers->report, &peer->calls, peer->joining ? REPORT_INFO : REPORT_WARN,
+                   "peers", "no connection to server %" PRIu32 " at %s, going on trying: %s",
+                   peer->id, peer->address, error->text);
 }
 
 void writer_run(void *argument)

@@ -102,6 +102,7 @@ enum raft_state candidate_run(struct server *server)
                 continue;
             case MAIL_PRE_VOTE_REPLY:
             case MAIL_REQUEST_VOTE_REPLY:
+                recognition_mind_vote(server, message);
                 election_count(raft, &self.election, message);
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
@@ -123,6 +124,9 @@ enum raft_state candidate_run(struct server *server)
                 return leave(server, RAFT_FOLLOWER, "it may not vote");
             case MAIL_MET:
                 recognition_meet(server, NULL, &mail->as.met, now_ns);
+                continue;
+            case MAIL_JOIN:
+                recognition_join(server, mail->as.incarnation);
                 continue;
             case MAIL_CONNECTED:
                 recognition_connected(server, mail->as.peer, now_ns);

@@ -145,6 +145,9 @@ enum raft_state follower_run(struct server *server)
             case MAIL_MET:
                 recognition_meet(server, NULL, &mail->as.met, now_ns);
                 continue;
+            case MAIL_JOIN:
+                recognition_join(server, mail->as.incarnation);
+                continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)
                     act_forwarding_lost(server, &self.forwarding);

@@ -112,6 +112,9 @@ enum raft_state leader_run(struct server *server)
             case MAIL_MET:
                 recognition_meet(server, &lead, &mail->as.met, now_ns);
                 continue;
+            case MAIL_JOIN:
+                recognition_join(server, mail->as.incarnation);
+                continue;
             case MAIL_CONNECTED:
                 recognition_connected(server, mail->as.peer, now_ns);
                 act_peer_connected(server, &lead, mail->as.peer);

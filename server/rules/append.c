@@ -34,6 +34,18 @@ static bool next_record(struct record_walk *walk, struct entry *entry, struct sp
     return true;
 }
 
+static bool may_take(const struct raft *raft, const struct entry *entry, const char **why)
+{
+    struct error error = {0};
+    if (lineage_check(raft, entry, &error) == ERROR_NONE)
+        return true;
+    *why = error.code == ERROR_MISMATCH
+               ? "an entry changes the members, or is of another incarnation of the cluster"
+               : "an entry has a configuration, or a feature level, that this version does not "
+                 "know: upgrade this server";
+    return false;
+}
+
 /* [AppendEntries 3, §5.3] [AppendEntries 4, §5.3] Finds what is new. Entries that the log already
  * holds are left alone: a message that was late or sent twice must not undo what came after it.
  * Returns false when the message contradicts what is committed, or is of a kind this version does
@@ -57,12 +69,8 @@ static bool plan_append(const struct raft *raft, const struct message *request,
             *why = "an entry has a type that this version does not know: upgrade this server";
             return false;
         }
-        /* The first entry may come again, to a server whose disk has lost it. */
-        if (entry.type == ENTRY_CONFIGURATION && entry.id.index > 1) {
-            *why =
-                "the configuration changes, which this version does not know: upgrade this server";
+        if (lineage_minds(entry.type) && !may_take(raft, &entry, why))
             return false;
-        }
         if (!is_new && entry.id.index <= raft->log.last_index) {
             if (entry.id.index <= raft->commit_index) {
                 *why = "an entry contradicts a committed one";
@@ -76,22 +84,13 @@ static bool plan_append(const struct raft *raft, const struct message *request,
     return true;
 }
 
-/* §6: a server uses the newest configuration in its log. */
-static void take_configuration(struct raft *raft, const struct entry *entry)
-{
-    struct error ignored;
-    struct configuration configuration;
-    if (configuration_decode(entry->payload, entry->payload_size, entry->id.index, &configuration,
-                             &ignored) == ERROR_NONE)
-        raft->configuration = configuration;
-}
-
 static void carry_out(struct raft *raft, const struct message *request,
                       const struct append_plan *plan)
 {
     if (plan->truncates) {
         RULE("[AppendEntries 3, §5.3]");
         log_truncate(&raft->log, plan->truncate_index);
+        lineage_truncate(raft, plan->truncate_index);
     }
     if (plan->new_bytes > 0)
         RULE("[AppendEntries 4, §5.3]");
@@ -102,8 +101,9 @@ static void carry_out(struct raft *raft, const struct message *request,
         if (i < plan->known)
             continue;
         log_append_record(&raft->log, record.block, record.data, record.size);
-        if (entry.type == ENTRY_CONFIGURATION)
-            take_configuration(raft, &entry);
+        struct error ignored; /* the plan has looked */
+        if (lineage_minds(entry.type) && lineage_take(raft, &entry, &ignored) != ERROR_NONE)
+            UNREACHABLE();
     }
 }
 
@@ -146,6 +146,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     answer->full = raft_is_full(raft);
     answer->repairing = raft->promised.index != 0;
     answer->non_voter = raft->trust.own.non_voter;
+    answer->readmitted = raft->trust.own.readmitted;
     if (!prev_matches(raft, append->prev, answer)) {
         if (append->prev.index <= raft->commit_index) {
             *why = "the leader's log contradicts a committed entry";

@@ -14,7 +14,7 @@ static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
  * any: its own vote would be one of those that make the quorum. */
 static bool may_vote_for(const struct raft *raft, server_id candidate, const char **why)
 {
-    if (raft->trust.own.non_voter) {
+    if (!trust_may_vote(raft)) {
         *why = "this server is not recognised by the others and may not vote";
         return false;
     }
@@ -29,6 +29,7 @@ void election_answer_pre_vote(struct raft *raft, const struct message *request, 
                               struct message *reply, const char **why)
 {
     raft_message(raft, MESSAGE_PRE_VOTE_REPLY, request->from, request, reply);
+    reply->as.vote_reply.readmitted = raft->trust.own.readmitted;
     if (!may_vote_for(raft, request->from, why))
         return;
     /* The refusal carries our term, which the sender then adopts (check_term). */
@@ -49,6 +50,7 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
 {
     ASSERT(request->term == raft->current_term);
     raft_message(raft, MESSAGE_REQUEST_VOTE_REPLY, request->from, request, reply);
+    reply->as.vote_reply.readmitted = raft->trust.own.readmitted;
     if (!may_vote_for(raft, request->from, why))
         return;
     RULE("[RequestVote 2, §5.2]");

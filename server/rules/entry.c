@@ -99,7 +99,7 @@ bool records_check(const u8 *data, size_t size, u64 first, u32 count, const char
 
 bool entry_type_known(u8 type)
 {
-    return type == ENTRY_NOOP || type == ENTRY_CONFIGURATION || type == ENTRY_COMMAND;
+    return type >= ENTRY_NOOP && type <= ENTRY_FEATURE;
 }
 
 const char *entry_type_word(enum entry_type type)
@@ -111,6 +111,8 @@ const char *entry_type_word(enum entry_type type)
         return "configuration";
     case ENTRY_COMMAND:
         return "command";
+    case ENTRY_FEATURE:
+        return "feature";
     }
     return "unknown";
 }

@@ -28,7 +28,8 @@
 enum entry_type {
     ENTRY_NOOP = 1,          /* a leader's first entry of its term (§8); no payload */
     ENTRY_CONFIGURATION = 2, /* payload: configuration.h */
-    ENTRY_COMMAND = 3        /* payload: the machine's */
+    ENTRY_COMMAND = 3,       /* payload: the machine's */
+    ENTRY_FEATURE = 4        /* payload: configuration.h; changes the level in force */
 };
 
 enum {

@@ -87,12 +87,11 @@ enum installed snapshot_install(struct raft *raft, const struct snapshot_point *
     if (keeps_log) {
         RULE("[InstallSnapshot 6, §7]");
         /* What is behind the snapshot may hold a newer configuration. */
-        if (raft->configuration.index <= last.index)
-            raft->configuration = point->configuration;
+        lineage_replace(raft, &point->configuration, raft->configuration.index <= last.index);
     } else {
         RULE("[InstallSnapshot 7, §7]");
         log_reset(&raft->log, last);
-        raft->configuration = point->configuration;
+        lineage_replace(raft, &point->configuration, true);
     }
     RULE("[InstallSnapshot 8, §7]");
     raft->log.last_time_ns = u64_max(raft->log.last_time_ns, point->time_ns);

@@ -46,6 +46,7 @@ struct vote_request {
 /* PRE_VOTE_REPLY and REQUEST_VOTE_REPLY. message.term is the voter's own current term. */
 struct vote_reply {
     bool granted;
+    u64 readmitted; /* as in an append_reply */
 };
 
 /* APPEND_ENTRIES [AppendEntries arguments, §5.3]. The leader is message.from; the records are in
@@ -75,6 +76,7 @@ struct append_reply {
     bool full;      /* its disk is, nearly at least: it should not be made the leader */
     bool repairing; /* its log lost entries that it had acknowledged, and knows it (raft.h) */
     bool non_voter; /* it knows that it is unrecognised (trust.h): this is to count nowhere */
+    u64 readmitted; /* the newest readmission that it has fulfilled (trust.h) */
 };
 
 /* INSTALL_SNAPSHOT [InstallSnapshot arguments, Figure 13, §7]. A piece of the snapshot's file is in
@@ -129,6 +131,8 @@ struct unrecognised {
     u64 directory_id;
     u64 start_count;
     enum distrust why;
+    u64 readmitted; /* the newest readmission of it that the sender knows of: before another one
+                       this says nothing */
 };
 
 enum {

@@ -26,6 +26,7 @@ void raft_init(struct raft *raft, server_id self, u64 log_memory_bytes_max)
 void raft_deinit(struct raft *raft)
 {
     log_deinit(&raft->log);
+    lineage_deinit(raft);
 }
 
 /* [All Servers 2, §5.1] A newer term is adopted and makes a follower of anybody; an older one is
@@ -154,8 +155,8 @@ bool raft_is_repaired(const struct raft *raft)
 
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->configuration.index != 0 && raft->promised.index == 0 &&
-           !raft->trust.own.non_voter && raft->room_bytes >= ROOM_TO_LEAD &&
+    return raft->configuration.index != 0 && raft->promised.index == 0 && trust_may_vote(raft) &&
+           raft->room_bytes >= ROOM_TO_LEAD &&
            configuration_is_voter(&raft->configuration, raft->self);
 }
 

@@ -12,6 +12,7 @@
 #define MAILRAFT_RULES_RAFT_H
 
 #include "server/rules/configuration.h"
+#include "server/rules/lineage.h"
 #include "server/rules/log.h"
 #include "server/rules/message.h"
 #include "server/rules/rule.h"
@@ -47,6 +48,13 @@ enum {
     ROOM_TO_LEAD = 4096 /* bytes of records: whose disk has less could hardly take any command */
 };
 
+/* The configurations that the newest one replaced, oldest first (lineage.h). */
+struct lineage {
+    struct configuration *earlier;
+    u32 count;
+    u32 capacity;
+};
+
 struct raft {
     server_id self;
 
@@ -61,6 +69,8 @@ struct raft {
     u64 last_applied; /* highest entry applied to the machine; <= commit_index */
 
     struct configuration configuration; /* the newest in the log, committed or not (§6) */
+    struct lineage lineage;             /* what may come into force again */
+    bool configuration_complete;        /* configuration_is_complete(), kept with it */
     struct snapshot_name snapshot;      /* the newest one on this server's disk (§7) */
     bool snapshot_spoilt; /* its file is damaged or gone, so that another is to be taken */
     struct incoming_snapshot incoming;
@@ -143,8 +153,9 @@ struct entry_id raft_last_promised(const struct raft *raft);
  * is to be forgotten, here and on disk. */
 bool raft_is_repaired(const struct raft *raft);
 
-/* Whether this server may campaign: it is a voter of a configuration, its log lacks nothing that it
- * promised to hold, its disk has ROOM_TO_LEAD, and the others recognise it. */
+/* Whether this server may campaign: it is a voter of a configuration (which a blank directory has
+ * none of), its log lacks nothing that it promised to hold, its disk has ROOM_TO_LEAD, and the
+ * others recognise it. */
 bool raft_may_campaign(const struct raft *raft);
 
 /* Whether the disk is so full that leadership is better given to somebody else. */

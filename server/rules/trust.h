@@ -14,13 +14,32 @@
  * so that it counts nowhere, also not with those who never met it before. It goes on getting
  * entries and serves clients through the leader, until it is replaced by a server with a new id.
  *
+ * The configuration entry names the directory of each member, once it is known (configuration.h):
+ * so who is wiped is seen by everybody from the log, and what each server remembers by itself is
+ * needed only for copies that were set back.
+ *
+ * *Whose word counts.* That a server is not recognised it believes only of one that is itself
+ * recognised here, and that belongs to the same incarnation of the cluster: a stranger, or one that
+ * was wiped itself, can disable nobody. One such witness is enough: a quorum of those who never met
+ * the server before would affirm one another.
+ *
+ * *The way back* is readmission: a configuration entry that names the server's directory and start,
+ * committed by a quorum without that server. It votes and counts again when its log holds that
+ * entry committed, and its term is at least the entry's, with that term's vote spent: a mere reset
+ * of the flag would be double voting. Why that is enough: whoever is elected later has the entry,
+ * or has got no vote from the quorum that committed it; and who has the entry counts only the
+ * directory and start that it names. Entries that the server had acknowledged and forgotten are in
+ * the log before that entry, if they were committed. Every server sees from the log that it was
+ * readmitted, and from what it says (`readmitted`) that it has come so far.
+ *
  * What cannot be seen:
  * - A server that nobody who is alive ever met, or that was met only by servers that have lost
  *   their own memory of it: to them it is new, as all are at the beginning.
  * - An older copy that was made during the very start that was last seen, and put back after it:
  *   it goes on as if that start had ended when the copy was made. Only a leader that still knows
  *   what the server had acknowledged sees that entries are missing (replicate_reply), and then it
- *   tells. A copy of a directory in use is no backup.
+ *   tells. A copy of a directory in use is no backup. While the server itself runs, such a copy is
+ *   refused beside it (peers/handshake.c).
  * - More than IDENTITY_STARTS starts without a meeting: then only the count of starts is compared.
  *
  * Rejected: to believe a new directory once its log has caught up. The entries would be there
@@ -46,6 +65,12 @@ struct identity {
     u64 start_count;             /* which start of it this is; 1 and up */
     u64 starts[IDENTITY_STARTS]; /* starts[i]: random id of start start_count - i; 0: it had none */
     bool non_voter;              /* it knows that it is unrecognised */
+    u64 readmitted;  /* index of the newest entry that made it a voter again and that it has
+                        fulfilled; 0: none */
+    u64 incarnation; /* of the cluster that it belongs to; 0: of one made before there were any, or
+                        none yet */
+    bool blank;      /* it belongs to no cluster yet, and joins the first that it meets */
+    u32 feature;     /* the newest feature level that the program knows */
 };
 
 /* X(NAME, words for people). Why nothing of a server counts. The order is the number on the wire;
@@ -55,7 +80,8 @@ struct identity {
     X(DISTRUST_OTHER_DIRECTORY, "it has another data directory than before")  \
     X(DISTRUST_SET_BACK, "its data directory was set back to an older copy")  \
     X(DISTRUST_LOST_ENTRIES, "it lacks log entries that it had acknowledged") \
-    X(DISTRUST_TOLD, "another server did not recognise it, and it says so")
+    X(DISTRUST_TOLD, "another server did not recognise it, and it says so")   \
+    X(DISTRUST_READMITTED, "it was readmitted, and has not caught up with that yet")
 
 enum distrust {
 #define X(name, words) name,
@@ -75,14 +101,15 @@ struct acquaintance {
     u64 start_count;
     u64 start_id;
     bool lost_entries; /* the directory lacks what it had acknowledged: no later start mends that */
-    /* Volatile: what it has shown since this server's start. */
-    struct {
-        u64 directory_id; /* start_count 0: nothing yet */
-        u64 start_count;
-    } shown;
+    u64 readmitted; /* index of the newest committed entry that readmitted it: what is believed is
+                       not older than that; 0: none */
+    /* Volatile: what it has shown since this server's start. start_count 0: nothing yet. */
+    struct identity shown;
     enum distrust distrust;
-    bool knows;  /* that it is distrusted: it needs no telling */
-    u64 told_ns; /* when it was told last; 0: never */
+    bool knows;   /* that it is distrusted: it needs no telling */
+    u64 told_ns;  /* when it was told last; 0: never */
+    bool changed; /* the verdict is another since trust_next_change: so says the log */
+    bool save;    /* the same of what is persistent */
 };
 
 struct trust {
@@ -90,6 +117,8 @@ struct trust {
     struct acquaintance met[ACQUAINTANCES_MAX];
     u32 count;
     u32 distrusted; /* how many of them */
+    u32 changed;    /* in how many of them trust_next_change has something to tell */
+    u64 settled;    /* the configuration through this index has been looked at as committed */
 };
 
 /* The judgement alone: what was believed against what is shown. */
@@ -106,12 +135,46 @@ struct meeting {
 /* A peer has connected and shows this. To be called before any message of that connection. */
 struct meeting trust_meet(struct raft *raft, server_id peer, const struct identity *shown);
 
+/* The peer has said, with a vote or an acknowledgement, through which readmission it has come:
+ * perhaps it counts from now on. */
+struct meeting trust_heard(struct raft *raft, server_id peer, u64 readmitted);
+
+/* The configuration is another one: judges everybody anew. */
+void trust_reconsider(struct raft *raft);
+/* What that has changed, one server after the other; false when nothing is left. `meeting` is as
+ * after a meeting. */
+bool trust_next_change(struct raft *raft, server_id *peer, struct meeting *meeting);
+
+enum own_standing {
+    STANDING_SAME,
+    STANDING_OTHER_DIRECTORY, /* the configuration names another directory than this server's: it
+                                 may not vote from now on */
+    STANDING_JOINED,    /* the cluster's incarnation is in the log now, and is this server's */
+    STANDING_READMITTED /* this server votes and counts again */
+};
+/* To be called when more is committed, until it says STANDING_SAME: what a committed configuration
+ * says of others is believed (trust_next_change tells), and what it says of this very server has
+ * changed raft->trust.own, and with STANDING_READMITTED perhaps the vote. That must be on disk
+ * before it speaks. */
+enum own_standing trust_settle(struct raft *raft);
+/* Whether trust_settle or trust_next_change has something to say. Cheap. */
+static inline bool trust_is_settled(const struct trust *trust, const struct configuration *newest,
+                                    u64 commit_index)
+{
+    return trust->changed == 0 && (newest->index <= trust->settled || newest->index > commit_index);
+}
+
 /* The peer lacks entries that it had acknowledged (replicate_reply), or says of itself that it is
  * unrecognised (`distrust` is DISTRUST_LOST_ENTRIES or DISTRUST_TOLD). */
 struct meeting trust_lost(struct raft *raft, server_id peer, enum distrust distrust);
 
 /* What is remembered of it, or NULL. */
 const struct acquaintance *trust_acquaintance(const struct raft *raft, server_id peer);
+
+/* Whether this server may vote and campaign, as far as it knows itself: nobody has told it
+ * otherwise, and the newest configuration in its log names its directory, with no readmission that
+ * it has not fulfilled. */
+bool trust_may_vote(const struct raft *raft);
 
 /* Whether its votes and acknowledgements count. True for who was never met. */
 bool trust_counts(const struct raft *raft, server_id peer);
@@ -126,8 +189,28 @@ bool trust_tell(struct raft *raft, server_id peer, u64 now_ns, struct message *m
 /* It met us anew, or we it: it is to be told at the next occasion. */
 void trust_tell_again(struct raft *raft, server_id peer);
 
-/* An UNRECOGNISED has come. Returns whether this server is what it is about and did not know: from
- * now on it may not vote (raft->trust.own.non_voter), which must be on disk before it speaks. */
+/* An UNRECOGNISED has come. Returns whether it counts, and this server is what it is about and did
+ * not know: from now on it may not vote (raft->trust.own.non_voter), which must be on disk before
+ * it speaks. */
 bool trust_unrecognised(struct raft *raft, const struct message *message);
+
+/* ---- clusters ---- */
+
+/* What two servers of one cluster id are to each other. */
+enum kinship {
+    KIN,               /* they belong to one cluster */
+    KIN_OTHER_CLUSTER, /* they were founded apart: nothing of either may count at the other */
+    KIN_NOT_MET,    /* it is of a cluster made before there were incarnations, and its directory is
+                       none of this cluster's */
+    KIN_WE_JOIN,    /* this one is blank, and joins the other's cluster before it says more */
+    KIN_IT_JOINS,   /* the same the other way round */
+    KIN_BOTH_BLANK, /* neither belongs to a cluster: nobody has founded one */
+    KIN_TOO_OLD     /* its program does not know what the cluster's log may hold */
+};
+
+/* `own` against what a peer shows. `its_directory`: the one that the configuration names for the
+ * peer, 0: none. `feature`: the level in force here. */
+enum kinship kinship_judge(const struct identity *own, u64 its_directory, u32 feature,
+                           const struct identity *shown);
 
 #endif

@@ -36,6 +36,7 @@
     X(DO_FORGET_PROMISE, "ForgetPromise", "save that the log holds again what was promised")      \
     X(DO_RECOGNISE, "Recognise", "save, before the next event, what is seen of a peer; say it")   \
     X(DO_NON_VOTER, "NonVoter", "save, before the next event, that this server may not vote")     \
+    X(DO_STANDING, "Standing", "save, before the next event, what this server is to the others")  \
     X(DO_TRANSITION, "Transition", "for people and traces: the state is another now")             \
     X(DO_TELL, "Tell", "for people: why it was done")                                             \
     X(DO_HALT, "Halt", "stop: a peer broke the protocol")
@@ -142,6 +143,7 @@ struct step_action {
         struct step_install install;
         struct step_recognise recognise;
         struct step_non_voter non_voter;
+        enum own_standing standing; /* DO_STANDING */
         struct step_words words;
     } as;
 };

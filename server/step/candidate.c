@@ -22,6 +22,7 @@ void step_judge(struct step *step)
 
 static void vote_resp(struct step *step, const struct message *reply)
 {
+    step_mind_vote(step, reply);
     election_count(step->raft, &step->election, reply);
     step_judge(step);
 }

@@ -213,6 +213,10 @@ static void carry_out(struct step_node *node, struct step_action *action)
         recognition_save_non_voter(server, action->as.non_voter.by, action->as.non_voter.why);
         node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
         return;
+    case DO_STANDING:
+        recognition_save_own(server, action->as.standing);
+        node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
+        return;
     case DO_TRANSITION:
         transition(node, &action->as.words);
         return;

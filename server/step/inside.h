@@ -84,6 +84,10 @@ void step_peer_connected(struct step *step, server_id peer);
  * count. */
 void step_mind_reply(struct step *step, const struct progress *progress,
                      const struct append_reply *reply);
+/* A vote, or the refusal of one, has come: perhaps the voter counts again. */
+void step_mind_vote(struct step *step, const struct message *reply);
+/* More is committed, or the configuration is another one. */
+void step_settle_trust(struct step *step);
 /* A peer does not recognise this server. */
 void step_unrecognised(struct step *step, const struct message *message);
 

@@ -144,6 +144,7 @@ static void connected(struct step *step, server_id peer)
 static void settle(struct step *step)
 {
     hand_over(step);
+    (void)leading_settle(step->raft, &step->lead, step->wall_ns);
     replicate_to_all(step);
     step_apply(step); /* a leader that is alone has nobody to wait for */
     step_compact(step);

@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "server/recognition.h"
 
 struct step_node *step_node_create(struct server *server)
 {
@@ -227,6 +228,10 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.kind = ON_MET;
         event.as.met = &mail->as.met;
         break;
+    case MAIL_JOIN: /* a blank server has said nothing yet: its machine need not know */
+        recognition_join(node->server, mail->as.incarnation);
+        node->disk_failed = node->disk_failed || node->server->failure.code != ERROR_NONE;
+        return;
     case MAIL_CONNECTED:
         event.kind = ON_CONNECTED;
         event.as.peer = mail->as.peer;
@@ -403,7 +408,9 @@ void step_node_run(struct step_node *node)
             tell_settings(node);
         if (!has_stopped(node))
             settle(node);
-        if (!has_stopped(node))
+        if (!has_stopped(node)) {
+            recognition_show(server);
             work_on_snapshots(node);
+        }
     }
 }

@@ -38,11 +38,37 @@ void step_meet(struct step *step, const struct met *met)
 void step_mind_reply(struct step *step, const struct progress *progress,
                      const struct append_reply *reply)
 {
-    if (!progress->set_back && !reply->non_voter)
+    struct meeting meeting;
+    if (progress->set_back || reply->non_voter)
+        meeting = trust_lost(step->raft, progress->id,
+                             progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
+    else if (!trust_counts(step->raft, progress->id))
+        meeting = trust_heard(step->raft, progress->id, reply->readmitted);
+    else
         return;
-    struct meeting meeting = trust_lost(step->raft, progress->id,
-                                        progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
     carry_out(step, progress->id, &meeting);
+}
+
+void step_mind_vote(struct step *step, const struct message *reply)
+{
+    if (trust_counts(step->raft, reply->from))
+        return;
+    struct meeting meeting = trust_heard(step->raft, reply->from, reply->as.vote_reply.readmitted);
+    carry_out(step, reply->from, &meeting);
+}
+
+void step_settle_trust(struct step *step)
+{
+    struct raft *raft = step->raft;
+    if (trust_is_settled(&raft->trust, &raft->configuration, raft->commit_index))
+        return;
+    enum own_standing standing;
+    server_id peer;
+    struct meeting meeting;
+    while ((standing = trust_settle(raft)) != STANDING_SAME)
+        step_do(step, DO_STANDING)->as.standing = standing;
+    while (trust_next_change(raft, &peer, &meeting))
+        carry_out(step, peer, &meeting);
 }
 
 void step_unrecognised(struct step *step, const struct message *message)

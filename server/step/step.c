@@ -108,6 +108,7 @@ void step(struct step *step, const struct step_event *event, struct step_actions
     if (heeded)
         step_in_state(step, event);
     if (step->state != RAFT_STOPPED) {
+        step_settle_trust(step);
         step_store(step);
         step_release_letters(step);
         step_set_alarm(step);

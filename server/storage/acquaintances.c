@@ -5,18 +5,22 @@
  *
  *   offset size
  *        0    8  magic "mrPEERSv"
- *        8    4  format version, 1
+ *        8    4  format version, 2
  *       12    4  n: how many servers, 0 .. 64
  *       16    8  version: higher is newer
  *       24    8  id of the directory that the file is in
- *       32 32*n  for each server:
+ *       32 40*n  for each server:
  *                  0  4  its id
  *                  4  4  flags; bit 0: it lacks entries that it had acknowledged
  *                  8  8  id of its data directory
  *                 16  8  the newest start of that directory that was seen
  *                 24  8  random id of that start; 0: it had none
- *  32+32*n    4  crc32c of all before it
+ *                 32  8  index of the newest committed readmission of it; 0: none
+ *  32+40*n    4  crc32c of all before it
  *           -    zeros, without meaning
+ *
+ * Version 1 has 32 bytes for each server, without the readmission; while nobody was readmitted it
+ * is what is written.
  *
  * A slot is valid if and only if magic, checksum and format version are right, n is in bounds, the
  * version is not 0, the directory is this one and no server's id is 0. What counts is the valid
@@ -37,12 +41,14 @@
 static const u8 slot_magic[8] = {'m', 'r', 'P', 'E', 'E', 'R', 'S', 'v'};
 
 enum {
-    FORMAT_VERSION = 1,
+    FORMAT_VERSION = 2,
+    FORMAT_EARLIER = 1,
     SLOTS = 2,
     SLOT_PLACE = 4096,
     FILE_SIZE = SLOTS * SLOT_PLACE,
     HEAD_SIZE = 32,
-    ITEM_SIZE = 32,
+    ITEM_SIZE = 40,
+    ITEM_SIZE_EARLIER = 32,
     SLOT_SIZE = HEAD_SIZE + ITEM_SIZE * ACQUAINTANCES_MAX + 4,
     FLAG_LOST_ENTRIES = 1
 };
@@ -56,35 +62,48 @@ struct slot {
     struct acquaintance met[ACQUAINTANCES_MAX];
 };
 
+static bool has_readmissions(const struct acquaintance *met, u32 count)
+{
+    for (u32 i = 0; i < count; i++) {
+        if (met[i].readmitted != 0)
+            return true;
+    }
+    return false;
+}
+
 static void encode(u64 version, u64 directory_id, const struct acquaintance *met, u32 count,
                    u8 to[SLOT_PLACE])
 {
     memset(to, 0, SLOT_PLACE);
     memcpy(to, slot_magic, sizeof(slot_magic));
-    store_u32(to + 8, FORMAT_VERSION);
+    bool earlier = !has_readmissions(met, count);
+    store_u32(to + 8, earlier ? FORMAT_EARLIER : FORMAT_VERSION);
     store_u32(to + 12, count);
     store_u64(to + 16, version);
     store_u64(to + 24, directory_id);
     u8 *item = to + HEAD_SIZE;
-    for (u32 i = 0; i < count; i++, item += ITEM_SIZE) {
+    for (u32 i = 0; i < count; i++, item += earlier ? ITEM_SIZE_EARLIER : ITEM_SIZE) {
         store_u32(item, met[i].id);
         store_u32(item + 4, met[i].lost_entries ? FLAG_LOST_ENTRIES : 0);
         store_u64(item + 8, met[i].directory_id);
         store_u64(item + 16, met[i].start_count);
         store_u64(item + 24, met[i].start_id);
+        if (!earlier)
+            store_u64(item + 32, met[i].readmitted);
     }
     store_u32(item, crc32c(0, to, (size_t)(item - to)));
 }
 
-static bool decode_items(const u8 *item, struct slot *slot)
+static bool decode_items(const u8 *item, bool earlier, struct slot *slot)
 {
-    for (u32 i = 0; i < slot->count; i++, item += ITEM_SIZE) {
+    for (u32 i = 0; i < slot->count; i++, item += earlier ? ITEM_SIZE_EARLIER : ITEM_SIZE) {
         slot->met[i] = (struct acquaintance){
             .id = load_u32(item),
             .lost_entries = (load_u32(item + 4) & FLAG_LOST_ENTRIES) != 0,
             .directory_id = load_u64(item + 8),
             .start_count = load_u64(item + 16),
             .start_id = load_u64(item + 24),
+            .readmitted = earlier ? 0 : load_u64(item + 32),
         };
         if (slot->met[i].id == SERVER_NONE)
             return false;
@@ -104,11 +123,13 @@ static enum error_code decode(const u8 data[SLOT_PLACE], u64 directory_id, struc
     if (slot->count > ACQUAINTANCES_MAX)
         return ERROR_CORRUPT;
     *why = "bad checksum";
-    size_t size = HEAD_SIZE + (size_t)ITEM_SIZE * slot->count;
+    u32 format = load_u32(data + 8);
+    bool earlier = format == FORMAT_EARLIER;
+    size_t size = HEAD_SIZE + (size_t)(earlier ? ITEM_SIZE_EARLIER : ITEM_SIZE) * slot->count;
     if (load_u32(data + size) != crc32c(0, data, size))
         return ERROR_CORRUPT;
     *why = "a format version that this program does not know";
-    if (load_u32(data + 8) != FORMAT_VERSION)
+    if (!earlier && format != FORMAT_VERSION)
         return ERROR_MISMATCH;
     slot->version = load_u64(data + 16);
     slot->directory_id = load_u64(data + 24);
@@ -116,7 +137,8 @@ static enum error_code decode(const u8 data[SLOT_PLACE], u64 directory_id, struc
     if (slot->directory_id != directory_id)
         return ERROR_CORRUPT;
     *why = "a field that is out of bounds";
-    return slot->version != 0 && decode_items(data + HEAD_SIZE, slot) ? ERROR_NONE : ERROR_CORRUPT;
+    return slot->version != 0 && decode_items(data + HEAD_SIZE, earlier, slot) ? ERROR_NONE
+                                                                               : ERROR_CORRUPT;
 }
 
 /* Takes the newest valid slot. `*differ`: the other one is older, or not valid. */

@@ -1,5 +1,5 @@
-/* init.c - makes a data directory: of a new cluster that is empty, or that begins with the state in
- * a snapshot of another one.
+/* init.c - makes a data directory: a blank one, which joins a cluster; or one that founds a
+ * cluster, which is empty, or begins with the state in a snapshot of another one.
  *
  * In this order, each step synced before the next: `metadata.new`, whose presence says that what is
  * beside it is not yet anybody's; `LOCK`; `peers`; if a state is restored, `snapshots` with the
@@ -9,7 +9,10 @@
  * their own and begin again: what is in `log` and `snapshots` then goes. A directory with a log but
  * neither of the two has lost its metadata, and is not touched.
  *
- * An empty cluster's first batch holds entry 1, the configuration, of term 1.
+ * A cluster is founded in one place: servers that each made a directory of their own accord could
+ * not agree on a random number. The first batch of that one holds entry 1, the configuration, of
+ * term 1; all others get it from there. A blank directory's first batch is a *beginning* behind
+ * nothing (segment.c).
  *
  * A restored one has no entry 1: what was in the old cluster's log stays there. Its snapshot is the
  * old one's with two changes in the head: the new cluster's id, and the new cluster's configuration
@@ -20,11 +23,9 @@
  * its term, and nobody has voted in it. The first election is for the term after it, so no entry of
  * the new cluster has a term that the old one had given to that index or to one before.
  *
- * All servers must begin with the same state, or they would differ for ever without noticing. So a
- * restored directory's seed, by which servers know each other for made alike, is the crc32c of the
- * configuration's bytes (as for an empty cluster), then of the last entry's index and term (8 bytes
- * each, little-endian), then of the checksum of the file that it was restored from (4). Servers
- * that were made with --init, or restored from another file, refuse it. */
+ * Only one server of a new cluster is made so, and the others get the state from it: two that were
+ * restored apart might differ for ever without noticing. Each restoring founds a cluster of its own
+ * incarnation, so they refuse one another. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -292,7 +293,7 @@ static enum error_code copy_snapshot(struct vfs *vfs, const struct source *sourc
 
 /* ---- all of it ---- */
 
-/* `source`: NULL for an empty cluster. */
+/* `source`: NULL unless there is a state to begin with. */
 static enum error_code make_all(struct vfs *vfs, const struct storage_options *options,
                                 const struct metadata *metadata, const struct source *source,
                                 const struct beginning *beginning, struct error *error)
@@ -338,19 +339,12 @@ enum error_code storage_init(struct vfs *vfs, const struct storage_options *opti
                              const struct metadata *identity,
                              const struct configuration *configuration, struct error *error)
 {
-    struct metadata metadata = fresh_metadata(identity, 1);
+    struct metadata metadata = fresh_metadata(identity, configuration != NULL ? 1 : 0);
     struct beginning beginning = {.configuration = configuration};
+    metadata.blank = configuration == NULL;
+    metadata.incarnation = configuration != NULL ? configuration->incarnation : 0;
     enum error_code code = make_all(vfs, options, &metadata, NULL, &beginning, error);
     return code == ERROR_NONE ? code : error_add(error, "initialise %s", vfs->root);
-}
-
-static u32 restored_seed(u32 seed, const struct snapshot_info *info)
-{
-    u8 bytes[20];
-    store_u64(bytes, info->last.index);
-    store_u64(bytes + 8, info->last.term);
-    store_u32(bytes + 16, info->checksum);
-    return crc32c(seed, bytes, sizeof(bytes));
 }
 
 enum error_code storage_restore(struct vfs *vfs, const struct storage_options *options,
@@ -360,7 +354,7 @@ enum error_code storage_restore(struct vfs *vfs, const struct storage_options *o
                                 struct error *error)
 {
     struct metadata metadata = fresh_metadata(identity, info->last.term);
-    metadata.seed_crc = restored_seed(identity->seed_crc, info);
+    metadata.incarnation = configuration->incarnation;
     struct source source = {from, path, info, &metadata, configuration};
     struct beginning beginning = {.base = info->last};
     enum error_code code = make_all(vfs, options, &metadata, &source, &beginning, error);

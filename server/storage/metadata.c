@@ -5,7 +5,7 @@
  *
  *   offset size
  *        0    8  magic "mrMETADT"
- *        8    4  format version, 2
+ *        8    4  format version, 3
  *       12    4  server id
  *       16    8  version: higher is newer
  *       24   64  cluster id, NUL-terminated and filled up with NULs
@@ -13,13 +13,15 @@
  *       96    8  start count
  *      104    8  current term
  *      112    4  voted for, 0: nobody
- *      116    4  checksum of the log's first entry's payload
- *      120    4  flags; bit 0: it may not vote; the others are zero
+ *      116    4  checksum of what cluster.conf said of the members when it was made
+ *      120    4  flags; bit 0: it may not vote; bit 1: it is blank; the others are zero
  *      124    4  zero
  *      128    8  promised: term
  *      136    8  promised: index; both 0: the log has lost nothing
  *      144   64  random ids of the last 8 starts, newest first; 0: there was none
- *      208   44  zero
+ *      208    8  incarnation of its cluster; 0: not known
+ *      216    8  index of the newest readmission that it has fulfilled; 0: none
+ *      224   28  zero
  *      252    4  crc32c of bytes 0 .. 251
  *      256    -  zeros, without meaning
  *
@@ -30,6 +32,9 @@
  * Format version 1 is read too: it ends with the crc32c of bytes 0 .. 123 at 124, has zero at 120,
  * and nothing behind. So a directory that an older program made is opened, and its slots are of
  * version 2 from the first change on. An id of 0 says of a start that nothing is known of it.
+ * Version 2 has zeros in place of incarnation and readmission, and no bit 1; as long as there is
+ * nothing to be said in them it is what is written, so that an older program can open the directory
+ * again.
  *
  * A change raises the version and writes both slots: one, sync, the other, sync. Only then may
  * anybody be told. The first to be written is the one that is not relied upon: older, or damaged.
@@ -49,13 +54,17 @@
 static const u8 slot_magic[8] = {'m', 'r', 'M', 'E', 'T', 'A', 'D', 'T'};
 
 enum {
-    FORMAT_VERSION = 2,
+    FORMAT_VERSION = 3,
+    FORMAT_EARLIER = 2, /* without identities */
     AT_FLAGS = 120,
     AT_PROMISED = 128,
     AT_STARTS = 144,
+    AT_INCARNATION = 208,
+    AT_READMITTED = 216,
     AT_CRC = METADATA_SLOT_SIZE - 4,
     AT_CRC_1 = 124, /* in format version 1 */
-    FLAG_NON_VOTER = 1
+    FLAG_NON_VOTER = 1,
+    FLAG_BLANK = 2
 };
 
 bool metadata_cluster_id_valid(const char *cluster_id)
@@ -75,7 +84,8 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
 {
     memset(to, 0, METADATA_SLOT_SIZE);
     memcpy(to, slot_magic, sizeof(slot_magic));
-    store_u32(to + 8, FORMAT_VERSION);
+    bool has_identity = metadata->blank || metadata->incarnation != 0 || metadata->readmitted != 0;
+    store_u32(to + 8, has_identity ? FORMAT_VERSION : FORMAT_EARLIER);
     store_u32(to + 12, metadata->self);
     store_u64(to + 16, version);
     memcpy(to + 24, metadata->cluster_id, strnlen(metadata->cluster_id, CLUSTER_ID_SIZE - 1));
@@ -84,11 +94,14 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
     store_u64(to + 104, metadata->current_term);
     store_u32(to + 112, metadata->voted_for);
     store_u32(to + 116, metadata->seed_crc);
-    store_u32(to + AT_FLAGS, metadata->non_voter ? FLAG_NON_VOTER : 0);
+    store_u32(to + AT_FLAGS,
+              (metadata->non_voter ? FLAG_NON_VOTER : 0U) | (metadata->blank ? FLAG_BLANK : 0U));
     store_u64(to + AT_PROMISED, metadata->promised.term);
     store_u64(to + AT_PROMISED + 8, metadata->promised.index);
     for (u32 i = 0; i < METADATA_STARTS; i++)
         store_u64(to + AT_STARTS + 8 * (size_t)i, metadata->starts[i]);
+    store_u64(to + AT_INCARNATION, metadata->incarnation);
+    store_u64(to + AT_READMITTED, metadata->readmitted);
     store_u32(to + AT_CRC, crc32c(0, to, AT_CRC));
 }
 
@@ -100,6 +113,14 @@ static void decode_later_fields(const u8 *data, struct metadata *metadata)
     metadata->promised.index = load_u64(data + AT_PROMISED + 8);
     for (u32 i = 0; i < METADATA_STARTS; i++)
         metadata->starts[i] = load_u64(data + AT_STARTS + 8 * (size_t)i);
+}
+
+/* What format version 2 does not have. */
+static void decode_identity(const u8 *data, struct metadata *metadata)
+{
+    metadata->blank = (load_u32(data + AT_FLAGS) & FLAG_BLANK) != 0;
+    metadata->incarnation = load_u64(data + AT_INCARNATION);
+    metadata->readmitted = load_u64(data + AT_READMITTED);
 }
 
 enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, u64 *version,
@@ -116,7 +137,7 @@ enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, 
     if (load_u32(data + at_crc) != crc32c(0, data, at_crc))
         return ERROR_CORRUPT;
     *why = "a format version that this program does not know";
-    if (format != 1 && format != FORMAT_VERSION)
+    if (format != 1 && format != FORMAT_EARLIER && format != FORMAT_VERSION)
         return ERROR_MISMATCH;
     metadata->self = load_u32(data + 12);
     *version = load_u64(data + 16);
@@ -128,6 +149,8 @@ enum error_code metadata_slot_decode(const u8 *data, struct metadata *metadata, 
     metadata->seed_crc = load_u32(data + 116);
     if (format > 1)
         decode_later_fields(data, metadata);
+    if (format > FORMAT_EARLIER)
+        decode_identity(data, metadata);
     *why = "a field that is out of bounds";
     if (*version == 0 || metadata->self == SERVER_NONE ||
         !metadata_cluster_id_valid(metadata->cluster_id))

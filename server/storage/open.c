@@ -40,8 +40,11 @@ static enum error_code check_initialised(struct vfs *vfs, struct error *error)
     enum error_code code = vfs_open(vfs, "metadata", VFS_READ, &file, error);
     vfs_close(file);
     if (code == ERROR_MISSING)
-        error_set(error, code, "%s is no data directory yet: make it one with raftd --init, once",
-                  vfs->root);
+        error_set(
+            error, code,
+            "%s is no data directory yet: make it one once, with raftd --bootstrap on the one "
+            "server that founds the cluster, with raftd --init on all others",
+            vfs->root);
     return code;
 }
 

@@ -133,13 +133,19 @@ enum error_code storage_save_promised(struct storage *storage, struct entry_id p
     return save_metadata(storage, &changed, error);
 }
 
-enum error_code storage_save_non_voter(struct storage *storage, struct error *error)
+enum error_code storage_save_own(struct storage *storage, const struct identity *own,
+                                 u64 current_term, server_id voted_for, struct error *error)
 {
     enum error_code code = failed(storage, error);
     if (code != ERROR_NONE)
         return code;
     struct metadata changed = storage->metadata.current;
-    changed.non_voter = true;
+    changed.non_voter = own->non_voter;
+    changed.blank = own->blank;
+    changed.incarnation = own->incarnation;
+    changed.readmitted = own->readmitted;
+    changed.current_term = current_term;
+    changed.voted_for = voted_for;
     return save_metadata(storage, &changed, error);
 }
 

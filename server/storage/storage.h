@@ -40,7 +40,8 @@ struct metadata {
     server_id self;
     u64 directory_id; /* random, made by storage_init; another one is another disk */
     u64 start_count;  /* how often a server was started on it; storage_open adds 1 */
-    u32 seed_crc;     /* checksum of entry 1 (its payload): what cluster.conf said at --init */
+    u32 seed_crc;     /* checksum of what cluster.conf said of the members at --init: those of a
+                         configuration entry of version 1 */
     u64 current_term;
     server_id voted_for;
     struct entry_id promised; /* the log once held all through here; {0, 0}: it still does */
@@ -49,6 +50,9 @@ struct metadata {
      * this directory is the one it met before (rules/trust.h). */
     u64 starts[METADATA_STARTS];
     bool non_voter; /* it was told that it is not what the others once met: it may not vote */
+    bool blank; /* it belongs to no cluster yet: its log is empty, and it has promised nothing */
+    u64 incarnation; /* of its cluster (rules/configuration.h); 0: not known */
+    u64 readmitted;  /* index of the newest readmission that it has fulfilled (rules/trust.h) */
 };
 
 struct storage_options {
@@ -106,9 +110,11 @@ struct storage_loader {
     void *context;
 };
 
-/* Makes a new data directory with entry 1, the configuration (of term 1; every server's first
- * entry is the same). Refuses a directory in which anything is. `identity` gives cluster_id, self,
- * directory_id and seed_crc; term becomes 1 and the vote nobody's. Survives a power cut when it
+/* Makes a new data directory, which refuses a directory in which anything is. With a configuration
+ * it is the one that founds a cluster: that is entry 1 (of term 1), its incarnation is the
+ * cluster's, and term becomes 1 and the vote nobody's. Without one it is *blank*: no entry, term 0,
+ * and it joins the first cluster that it meets. `identity` gives cluster_id, self, directory_id and
+ * seed_crc. Survives a power cut when it
  * returns; cut short, it leaves a directory that storage_open refuses and storage_init takes.
  * Takes no lock: nobody else may be at work on an empty directory.
  * Errors: ERROR_EXISTS, ERROR_IO, ERROR_NO_SPACE. Blocks. */
@@ -156,8 +162,11 @@ void storage_compact(struct storage *storage, u64 first_needed);
 WARN_UNUSED enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
                                                   struct error *error);
 
-/* Saves that this server may not vote any more. Blocks. */
-WARN_UNUSED enum error_code storage_save_non_voter(struct storage *storage, struct error *error);
+/* Saves what has changed of what this server is to the others (of `own` that it may not vote,
+ * whether it is blank, incarnation and readmission), and term and vote with it. Blocks. */
+WARN_UNUSED enum error_code storage_save_own(struct storage *storage, const struct identity *own,
+                                             u64 current_term, server_id voted_for,
+                                             struct error *error);
 
 /* Saves what is remembered of other servers, in place of what was. Blocks. */
 WARN_UNUSED enum error_code storage_save_acquaintances(struct storage *storage,

@@ -81,7 +81,7 @@ static bool hand_back(struct transport *transport, struct message *message)
     return true;
 }
 
-static const struct transport_ops reply_ops = {hand_back};
+static const struct transport_ops reply_ops = {.send = hand_back};
 
 /* The commands as a FORWARD carries them. */
 static void write_commands(const struct command_list *commands, struct buffer *to)

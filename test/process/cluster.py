@@ -150,7 +150,13 @@ class Server:
                 self.data, "--design", design, *more]
 
     def init(self):
-        code, text = run(*self.words("--init"))
+        """Makes its data directory; a server that is alone founds its cluster by that."""
+        code, text = run(*self.words("--bootstrap" if len(self.cluster.servers) == 1 else "--init"))
+        assert code == 0, text
+
+    def bootstrap(self):
+        """Makes its data directory as the one that founds the cluster."""
+        code, text = run(*self.words("--bootstrap"))
         assert code == 0, text
 
     def start(self, *more, prepare=die_with_parent, binary=RAFTD):
@@ -216,9 +222,14 @@ class Cluster:
     def __getitem__(self, number):
         return self.servers[number - 1]
 
-    def start(self):
-        for server in self.servers:
+    def init(self):
+        """Makes all data directories: the first one founds the cluster, the others join it."""
+        self.servers[0].bootstrap()
+        for server in self.servers[1:]:
             server.init()
+
+    def start(self):
+        self.init()
         for server in self.servers:
             server.start()
         self.wait_for_leader()

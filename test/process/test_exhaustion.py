@@ -114,8 +114,8 @@ class Exhaustion(Case):
     def test_clients_up_to_the_limit_leave_peers_their_descriptors(self):
         cluster = self.cluster(settings=CALM)
         few = limited({resource.RLIMIT_NOFILE: 80})
+        cluster.init()
         for server in cluster.servers:
-            server.init()
             server.start(prepare=few)
         leader = cluster.wait_for_leader()
         other = cluster.followers()[0]

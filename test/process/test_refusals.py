@@ -71,7 +71,7 @@ class Refusals(Case):
         self.assert_refused(one.words(), 66, "no data directory", "--init")
         os.mkdir(one.data)
         self.assert_refused(one.words(), 66, one.data, "--init")
-        one.init()
+        one.bootstrap()
         self.assert_refused(one.words("--init"), 73, one.data, "already initialised")
         os.mkdir(two.data)
         open(os.path.join(two.data, "letter.txt"), "w").close()
@@ -261,7 +261,7 @@ class Refusals(Case):
                              (server.number, server.peer_port, server.port))
             config.write("server 1 127.0.0.1:%d client=127.0.0.1:%d\n" %
                          (stranger[1].peer_port, stranger[1].port))
-        stranger[1].init()
+        stranger[1].bootstrap()
         stranger[1].start()
         wait_until("the stranger is refused by name",
                    lambda: re.search(r"level=warn .*elsewhere", cluster[2].log()))

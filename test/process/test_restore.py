@@ -41,10 +41,11 @@ class Restore(Case):
 
     def restored_cluster(self, backup, count=3):
         servers = self.cluster(count=count, name="new", cluster_id="new", settings=CALM)
-        for server in servers.servers:
-            text = self.restore(server, backup)
-            self.assertIn("server %d of cluster new" % server.number, text)
-            self.assertIn(backup, text)
+        text = self.restore(servers[1], backup)
+        self.assertRegex(text, "server 1, which founds cluster new .*--init")
+        self.assertIn(backup, text)
+        for server in servers.servers[1:]:
+            server.init()
         for server in servers.servers:
             server.start()
         servers.wait_for_leader()
@@ -85,33 +86,32 @@ class Restore(Case):
         with third[1].client() as client:
             self.assertEqual(client.get("counter"), "46")
 
-    def test_server_made_another_way_is_refused_by_the_others(self):
-        old, backup = self.old_cluster(count=1)
-        with old[1].client() as client:
-            client.set("key-0", "changed")
-        other = self.take_snapshot(old[1])
-        new = self.cluster(count=3, name="new", cluster_id="new")
+    def test_two_that_were_restored_apart_refuse_each_other(self):
+        """Also from one file: whoever did so learns what to do, and then it goes on."""
+        _, backup = self.old_cluster(count=1)
+        new = self.cluster(count=3, name="new", cluster_id="new", settings=CALM)
         self.restore(new[1], backup)
         self.restore(new[2], backup)
         new[3].init()
-        for server in new.servers:
+        for server in (new[1], new[3]):  # which joins server 1's, since it meets no other
             server.start()
-        leader = new.wait_for_leader()
-        self.assertIn(leader.number, (1, 2))
+        leader = wait_until("a leader", lambda: new.leader([new[1], new[3]]))
         with leader.client() as client:
-            self.assertEqual(client.get("key-0"), "value-0")
-        wait_until("a refusal", lambda: "another configuration" in new[3].log())
-        new[3].kill()
-        shutil.rmtree(new[3].data)
-        self.restore(new[3], other)
-        new[3].start()
-        wait_until("another refusal", lambda: new[3].log().count("another configuration") > 1)
-        new[3].kill()
-        shutil.rmtree(new[3].data)
-        self.restore(new[3], backup)
-        new[3].start()
+            client.set("after", "restoring")
+        new[2].start()
+        for server in new.servers:
+            wait_until("server %d says so" % server.number,
+                       lambda: "two clusters of this name" in server.log())
+        self.assertRegex(new[2].log(), "make it a new one with raftd --init")
+        new[2].kill()
+        shutil.rmtree(new[2].data)
+        new[2].init()
+        new[2].start()
         digests = new.wait_until_equal()
         self.assertEqual(len(set(digests)), 1)
+        with new[2].client() as client:
+            self.assertEqual(client.get("after"), "restoring")
+            self.assertEqual(client.get("key-0"), "value-0")
 
     # ---- refusals ----
 
@@ -133,7 +133,8 @@ class Restore(Case):
         self.assertIn("No such file", self.restore(server, damaged + ".not", code=66))
         self.restore(server, self.directory + "/", code=64)
         self.restore(server, "", code=64)
-        self.assertEqual(run(*server.words("--init", "--restore", backup))[0], 64)
+        for other in ("--init", "--bootstrap"):
+            self.assertEqual(run(*server.words(other, "--restore", backup))[0], 64)
         server.init()
         text = self.restore(server, backup, code=73)
         self.assertIn("already initialised", text)

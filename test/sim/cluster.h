@@ -76,10 +76,18 @@ struct cluster_option {
     const char *value;
 };
 
+/* How the servers' directories are made before the first start. */
+enum cluster_founding {
+    CLUSTER_FOUNDED,        /* the cluster stands: each holds entry 1, which names all of them */
+    CLUSTER_FOUNDED_NOW,    /* server 1 founds it, and all others are blank */
+    CLUSTER_FOUNDED_BEFORE, /* as CLUSTER_FOUNDED, by a program that knew of no incarnations */
+};
+
 struct cluster_config {
     u32 servers; /* 1 .. servers are the configuration */
     u32 spares;  /* servers + 1 .. servers + spares exist, are not started, and outside of it */
     enum cluster_design design;
+    enum cluster_founding founding;
     u64 seed;
     struct cluster_range election_timeout;
     u64 heartbeat_ns;

@@ -113,6 +113,8 @@ struct sim_server {
     size_t said_size;
     struct trace trace;
     struct transport transport;
+    struct identity shown;                    /* in its handshakes */
+    struct configuration shown_configuration; /* that it judges those of others by */
     struct command_sink sink;
     struct command_sink farewell_sink; /* of the order to hand leadership over before it stops */
     struct witness witness;            /* of what its machines are given */
@@ -272,6 +274,11 @@ void network_let_go(struct frame *frame);
 /* Whether any link has a fault. */
 bool network_is_faulty(const struct cluster *cluster);
 /* The transport's send, for this server. */
+/* handshake.c: what `server` shows from now on, and whether it talks to `peer`. Who is blank is
+ * told to join. */
+bool network_is_kin(struct sim_server *server, const struct sim_server *peer);
+void network_identify(struct transport *transport, const struct identity *own,
+                      const struct configuration *configuration);
 bool network_send(struct transport *transport, struct message *message);
 
 /* ---- servers.c ---- */

@@ -29,16 +29,11 @@ static void post_peer(struct sim_server *server, enum mail_kind kind, server_id 
 /* What a server says of itself in its hello, to whom it connects. */
 static void post_met(struct sim_server *server, const struct sim_server *peer)
 {
-    const struct metadata *metadata = &peer->server->metadata;
     if (server->server == NULL)
         return;
     struct process *before;
     struct mail *mail = sim_mail_begin(server, MAIL_MET, &before);
-    mail->as.met = (struct met){.peer = peer->id,
-                                .identity = {.directory_id = metadata->directory_id,
-                                             .start_count = metadata->start_count,
-                                             .non_voter = metadata->non_voter}};
-    memcpy(mail->as.met.identity.starts, metadata->starts, sizeof(metadata->starts));
+    mail->as.met = (struct met){.peer = peer->id, .identity = peer->shown};
     (void)sim_mail_post(server, mail, peer->id, before);
 }
 
@@ -79,6 +74,11 @@ static void connect_attempt(void *object, u64 argument)
         return; /* when it starts again, new attempts are made */
     if (!sim_server_is_live(from) || !sim_server_is_live(to) || link->cut ||
         cluster_link(cluster, link->to, link->from)->cut) {
+        connect_begin(link, RECONNECT_NS);
+        return;
+    }
+    bool kin_here = network_is_kin(from, to); /* each of the two judges */
+    if (!network_is_kin(to, from) || !kin_here) {
         connect_begin(link, RECONNECT_NS);
         return;
     }

@@ -37,9 +37,15 @@ static void trace_line(void *context, const char *line, size_t size)
     config->trace(config->trace_context, line, size);
 }
 
-/* ---- the first start: what raftd --init does ---- */
+/* ---- the first start: what raftd --bootstrap and --init do ---- */
 
-static void configuration_of(const struct cluster *cluster, struct configuration *configuration)
+/* Of the directory that a server has at first, or of a later one. */
+static u64 directory_id(struct cluster *cluster, server_id id, u64 disks)
+{
+    return world_stream(&cluster->world, "directory", id * 1000 + disks);
+}
+
+static void configuration_of(struct cluster *cluster, struct configuration *configuration)
 {
     struct error error = {0};
     *configuration = (struct configuration){0};
@@ -49,6 +55,21 @@ static void configuration_of(const struct cluster *cluster, struct configuration
         (void)snprintf(peer, sizeof(peer), "sim-%u:7000", id);
         (void)snprintf(client, sizeof(client), "sim-%u:6379", id);
         ASSERT(configuration_add(configuration, id, peer, client, &error) == ERROR_NONE);
+    }
+}
+
+/* What entry 1 says of this cluster. */
+static void found(struct cluster *cluster, struct configuration *configuration)
+{
+    enum cluster_founding founding = cluster->config.founding;
+    if (founding == CLUSTER_FOUNDED_BEFORE)
+        return;
+    configuration->incarnation = world_stream(&cluster->world, "incarnation", 0) | 1;
+    configuration->feature = FEATURE_NEWEST;
+    for (u32 p = 0; p < configuration->count; p++) {
+        struct member *member = &configuration->members[p];
+        if (founding == CLUSTER_FOUNDED || member->id == 1)
+            member->directory_id = directory_id(cluster, member->id, 0);
     }
 }
 
@@ -101,12 +122,14 @@ static enum error_code init_disk(struct sim_server *server, struct error *error)
     configuration_encode(&configuration, &payload);
     struct metadata identity = {.cluster_id = "sim",
                                 .self = server->id,
-                                .directory_id = world_stream(&cluster->world, "directory",
-                                                             server->id * 1000 + server->disks),
+                                .directory_id = directory_id(cluster, server->id, server->disks),
                                 .seed_crc = crc32c(0, payload.data, payload.size)};
     buffer_deinit(&payload);
+    found(cluster, &configuration);
+    bool blank =
+        server->disks > 0 || (cluster->config.founding == CLUSTER_FOUNDED_NOW && server->id != 1);
     enum error_code code =
-        storage_init(&server->disk.vfs, &options, &identity, &configuration, error);
+        storage_init(&server->disk.vfs, &options, &identity, blank ? NULL : &configuration, error);
     const struct cluster_initial *initial = &cluster->config.initial[server->id];
     bool has_initial = initial->log_count > 0 || initial->term != 0;
     if (code == ERROR_NONE && has_initial && server->disks == 0)
@@ -166,6 +189,7 @@ static void run_server(struct sim_server *server)
         return;
     made->timers_held = !cluster->timers_on;
     server->server = made;
+    network_identify(&server->transport, &made->raft.trust.own, &made->raft.configuration);
     readers_start(server);
     network_server_up(server);
     clients_server_resumed(server);
@@ -508,7 +532,8 @@ static enum cluster_design design_of(const struct cluster *cluster, server_id id
     return turns[id % ARRAY_LENGTH(turns)];
 }
 
-static const struct transport_ops transport_ops = {.send = network_send};
+static const struct transport_ops transport_ops = {.send = network_send,
+                                                   .identify = network_identify};
 
 void servers_init(struct cluster *cluster)
 {

@@ -158,7 +158,7 @@ START_TEST(acquaintances_open__refuses_a_later_format)
 {
     struct memory_vfs *memory = made_directory();
     u8 *data = memory_content_of(memory, "peers")->data;
-    store_u32(data + 8, 2);
+    store_u32(data + 8, 3);
     store_u32(data + 32, crc32c(0, data, 32));
     struct acquaintances_file file;
     struct error error;

@@ -185,8 +185,9 @@ START_TEST(entry_type_word__names_all_that_are_known)
     ck_assert_str_eq(entry_type_word(ENTRY_NOOP), "noop");
     ck_assert_str_eq(entry_type_word(ENTRY_CONFIGURATION), "configuration");
     ck_assert_str_eq(entry_type_word(ENTRY_COMMAND), "command");
+    ck_assert_str_eq(entry_type_word(ENTRY_FEATURE), "feature");
     for (u32 type = 0; type < 256; type++)
-        ck_assert_int_eq(entry_type_known((u8)type), type >= 1 && type <= 3);
+        ck_assert_int_eq(entry_type_known((u8)type), type >= 1 && type <= 4);
 }
 END_TEST
 

@@ -71,7 +71,7 @@ static bool record_message(struct transport *transport, struct message *message)
     return true;
 }
 
-static const struct transport_ops record_ops = {record_message};
+static const struct transport_ops record_ops = {.send = record_message};
 static struct recording sent = {.transport = {&record_ops}};
 
 static void release_sent(void)

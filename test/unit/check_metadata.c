@@ -104,6 +104,39 @@ START_TEST(metadata_slot_decode__reads_what_format_version_1_had)
 }
 END_TEST
 
+START_TEST(metadata_slot_encode__says_who_it_is_in_version_3_alone)
+{
+    u8 slot[METADATA_SLOT_SIZE];
+    struct metadata got, identified = sample;
+    u64 version;
+    const char *why;
+    identified.incarnation = 0x1122334455667788;
+    identified.readmitted = 345;
+    metadata_slot_encode(&identified, 42, slot);
+    ck_assert_uint_eq(load_u32(slot + 8), 3);
+    ck_assert_uint_eq(load_u32(slot + 120), 1);
+    ck_assert_uint_eq(load_u64(slot + 208), 0x1122334455667788);
+    ck_assert_uint_eq(load_u64(slot + 216), 345);
+    ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
+    ck_assert_uint_eq(got.incarnation, identified.incarnation);
+    ck_assert_uint_eq(got.readmitted, 345);
+    ck_assert(!got.blank && got.non_voter);
+    /* A version that has no place for them says nothing of them, whatever lies there. */
+    store_u32(slot + 8, 2);
+    store_u32(slot + 120, 3);
+    store_u32(slot + 252, crc32c(0, slot, 252));
+    ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
+    ck_assert(got.incarnation == 0 && got.readmitted == 0 && !got.blank);
+    struct metadata blank = sample;
+    blank.blank = true;
+    metadata_slot_encode(&blank, 42, slot);
+    ck_assert_uint_eq(load_u32(slot + 8), 3);
+    ck_assert_uint_eq(load_u32(slot + 120), 3);
+    ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
+    ck_assert(got.blank);
+}
+END_TEST
+
 START_TEST(metadata_slot_decode__finds_every_flipped_bit)
 {
     u8 slot[METADATA_SLOT_SIZE];
@@ -117,7 +150,7 @@ START_TEST(metadata_slot_decode__finds_every_flipped_bit)
         ck_assert_ptr_nonnull(why);
         slot[bit / 8] ^= (u8)(1u << bit % 8);
     }
-    slot[8] = 3;
+    slot[8] = 4;
     store_u32(slot + 252, crc32c(0, slot, 252));
     ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_MISMATCH);
 }
@@ -296,6 +329,7 @@ END_TEST
 UNIT_MAIN("metadata", metadata_cluster_id_valid__by_length_and_letters,
           metadata_slot_encode__is_read_back_and_laid_out_as_documented,
           metadata_slot_decode__reads_what_format_version_1_had,
+          metadata_slot_encode__says_who_it_is_in_version_3_alone,
           metadata_slot_decode__finds_every_flipped_bit,
           metadata_save__writes_both_slots_a_sync_each,
           metadata_open__survives_damage_to_either_slot,

@@ -334,13 +334,13 @@ START_TEST(trust_unrecognised__minded_by_the_one_it_is_about)
     raft_of(&raft, 3, 1, "1");
     raft.trust.own = start_of(8, 500, 3);
     struct message message = {.kind = MESSAGE_UNRECOGNISED, .from = 2, .to = 1, .term = 99};
-    message.as.unrecognised = (struct unrecognised){8, 2, DISTRUST_SET_BACK};
+    message.as.unrecognised = (struct unrecognised){8, 2, DISTRUST_SET_BACK, 0};
     ck_assert_int_eq(check_term(&raft, &message, true), TERM_CURRENT); /* whatever its term */
     ck_assert(!trust_unrecognised(&raft, &message));
-    message.as.unrecognised = (struct unrecognised){7, 3, DISTRUST_SET_BACK};
+    message.as.unrecognised = (struct unrecognised){7, 3, DISTRUST_SET_BACK, 0};
     ck_assert(!trust_unrecognised(&raft, &message));
     ck_assert(!raft.trust.own.non_voter);
-    message.as.unrecognised = (struct unrecognised){8, 3, DISTRUST_SET_BACK};
+    message.as.unrecognised = (struct unrecognised){8, 3, DISTRUST_SET_BACK, 0};
     ck_assert(trust_unrecognised(&raft, &message));
     ck_assert(raft.trust.own.non_voter);
     ck_assert(!trust_unrecognised(&raft, &message)); /* it knows already */

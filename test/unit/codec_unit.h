@@ -112,7 +112,8 @@ UNIT_HELPER struct message sample(enum message_kind kind)
             .result = INSTALL_CONTINUE, .next_offset = 4999999990, .round = 77};
         break;
     case MESSAGE_UNRECOGNISED:
-        message.as.unrecognised = (struct unrecognised){0xfedcba9876543210, 12, DISTRUST_SET_BACK};
+        message.as.unrecognised =
+            (struct unrecognised){0xfedcba9876543210, 12, DISTRUST_SET_BACK, 99};
         break;
     case MESSAGE_TIMEOUT_NOW:
     case MESSAGE_NONE:

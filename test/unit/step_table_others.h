@@ -71,7 +71,7 @@ static const char *unrecognised(void)
 {
     struct message message = message_of(MESSAGE_UNRECOGNISED, 2, 0);
     message.as.unrecognised = (struct unrecognised){
-        f.raft.trust.own.directory_id, f.raft.trust.own.start_count, DISTRUST_OTHER_DIRECTORY};
+        f.raft.trust.own.directory_id, f.raft.trust.own.start_count, DISTRUST_OTHER_DIRECTORY, 0};
     return tell_message(&f, message);
 }
 static const char *met(u64 directory_id)

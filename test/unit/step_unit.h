@@ -175,6 +175,11 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
                              distrust_words(action->as.recognise.meeting.distrust),
                              action->as.recognise.meeting.remember ? ", save it" : "");
         return;
+    case DO_STANDING:
+        buffer_append_string(to, action->as.standing == STANDING_READMITTED ? "(readmitted)"
+                                 : action->as.standing == STANDING_JOINED   ? "(joined)"
+                                                                            : "(no voter)");
+        return;
     case DO_NON_VOTER:
     case DO_FORGET_PROMISE:
     case DO_GIVE_BACK:

@@ -81,7 +81,8 @@ class Server:
                 "--data", self.path(""), "--design", self.cluster.design]
 
     def init(self):
-        subprocess.run(self.words() + ["--init"], check=True, stdout=subprocess.DEVNULL,
+        made = "--bootstrap" if self.number == 1 else "--init"
+        subprocess.run(self.words() + [made], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.PIPE)
 
     def start(self, environment=None):

@@ -86,4 +86,26 @@ static void describe_members(const struct configuration *configuration, char *to
                              configuration->members[i].id, configuration->members[i].peer_address);
 }
 
+/* With which cluster it is, and the members' directories. */
+static void describe_identities(const struct configuration *configuration, char *to, size_t to_size)
+{
+    if (configuration->feature == 0) {
+        describe_members(configuration, to, to_size);
+        return;
+    }
+    size_t used = (size_t)snprintf(to, to_size, "cluster %016" PRIx64 ", feature level %" PRIu32,
+                                   configuration->incarnation, configuration->feature);
+    for (u32 i = 0; i < configuration->count && used < to_size - 1; i++) {
+        const struct member *member = &configuration->members[i];
+        used += (size_t)snprintf(to + used, to_size - used, "%s%u %s on %016" PRIx64,
+                                 i == 0 ? ": " : ", ", member->id, member->peer_address,
+                                 member->directory_id);
+        if (member->readmission.entry.index != 0 && used < to_size - 1)
+            used +=
+                (size_t)snprintf(to + used, to_size - used,
+                                 " (readmitted on start %" PRIu64 " by entry %" PRIu64 ")",
+                                 member->readmission.start_count, member->readmission.entry.index);
+    }
+}
+
 #endif

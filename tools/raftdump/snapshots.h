@@ -11,17 +11,21 @@ static void show_snapshot(const struct dump *dump, const struct snapshot_scan *s
     static char members[TEXT_SIZE], safe[TEXT_SIZE * TEXT_ESCAPE_FACTOR];
     const struct snapshot_head *head = &scan->head;
     bool whole = ended && !scan->skipped;
-    describe_members(&head->configuration, members, sizeof(members));
+    if (dump->json)
+        describe_members(&head->configuration, members, sizeof(members));
+    else
+        describe_identities(&head->configuration, members, sizeof(members));
     escaped(members, strlen(members), safe, sizeof(safe));
     if (dump->json)
         printf("{\"kind\":\"snapshot\",\"index\":%" PRIu64 ",\"term\":%" PRIu64
                ",\"time_ns\":%" PRIu64 ",\"cluster_id\":\"%s\",\"bytes\":%" PRIu64
                ",\"blocks\":%" PRIu64 ",\"state_bytes\":%" PRIu64
                ",\"configuration_index\":%" PRIu64 ",\"members\":\"%s\",\"checksum\":\"%08x\""
-               ",\"whole\":%s",
+               ",\"incarnation\":\"%016" PRIx64 "\",\"whole\":%s",
                head->last.index, head->last.term, head->time_ns, head->cluster_id,
                scan->window.file_size, scan->blocks, scan->state_bytes, head->configuration.index,
-               safe, scan->info.checksum, whole ? "true" : "false");
+               safe, scan->info.checksum, head->configuration.incarnation,
+               whole ? "true" : "false");
     else
         printf("snapshot  %s: through entry %" PRIu64 " of term %" PRIu64 ", cluster %s, %" PRIu64
                " bytes, %" PRIu64 " blocks, %" PRIu64 " bytes of state, checksum %08x, "

@@ -345,9 +345,13 @@ enum error_code storage_save_promised(struct storage *storage, struct entry_id p
     return ERROR_NONE;
 }
 
-enum error_code storage_save_non_voter(struct storage *storage, struct error *error)
+enum error_code storage_save_own(struct storage *storage, const struct identity *own,
+                                 u64 current_term, server_id voted_for, struct error *error)
 {
     (void)storage;
+    (void)own;
+    (void)current_term;
+    (void)voted_for;
     return error_set(error, ERROR_MISMATCH, "a server of a pipe is always a voter");
 }
 

@@ -1,0 +1,25 @@
+/* handshake.c - what peers/handshake.c makes of two servers' clusters, and of what they show. */
+#include "test/sim/inside.h"
+
+void network_identify(struct transport *transport, const struct identity *own,
+                      const struct configuration *configuration)
+{
+    struct sim_server *server = CONTAINER_OF(transport, struct sim_server, transport);
+    server->shown = *own;
+    server->shown_configuration = *configuration;
+}
+
+bool network_is_kin(struct sim_server *server, const struct sim_server *peer)
+{
+    const struct configuration *configuration = &server->shown_configuration;
+    const struct member *member = configuration_member(configuration, peer->id);
+    enum kinship kinship = kinship_judge(&server->shown, member != NULL ? member->directory_id : 0,
+                                         configuration->feature, &peer->shown);
+    if (kinship == KIN_WE_JOIN) {
+        struct process *before;
+        struct mail *mail = sim_mail_begin(server, MAIL_JOIN, &before);
+        mail->as.incarnation = peer->shown.incarnation;
+        (void)sim_mail_post(server, mail, peer->id, before);
+    }
+    return kinship == KIN;
+}
