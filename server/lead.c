@@ -11,6 +11,7 @@ void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
     if (server->raft.no_op_at_start)
         events_appended(&server->events, server->raft.log.last_index);
     lead_begin_pile(server, lead);
+    server->lead = lead;
     /* Commands that came while there was no leader. */
     struct command *command;
     struct command_list waiting = server->parked;
@@ -42,6 +43,7 @@ static void end_transfer(struct server *server, struct lead *lead)
 
 void lead_end(struct server *server, struct lead *lead)
 {
+    server->lead = NULL;
     struct command *command;
     while ((command = command_list_take(&lead->writes)) != NULL)
         server_fail(server, command, COMMAND_UNKNOWN_OUTCOME);

@@ -100,8 +100,10 @@ struct server {
     struct rng rng;
     struct events events;
     struct command_list parked; /* commands that wait for a leader to be known */
-    struct buffer answer;       /* scratch */
-    struct span *save_spans;    /* scratch: the pieces of a batch */
+    const struct lead *lead; /* of the leadership that goes on; NULL: none (step: node's). For who
+                                looks at a server from outside */
+    struct buffer answer;    /* scratch */
+    struct span *save_spans; /* scratch: the pieces of a batch */
     u32 save_spans_capacity;
     u64 forward_serial;    /* of the last FORWARD sent; with start_count it rises for ever */
     u64 pile_wall_ns;      /* wall clock when the pile was taken in; stamped into entries */

@@ -91,6 +91,9 @@ static void demand_progress(struct cluster *cluster)
             cluster_fail(cluster, "progress", 0, "all is well, and %s cannot be read: %s", name,
                          client_answer(reader)->text);
     }
+    cluster_run(cluster, 2 * NS_PER_S); /* snapshots are written, heartbeats tell of all commits */
+    if (!cluster->failed)
+        checks_rest(cluster);
 }
 
 /* The configuration and the plan of a run: all that its seed decides beforehand. */

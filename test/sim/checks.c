@@ -315,6 +315,7 @@ static void look_at_log(struct cluster *cluster, struct sim_server *server, stru
                      "server %u has removed entry " U64 ", which it knew to be committed",
                      server->id, common + 1);
     checks_set_log(&cluster->checks, judged, &raft->log, common);
+    checks_entries(cluster, server, u64_max(common, raft->log.base.index) + 1);
     for (u64 index = u64_max(common, raft->log.base.index) + 1; index <= last; index++)
         log_matching(cluster, server, index, judged->terms[index],
                      index == 1 ? 0 : judged->terms[index - 1]);
@@ -366,6 +367,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     judged->durable_index = raft->log.durable_index;
     judged->owed = raft->promised;
     stands_back_when_told(cluster, server, judged);
+    checks_campaign(cluster, server, judged);
     bool leads = server->server->state == RAFT_LEADER;
     bool begins = leads && (!judged->led || judged->current_term != raft->current_term);
     checks_tell_state(cluster, server, judged);
@@ -380,6 +382,8 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     look_at_commit(cluster, server, judged);
     if (!cluster->failed)
         leader_holds_what_is_acknowledged(cluster, server, judged);
+    if (!cluster->failed)
+        checks_counters(cluster, server);
 }
 
 void checks_sent(struct cluster *cluster, struct sim_server *server, const struct message *message)

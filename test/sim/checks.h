@@ -13,6 +13,7 @@
 #include "test/sim/acknowledged.h"
 #include "test/sim/cluster.h"
 
+struct mail;
 struct sim_server;
 
 /* What is known of the entry that somebody once had at (index, term): by Log Matching there is only
@@ -48,6 +49,10 @@ struct judged {
     server_id saved_vote;
     u64 contact_ns[CLUSTER_SERVERS_MAX + 1]; /* when a leader last heard each peer; world time */
     u64 led_since_ns;
+    u64 heard_ns;   /* when it last got a message of its leader, by its own clock; 0: silence is
+                       not the only reason to campaign */
+    u64 heard_term; /* that leader's */
+    u64 heard_timeout_ns;  /* the shortest election timeout then */
     u64 excused_until_ns;  /* it was paused or stalled: late is no fault */
     bool recovering;       /* it has been started, and not yet looked at */
     bool forgiven;         /* its disk was wiped: it may have forgotten */
@@ -93,6 +98,8 @@ void checks_sent(struct cluster *cluster, struct sim_server *server, const struc
 /* A message has reached the server's mailbox. */
 void checks_received(struct cluster *cluster, struct sim_server *server,
                      const struct message *message);
+/* Mail is about to be in the server's mailbox, or, where there is none, before its handler. */
+void checks_delivered(struct cluster *cluster, struct sim_server *server, const struct mail *mail);
 /* The server's process is about to end, perhaps in the middle of a step. */
 void checks_ends(struct cluster *cluster, struct sim_server *server);
 /* The server's process has begun; its first look will be a comparison with what it promised. */
@@ -108,6 +115,8 @@ u32 checks_damaged_count(const struct cluster *cluster, server_id but);
 void checks_lost(struct cluster *cluster, struct sim_server *server);
 /* Every now and then: what must happen in time. Called by a timer of its own. */
 void checks_time(struct cluster *cluster);
+/* Nothing is left to do: nothing may be counted as waiting. */
+void checks_rest(struct cluster *cluster);
 /* A bound on how long a healed cluster may take until all servers have come to the same. */
 u64 checks_time_to_settle_ns(const struct cluster *cluster);
 /* Something that hinders or restores progress has changed. */

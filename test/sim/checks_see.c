@@ -147,6 +147,7 @@ void checks_started(struct cluster *cluster, struct sim_server *server)
     judged->voted_for = SERVER_NONE;
     judged->saved_term = 0;
     judged->saved_vote = SERVER_NONE;
+    judged->heard_ns = 0;
 }
 
 void checks_forgive(struct cluster *cluster, struct sim_server *server)

@@ -17,7 +17,11 @@ bool sim_mail_post(struct sim_server *server, struct mail *mail, server_id sourc
     struct reader *reader = &server->readers[source];
     bool posted = true;
     if (reader->coroutine == NULL) {
+        struct mail head =
+            *mail; /* of which nothing is borrowed but its kind, and a message's term */
         posted = mail_try_post(server_slot(server->server), mail);
+        if (posted)
+            checks_delivered(server->cluster, server, &head);
         if (!posted)
             mail_destroy(mail);
     } else {
@@ -51,6 +55,7 @@ static void reader_main(void *argument)
     while (!server->readers_stop) {
         struct mail *mail = reader_take(reader);
         if (mail != NULL) {
+            checks_delivered(server->cluster, server, mail);
             (void)mail_post(server_slot(server->server), mail);
             continue;
         }

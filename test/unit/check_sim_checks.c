@@ -14,6 +14,7 @@ static void change_last_term(server_id id, u64 term)
     struct log *log = &raft_of(id)->log;
     struct block *block = block_create(RECORD_HEADER_SIZE);
     struct entry entry = {.id = {term, log->last_index}, .type = ENTRY_NOOP, .version = 1};
+    entry.time_ns = log_entry(log, log->last_index).time_ns;
     log_truncate(log, log->last_index);
     record_encode(&entry, block->data);
     log_append_record(log, block, block->data, block->size);
@@ -418,6 +419,118 @@ START_TEST(judge__a_damaged_frame_must_be_refused)
 }
 END_TEST
 
+/* ---- figures and timers ---- */
+
+static void time_passes_until(u64 local_ns)
+{
+    u64 now_ns = sim_clock_local_ns(&nth(2)->clock, cluster->world.now_ns);
+    if (local_ns > now_ns)
+        cluster_run(cluster, local_ns - now_ns);
+}
+
+START_TEST(judge__who_hears_a_leader_does_not_campaign)
+{
+    begin_well();
+    ck_assert_uint_ne(cluster->checks.servers[2].heard_ns, 0);
+    nth(2)->server->state = RAFT_CANDIDATE;
+    checks_ran(cluster, nth(2));
+    end_violating("who hears a leader waits");
+}
+END_TEST
+
+START_TEST(judge__who_hears_none_or_is_told_to_may_campaign)
+{
+    begin_well();
+    struct judged *judged = &cluster->checks.servers[2];
+    cluster_crash(cluster, 1);
+    time_passes_until(judged->heard_ns + raft_of(2)->election_timeout_ns_min);
+    nth(2)->server->state = RAFT_CANDIDATE;
+    checks_ran(cluster, nth(2));
+    ck_assert_ptr_null(cluster_failure(cluster));
+    cluster_destroy(cluster);
+
+    begin_well();
+    cluster_timeout(cluster, 2);
+    cluster_run(cluster, 5 * NS_PER_MS);
+    ck_assert_ptr_null(cluster_failure(cluster));
+    cluster_destroy(cluster);
+}
+END_TEST
+
+START_TEST(judge__an_entry_of_a_later_term_than_its_server)
+{
+    begin_well();
+    cluster->checks.servers[2].current_term = raft_of(2)->current_term -= 1;
+    cluster->checks.servers[2].recovering = true; /* as at a restart */
+    cluster->checks.servers[2].forgiven = true;
+    checks_ran(cluster, nth(2));
+    end_violating("terms of entries");
+}
+END_TEST
+
+START_TEST(judge__times_of_entries_never_fall)
+{
+    begin_well();
+    set_key("three");
+    struct process *before = process_enter(&cluster->world, nth(2)->process);
+    struct log *log = &raft_of(2)->log;
+    struct block *block = block_create(RECORD_HEADER_SIZE);
+    struct entry entry = {.id = {raft_of(2)->current_term, log->last_index + 1},
+                          .type = ENTRY_NOOP,
+                          .version = 1,
+                          .time_ns = log_entry(log, log->last_index).time_ns - 1};
+    record_encode(&entry, block->data);
+    log_append_record(log, block, block->data, block->size);
+    block_release(block);
+    (void)process_enter(&cluster->world, before);
+    checks_ran(cluster, nth(2));
+    end_violating("times of entries");
+}
+END_TEST
+
+START_TEST(judge__uncommitted_bytes_are_those_behind_the_commit_index)
+{
+    begin_well();
+    struct lead *lead = (struct lead *)(uintptr_t)nth(1)->server->lead;
+    ck_assert_uint_eq(lead->leadership.uncommitted_bytes, 0);
+    lead->leadership.uncommitted_bytes = 1;
+    checks_ran(cluster, nth(1));
+    end_violating("counters of bytes");
+}
+END_TEST
+
+/* Each counter, off by one. */
+START_TEST(judge__counters_are_what_they_count)
+{
+    for (int which = 0; which < 6; which++) {
+        begin_well();
+        struct lead *lead = (struct lead *)(uintptr_t)nth(1)->server->lead;
+        u64 *const counters[] = {&lead->writes.bytes,
+                                 &lead->reads.bytes,
+                                 &lead->held.bytes,
+                                 &lead->leadership.peers[1].flight_bytes,
+                                 &nth(1)->server->parked.bytes,
+                                 &nth(1)->server->mailbox.client_bytes};
+        ck_assert_uint_eq(*counters[which], 0);
+        ++*counters[which];
+        checks_ran(cluster, nth(1));
+        end_violating("counters of bytes");
+    }
+}
+END_TEST
+
+START_TEST(judge__nothing_waits_at_rest)
+{
+    begin_well();
+    cluster_run(cluster, NS_PER_S);
+    checks_rest(cluster);
+    ck_assert_ptr_null(cluster_failure(cluster));
+    nth(3)->server->snapshotting.snapshots.receive_bytes = 1;
+    checks_rest(cluster);
+    end_violating("counters of bytes");
+}
+END_TEST
+
 UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__election_safety,
           judge__leader_append_only, judge__log_matching, judge__leader_completeness,
           judge__state_machine_safety_of_logs, judge__state_machine_safety_of_machines,
@@ -433,4 +546,8 @@ UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__el
           judge__a_cut_off_leader_steps_down, judge__a_quorum_that_is_well_has_a_leader,
           judge__without_a_quorum_no_leader_is_demanded, judge__a_stale_read_is_not_linearizable,
           judge__a_server_that_stops_leaves_no_memory_behind, judge__time_passes,
-          judge__a_damaged_frame_must_be_refused)
+          judge__a_damaged_frame_must_be_refused, judge__who_hears_a_leader_does_not_campaign,
+          judge__who_hears_none_or_is_told_to_may_campaign,
+          judge__an_entry_of_a_later_term_than_its_server, judge__times_of_entries_never_fall,
+          judge__uncommitted_bytes_are_those_behind_the_commit_index,
+          judge__counters_are_what_they_count, judge__nothing_waits_at_rest)
