@@ -104,10 +104,13 @@ void act_follow_command(struct server *server, struct forwarding *forwarding,
 void act_take_forward_reply(struct server *server, struct forwarding *forwarding,
                             const struct message *reply)
 {
-    if (reply->as.forward_reply.result == FORWARD_NOT_LEADER && reply->from == server->raft.leader)
-        server->raft.leader = SERVER_NONE;
+    const struct forward_reply *answers = &reply->as.forward_reply;
     struct forwarding_outcome outcome = outcome_of(server);
-    forwarding_replied(forwarding, reply, &outcome);
+    if (!forwarding_replied(forwarding, reply, &outcome))
+        return;
+    if (answers->result == FORWARD_NOT_LEADER && !answers->leads &&
+        reply->from == server->raft.leader)
+        server->raft.leader = SERVER_NONE;
 }
 
 void act_forward(struct server *server, struct forwarding *forwarding, u64 now_ns)
@@ -128,8 +131,7 @@ void act_forward(struct server *server, struct forwarding *forwarding, u64 now_n
         return;
     }
     struct message message;
-    while (forwarding_next(forwarding, &server->raft, server->metadata.start_count,
-                           &server->forward_serial, server->options.message_bytes_max,
+    while (forwarding_next(forwarding, &server->raft, server->options.message_bytes_max,
                            now_ns + server->options.forward_timeout_ns, &message))
         outbox_put(&server->outbox, &message);
 }

@@ -6,15 +6,24 @@
 enum {
     COMMAND_HEADER_SIZE = 8,
     ANSWER_HEADER_SIZE = 4,
+    CLASS_WRITE = 1,
+    CLASS_READ = 2,
     FLAG_AFTER_WRITE = 1,
     SENT_AT_ONCE = 1024 * 1024 /* bytes of answers that are not kept back for more */
 };
 
 /* ---- at the follower ---- */
 
-void forwarding_init(struct forwarding *forwarding)
+/* What was sent so far is sent no more; what comes now begins anew. */
+static void begin_attempt(struct forwarding *forwarding)
 {
-    *forwarding = (struct forwarding){0};
+    forwarding->taker->attempt++;
+}
+
+void forwarding_init(struct forwarding *forwarding, struct taker *taker)
+{
+    *forwarding = (struct forwarding){.taker = taker};
+    begin_attempt(forwarding);
 }
 
 void forwarding_put(struct forwarding *forwarding, struct command *command)
@@ -31,7 +40,7 @@ static void encode_commands(const struct command_list *commands, struct message 
     struct block *block = block_create((u32)size);
     u8 *to = block->data;
     for (const struct command *c = commands->first; c != NULL; c = c->next) {
-        to[0] = c->class == COMMAND_WRITE ? 1 : 2;
+        to[0] = c->class == COMMAND_WRITE ? CLASS_WRITE : CLASS_READ;
         to[1] = c->after_write ? FLAG_AFTER_WRITE : 0;
         store_u16(to + 2, 0);
         store_u32(to + 4, c->body.size);
@@ -42,15 +51,19 @@ static void encode_commands(const struct command_list *commands, struct message 
     message->span_count = 1;
 }
 
-/* Takes from `from` as many commands as fit in one message, at least one. */
-static void take_batch(struct command_list *from, u64 bytes_max, struct command_list *batch)
+/* Takes from `from` as many commands as fit in one message, at least one. A message of writes names
+ * the first serial alone, so that the others must follow it without a gap. */
+static void take_batch(struct command_list *from, u64 bytes_max, struct forward_batch *batch)
 {
+    struct command_list *commands = &batch->commands;
     u64 bytes = 0;
     while (from->first != NULL) {
         bytes += COMMAND_HEADER_SIZE + from->first->body.size;
-        if (batch->first != NULL && bytes > bytes_max)
+        bool gap = batch->writes && commands->last != NULL &&
+                   from->first->serial != commands->last->serial + 1;
+        if (commands->first != NULL && (bytes > bytes_max || gap))
             return;
-        command_list_put(batch, command_list_take(from));
+        command_list_put(commands, command_list_take(from));
     }
 }
 
@@ -61,6 +74,18 @@ static void keep_batch(struct forwarding *forwarding, struct forward_batch *batc
     else
         forwarding->first = batch;
     forwarding->last = batch;
+    if (!batch->writes)
+        return;
+    forwarding->batches_of_writes++;
+    forwarding->newest_write = batch->commands.last->serial;
+}
+
+static bool any_after_write(const struct command_list *commands)
+{
+    const struct command *command = commands->first;
+    while (command != NULL && !command->after_write)
+        command = command->next;
+    return command != NULL;
 }
 
 void forwarding_take_back(struct forwarding *forwarding, struct command_list *commands)
@@ -69,18 +94,27 @@ void forwarding_take_back(struct forwarding *forwarding, struct command_list *co
     command_list_merge(commands, &forwarding->reads);
 }
 
-bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 start_count, u64 *serial,
-                     u64 bytes_max, u64 deadline_ns, struct message *message)
+bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 bytes_max,
+                     u64 deadline_ns, struct message *message)
 {
-    struct command_list *commands =
-        forwarding->writes.first != NULL ? &forwarding->writes : &forwarding->reads;
+    bool writes = forwarding->writes.first != NULL;
+    struct command_list *commands = writes ? &forwarding->writes : &forwarding->reads;
+    struct taker *taker = forwarding->taker;
     if (commands->first == NULL)
         return false;
     struct forward_batch *batch = memory_alloc_zero(1, sizeof(*batch));
-    take_batch(commands, bytes_max, &batch->commands);
+    batch->writes = writes;
+    batch->attempt = taker->attempt;
+    take_batch(commands, bytes_max, batch);
+    u64 newest = forwarding->batches_of_writes > 0 ? forwarding->newest_write : 0;
     raft_message(raft, MESSAGE_FORWARD, raft->leader, NULL, message);
     message->as.forward_request = (struct forward_request){
-        .start = start_count, .serial = ++*serial, .count = batch->commands.count};
+        .start = taker->start,
+        .serial = ++taker->message,
+        .count = batch->commands.count,
+        .attempt = batch->attempt,
+        .first_write = writes ? batch->commands.first->serial : 0,
+        .previous_write = writes || any_after_write(&batch->commands) ? newest : 0};
     encode_commands(&batch->commands, message);
     batch->call = message->call;
     batch->deadline_ns = deadline_ns;
@@ -96,22 +130,64 @@ static struct forward_batch *find_call(const struct forwarding *forwarding, u64 
     return batch;
 }
 
+/* Takes out the batch that follows `before`; NULL: the first. */
+static struct forward_batch *take_behind(struct forwarding *forwarding,
+                                         struct forward_batch *before)
+{
+    struct forward_batch *batch = before != NULL ? before->next : forwarding->first;
+    if (before != NULL)
+        before->next = batch->next;
+    else
+        forwarding->first = batch->next;
+    if (forwarding->last == batch)
+        forwarding->last = before;
+    forwarding->batches_of_writes -= batch->writes;
+    return batch;
+}
+
 static struct forward_batch *take_call(struct forwarding *forwarding, u64 call)
 {
     struct forward_batch *before = NULL;
     for (struct forward_batch *batch = forwarding->first; batch != NULL; batch = batch->next) {
-        if (batch->call == call) {
-            if (before != NULL)
-                before->next = batch->next;
-            else
-                forwarding->first = batch->next;
-            if (forwarding->last == batch)
-                forwarding->last = before;
-            return batch;
-        }
+        if (batch->call == call)
+            return take_behind(forwarding, before);
         before = batch;
     }
     return NULL;
+}
+
+/* Moves the commands from this serial on out of the list, and behind `to`. */
+static void split_commands(struct command_list *commands, u64 serial, struct command_list *to)
+{
+    struct command_list kept = {0};
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL)
+        command_list_put(command->serial < serial ? &kept : to, command);
+    *commands = kept;
+}
+
+/* The writes from this serial on were not executed, and will not be: they are to be sent again, in
+ * their order, and nothing before them. */
+static void take_back_writes(struct forwarding *forwarding, u64 serial, struct command_list *again)
+{
+    struct command_list back = {0};
+    struct forward_batch *before = NULL;
+    struct forward_batch *next;
+    for (struct forward_batch *batch = forwarding->first; batch != NULL; batch = next) {
+        next = batch->next;
+        if (batch->writes)
+            split_commands(&batch->commands, serial, &back);
+        if (batch->writes && batch->commands.first == NULL) {
+            memory_free(take_behind(forwarding, before));
+            continue;
+        }
+        if (batch->writes)
+            forwarding->newest_write = batch->commands.last->serial;
+        before = batch;
+    }
+    command_list_merge(again, &back);
+    command_list_merge(again, &forwarding->writes);
+    begin_attempt(forwarding);
 }
 
 /* Ends a batch whose commands may or may not have been executed. */
@@ -151,23 +227,38 @@ static bool answer_batch(struct forward_batch *batch, const struct message *repl
     return reply->as.forward_reply.count > 0;
 }
 
-void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
+/* The leader has not executed what it refuses, and says so of what else it has not and will not. */
+static void refused_batch(struct forwarding *forwarding, struct forward_batch *batch,
+                          const struct forward_reply *reply, struct command_list *again)
+{
+    bool of_this_attempt = batch->attempt == forwarding->taker->attempt;
+    u64 from = reply->refused_from;
+    if (batch->writes) {
+        take_back_writes(forwarding, from != 0 ? from : batch->commands.first->serial, again);
+        return;
+    }
+    (void)take_call(forwarding, batch->call);
+    command_list_merge(again, &batch->commands);
+    memory_free(batch);
+    if (from != 0 && of_this_attempt)
+        take_back_writes(forwarding, from, again);
+}
+
+bool forwarding_replied(struct forwarding *forwarding, const struct message *reply,
                         const struct forwarding_outcome *outcome)
 {
     struct forward_batch *batch = find_call(forwarding, reply->call);
     if (batch == NULL)
-        return;
+        return false;
     switch (reply->as.forward_reply.result) {
     case FORWARD_DONE:
         if (answer_batch(batch, reply, outcome) && batch->commands.first != NULL)
-            return; /* the rest is on its way */
+            return true; /* the rest is on its way */
         lose_batch(take_call(forwarding, reply->call), outcome);
-        return;
+        return true;
     case FORWARD_NOT_LEADER:
-        (void)take_call(forwarding, reply->call);
-        command_list_merge(outcome->again, &batch->commands);
-        memory_free(batch);
-        return;
+        refused_batch(forwarding, batch, &reply->as.forward_reply, outcome->again);
+        return true;
     }
     UNREACHABLE();
 }
@@ -175,11 +266,10 @@ void forwarding_replied(struct forwarding *forwarding, const struct message *rep
 void forwarding_unsent(struct forwarding *forwarding, u64 call,
                        const struct forwarding_outcome *outcome)
 {
-    struct forward_batch *batch = take_call(forwarding, call);
-    if (batch == NULL)
-        return;
-    command_list_merge(outcome->again, &batch->commands);
-    memory_free(batch);
+    static const struct forward_reply nothing_known;
+    struct forward_batch *batch = find_call(forwarding, call);
+    if (batch != NULL)
+        refused_batch(forwarding, batch, &nothing_known, outcome->again);
 }
 
 void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
@@ -187,12 +277,14 @@ void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
 {
     /* Deadlines rise from batch to batch. */
     while (forwarding->first != NULL && forwarding->first->deadline_ns <= now_ns) {
-        struct forward_batch *batch = take_call(forwarding, forwarding->first->call);
+        struct forward_batch *batch = take_behind(forwarding, NULL);
         struct command *command;
         while ((command = command_list_take(&batch->commands)) != NULL)
             outcome->fail(outcome->context, command,
                           command->class == COMMAND_WRITE ? COMMAND_UNKNOWN_OUTCOME
                                                           : COMMAND_LEADER_LOST);
+        if (batch->writes)
+            begin_attempt(forwarding); /* should it still arrive, it arrives too late */
         memory_free(batch);
     }
 }
@@ -205,8 +297,9 @@ u64 forwarding_deadline_ns(const struct forwarding *forwarding)
 void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome)
 {
     while (forwarding->first != NULL)
-        lose_batch(take_call(forwarding, forwarding->first->call), outcome);
+        lose_batch(take_behind(forwarding, NULL), outcome);
     forwarding_take_back(forwarding, outcome->again); /* these were never in a message */
+    begin_attempt(forwarding);
 }
 
 /* ---- at the leader ---- */
@@ -220,11 +313,10 @@ struct unpacked_batch {
     server_id from;
     u64 call;
     u64 bytes_max; /* of a reply's payload */
-    u32 count;
-    u32 missing;             /* commands that have no answer yet */
-    u32 given_back;          /* of the others: commands that nobody executed, with that answer */
-    u32 sent;                /* answers that have left */
-    u32 ready;               /* answers up to the first that is missing; >= sent */
+    u32 count;     /* of commands whose answers are sent: less when the others were given back */
+    u32 missing;   /* commands that nobody has answered or given back yet */
+    u32 sent;      /* answers that have left */
+    u32 ready;     /* answers up to the first that is missing; >= sent */
     size_t ready_size;       /* encoded, of those from sent up to ready */
     struct buffer answers[]; /* data is NULL until there is one */
 };
@@ -245,8 +337,8 @@ static void send_ready(struct unpacked_batch *batch)
     struct message request = {.call = batch->call};
     struct message reply;
     raft_message(batch->raft, MESSAGE_FORWARD_REPLY, batch->from, &request, &reply);
-    reply.as.forward_reply =
-        (struct forward_reply){FORWARD_DONE, batch->ready - batch->sent, batch->sent};
+    reply.as.forward_reply = (struct forward_reply){
+        .result = FORWARD_DONE, .count = batch->ready - batch->sent, .first = batch->sent};
     reply.spans[0] = (struct span){block, block->data, (u32)batch->ready_size};
     reply.span_count = 1;
     outbox_put_early(batch->outbox, &reply);
@@ -267,17 +359,25 @@ static void send_answers(struct unpacked_batch *batch)
         if (batch->ready_size >= SENT_AT_ONCE)
             send_ready(batch);
     }
-    if (batch->missing == 0 && batch->ready > batch->sent)
+    if (batch->ready == batch->count && batch->ready > batch->sent)
         send_ready(batch);
 }
 
-static void keep_answer(struct unpacked_batch *batch, struct command *command, const void *answer,
-                        size_t size)
+/* Ends with the last of its commands. */
+static void batch_done_with(struct unpacked_batch *batch, struct command *command)
 {
-    buffer_append(&batch->answers[command->slot], answer, size);
-    (void)buffer_reserve(&batch->answers[command->slot], 1); /* an empty answer is one, too */
     command_destroy(command);
-    batch->missing--;
+    if (--batch->missing > 0)
+        return;
+    for (u32 i = 0; i < batch->count; i++)
+        buffer_deinit(&batch->answers[i]);
+    memory_free(batch);
+}
+
+static void keep_answer(struct unpacked_batch *batch, u64 slot, const void *answer, size_t size)
+{
+    buffer_append(&batch->answers[slot], answer, size);
+    (void)buffer_reserve(&batch->answers[slot], 1); /* an empty answer is one, too */
 }
 
 static void batch_answer(struct command_sink *sink, struct command *command, const u8 *answer,
@@ -287,14 +387,14 @@ static void batch_answer(struct command_sink *sink, struct command *command, con
                                     "be forwarded: ask the leader "
                                     "itself\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
-    if (size + ANSWER_HEADER_SIZE > batch->bytes_max)
-        keep_answer(batch, command, too_large, sizeof(too_large) - 1);
-    else
-        keep_answer(batch, command, answer, size);
-    batch->given_back = 0; /* now the others' error is sent to them */
-    send_answers(batch);
-    if (batch->missing == 0)
-        memory_free(batch);
+    if (command->slot < batch->count) { /* else its taker sends it again */
+        if (size + ANSWER_HEADER_SIZE > batch->bytes_max)
+            keep_answer(batch, command->slot, too_large, sizeof(too_large) - 1);
+        else
+            keep_answer(batch, command->slot, answer, size);
+        send_answers(batch);
+    }
+    batch_done_with(batch, command);
 }
 
 static void batch_redirect(struct command_sink *sink, struct command *command, server_id leader)
@@ -305,33 +405,34 @@ static void batch_redirect(struct command_sink *sink, struct command *command, s
     command_fail(command, COMMAND_LEADER_LOST);
 }
 
-/* Instead of answers; the sender hands all of it to the next leader. */
-static void refuse_batch(struct unpacked_batch *batch)
+/* From this command on all of the FORWARD is refused: its sender takes it back. What of it is
+ * answered nevertheless is a refusal, or a read: it may be asked again. */
+static void refuse_rest(struct unpacked_batch *batch, const struct command *command)
 {
     struct message request = {.kind = MESSAGE_FORWARD, .from = batch->from, .call = batch->call};
     struct message refusal;
-    for (u32 i = 0; i < batch->count; i++)
+    for (u64 i = command->slot; i < batch->count; i++)
         buffer_deinit(&batch->answers[i]);
-    raft_refuse(batch->raft, &request, &refusal);
+    batch->count = (u32)command->slot;
+    raft_message(batch->raft, MESSAGE_FORWARD_REPLY, batch->from, &request, &refusal);
+    refusal.as.forward_reply = (struct forward_reply){
+        .result = FORWARD_NOT_LEADER,
+        .refused_from = command->class == COMMAND_WRITE ? command->serial : 0};
     outbox_put_early(batch->outbox, &refusal);
-    memory_free(batch);
 }
 
-/* Commands are given back when they were held while leadership was handed over: all of a FORWARD,
- * mostly, and then its sender hands them to the next leader. If some of it are answered (a read
- * that was not held), the others' error is as definite, and the same whichever came first. */
+/* Commands are given back when they were held while leadership was handed over, the oldest first.
+ * All of a FORWARD of reads goes back with one of them. */
 static void batch_give_back(struct command_sink *sink, struct command *command)
 {
-    static const char lost[] = "-CLUSTERDOWN leadership is handed over; nothing was executed\r\n";
     struct unpacked_batch *batch = CONTAINER_OF(sink, struct unpacked_batch, sink);
-    if (batch->missing + batch->given_back < batch->count) {
-        command_answer(command, (const u8 *)lost, sizeof(lost) - 1);
-        return;
+    if (command->slot < batch->count) {
+        if (command->class != COMMAND_WRITE)
+            command->slot = 0;
+        refuse_rest(batch, command);
+        send_answers(batch);
     }
-    keep_answer(batch, command, lost, sizeof(lost) - 1);
-    batch->given_back++;
-    if (batch->missing == 0)
-        refuse_batch(batch);
+    batch_done_with(batch, command);
 }
 
 static void batch_flush(struct command_sink *sink)
@@ -348,7 +449,7 @@ static size_t encoded_size(const u8 *at, size_t left)
     if (left < COMMAND_HEADER_SIZE)
         return 0;
     u32 size = load_u32(at + 4);
-    if (size > left - COMMAND_HEADER_SIZE || (at[0] != 1 && at[0] != 2))
+    if (size > left - COMMAND_HEADER_SIZE || (at[0] != CLASS_WRITE && at[0] != CLASS_READ))
         return 0;
     /* What a newer version means by other bits must not be lost on the way. */
     if ((at[1] & ~FLAG_AFTER_WRITE) != 0 || load_u16(at + 2) != 0)
@@ -359,13 +460,15 @@ static size_t encoded_size(const u8 *at, size_t left)
 bool forward_is_sound(const struct message *request)
 {
     u32 count = request->as.forward_request.count;
+    bool numbered = request->as.forward_request.attempt != 0;
+    u8 class = request->as.forward_request.first_write != 0 ? CLASS_WRITE : CLASS_READ;
     if (request->span_count != 1 || count == 0)
         return false;
     const u8 *at = request->spans[0].data;
     size_t left = request->spans[0].size;
     for (u32 i = 0; i < count; i++) {
         size_t size = encoded_size(at, left);
-        if (size == 0)
+        if (size == 0 || (numbered && at[0] != class))
             return false;
         at += size;
         left -= size;
@@ -377,7 +480,8 @@ static struct command *unpack_command(const u8 *at, size_t size, struct block *b
                                       struct command_sink *sink)
 {
     struct span body = span_of(block, at + COMMAND_HEADER_SIZE, (u32)(size - COMMAND_HEADER_SIZE));
-    struct command *command = command_create(at[0] == 1 ? COMMAND_WRITE : COMMAND_READ, body, sink);
+    struct command *command =
+        command_create(at[0] == CLASS_WRITE ? COMMAND_WRITE : COMMAND_READ, body, sink);
     command->after_write = (at[1] & FLAG_AFTER_WRITE) != 0;
     command->forwarded = true;
     return command;
@@ -389,6 +493,7 @@ bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns
     if (!forward_is_sound(request))
         return false;
     u32 count = request->as.forward_request.count;
+    u64 first_write = request->as.forward_request.first_write;
     struct unpacked_batch *batch =
         memory_alloc_zero(1, sizeof(*batch) + count * sizeof(batch->answers[0]));
     *batch = (struct unpacked_batch){.sink = {&batch_ops},
@@ -406,6 +511,8 @@ bool forward_unpack(struct raft *raft, const struct message *request, u64 now_ns
         size_t size = encoded_size(at, span->size - offset);
         struct command *command = unpack_command(at, size, span->block, &batch->sink);
         command->slot = i;
+        command->taker = request->from;
+        command->serial = first_write != 0 ? first_write + i : 0;
         command->arrived_ns = now_ns;
         offset += size;
         command_list_put(commands, command);

@@ -6,6 +6,13 @@
  * loop. Whatever has not been answered then has an unknown outcome: nothing is ever sent twice.
  * Only reads, which leave no trace, go back to waiting for a leader.
  *
+ * Writes are one stream (rules/streams.h): they reach the leader's log in the order of their
+ * serials. When one of them certainly will not (its message was not sent, the leader refused it, or
+ * held it and gave it back), it and all behind it are taken back, to be sent again in their order,
+ * under a higher attempt. When one is given up (no answer in time), what comes later goes under
+ * a higher attempt, too, so that the one given up can arrive too late only. The message of reads
+ * that must see a write names the newest write under way.
+ *
  * Encoding of the commands in a FORWARD, one after another, little-endian:
  *   u8 class (1 write, 2 read), u8 flags (1: after_write), u16 zero, u32 size, body
  * and of the answers in a FORWARD_REPLY: u32 size, bytes.
@@ -20,22 +27,35 @@
 
 /* ---- at the follower ---- */
 
+/* A server's counters of what it forwards, beyond all followings of a start. */
+struct taker {
+    u64 start;   /* the start counter */
+    u64 attempt; /* the newest one of its stream */
+    u64 message; /* number of the newest FORWARD */
+};
+
 struct forward_batch {
     struct forward_batch *next;
     u64 call;
     u64 deadline_ns;
+    u64 attempt;
+    bool writes;
     u32 answered; /* commands that have had their answer, and are gone from the list */
     struct command_list commands;
 };
 
 struct forwarding {
-    struct forward_batch *first; /* oldest first */
+    struct taker *taker;
+    struct forward_batch *first; /* oldest first; the writes' serials rise */
     struct forward_batch *last;
+    u32 batches_of_writes;
+    u64 newest_write;           /* serial of the last write in the batches, while there is any */
     struct command_list writes; /* of this pile, not yet in a message */
     struct command_list reads;
 };
 
-void forwarding_init(struct forwarding *forwarding);
+/* `taker` is borrowed, and outlives it. */
+void forwarding_init(struct forwarding *forwarding, struct taker *taker);
 
 /* Takes in a command for the leader. */
 void forwarding_put(struct forwarding *forwarding, struct command *command);
@@ -45,10 +65,9 @@ void forwarding_put(struct forwarding *forwarding, struct command *command);
 void forwarding_take_back(struct forwarding *forwarding, struct command_list *commands);
 
 /* The end of a pile: fills the next message that carries what was put in, writes first; call again
- * until it returns false. `*serial` is the server's counter of such messages. The leader is known.
- */
-bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 start_count, u64 *serial,
-                     u64 bytes_max, u64 deadline_ns, struct message *message);
+ * until it returns false. The leader is known. */
+bool forwarding_next(struct forwarding *forwarding, struct raft *raft, u64 bytes_max,
+                     u64 deadline_ns, struct message *message);
 
 /* What became of a batch. Commands that may be tried again are put into `again`; for the others
  * `answer` or `fail` is called. */
@@ -59,12 +78,13 @@ struct forwarding_outcome {
     struct command_list *again;
 };
 
-/* A FORWARD_REPLY has come. A call that nobody waits for is ignored. A batch whose answers do not
- * come in order has lost some, and with them the knowledge of its outcome. */
-void forwarding_replied(struct forwarding *forwarding, const struct message *reply,
+/* A FORWARD_REPLY has come. A call that nobody waits for is ignored: then it returns false. A batch
+ * whose answers do not come in order has lost some, and with them the knowledge of its outcome. */
+bool forwarding_replied(struct forwarding *forwarding, const struct message *reply,
                         const struct forwarding_outcome *outcome);
 
-/* The message with this call was certainly never sent: its commands may be tried again. */
+/* The message with this call was certainly never sent: its commands may be tried again, and the
+ * writes behind it must. */
 void forwarding_unsent(struct forwarding *forwarding, u64 call,
                        const struct forwarding_outcome *outcome);
 

@@ -20,25 +20,21 @@ void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
         lead_take(server, lead, command, now_ns);
 }
 
-/* It goes on to whoever leads next: what came from another server by way of that one. */
-static void pass_on(struct server *server, struct command *command)
+/* They go on to whoever leads next: what came from other servers by way of those. Of one's own,
+ * what is left in the list is in the order in which it was taken. */
+static void pass_on_others(struct server *server, struct command_list *commands)
 {
-    if (command->forwarded)
-        command_give_back(command);
-    else
-        server_park(server, command);
-}
-
-/* What was held has not been executed. */
-static void end_transfer(struct server *server, struct lead *lead)
-{
+    struct command_list own = {0};
     struct command *command;
-    while ((command = command_list_take(&lead->held)) != NULL)
-        pass_on(server, command);
-    /* Whoever ordered it is told when the next leader is known. */
-    if (lead->order != NULL)
-        server_park(server, lead->order);
-    lead->order = NULL;
+    while ((command = command_list_take(commands)) != NULL) {
+        if (!command->forwarded) {
+            command_list_put(&own, command);
+            continue;
+        }
+        streams_give_back(&server->raft.streams, command->taker, command->serial);
+        command_give_back(command);
+    }
+    *commands = own;
 }
 
 void lead_end(struct server *server, struct lead *lead)
@@ -47,9 +43,14 @@ void lead_end(struct server *server, struct lead *lead)
     struct command *command;
     while ((command = command_list_take(&lead->writes)) != NULL)
         server_fail(server, command, COMMAND_UNKNOWN_OUTCOME);
-    while ((command = command_list_take(&lead->reads)) != NULL)
-        pass_on(server, command);
-    end_transfer(server, lead);
+    pass_on_others(server, &lead->reads);
+    pass_on_others(server, &lead->held); /* what was held has not been executed */
+    command_list_merge(&server->parked, &lead->reads);
+    command_list_merge(&server->parked, &lead->held);
+    /* Whoever ordered a transfer is told when the next leader is known. */
+    if (lead->order != NULL)
+        server_park(server, lead->order);
+    lead->order = NULL;
 }
 
 void lead_begin_pile(struct server *server, struct lead *lead)
@@ -112,22 +113,23 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
 void lead_take_forward(struct server *server, struct lead *lead, const struct message *request,
                        u64 now_ns)
 {
-    if (!leading_takes_forward(&server->raft, lead, request))
-        return;
-    if (transfer_is_told(&lead->transfer)) {
-        server_refuse(server, request);
-        return;
-    }
-    struct command_list commands = {0};
-    if (!forward_unpack(&server->raft, request, now_ns, server->options.answer_bytes_max,
-                        &server->outbox, &commands)) {
+    struct message refusal;
+    bool sound = forward_is_sound(request);
+    enum stream_verdict verdict =
+        sound ? leading_takes_forward(&server->raft, lead, request) : STREAM_REFUSED;
+    if (!sound)
         REPORT(server->world.report, REPORT_WARN, "server",
                "server %u forwarded commands that cannot be decoded; refused", request->from);
-        struct message refusal;
-        raft_refuse(&server->raft, request, &refusal);
-        outbox_put(&server->outbox, &refusal);
-        return;
+    if (verdict == STREAM_REFUSED) {
+        leading_refuse_forward(&server->raft, lead, request, &refusal);
+        outbox_put_early(&server->outbox, &refusal);
     }
+    if (verdict != STREAM_TAKEN)
+        return;
+    struct command_list commands = {0};
+    bool unpacked = forward_unpack(&server->raft, request, now_ns, server->options.answer_bytes_max,
+                                   &server->outbox, &commands);
+    ASSERT(unpacked);
     struct command *command;
     while ((command = command_list_take(&commands)) != NULL)
         lead_take(server, lead, command, now_ns);
@@ -236,6 +238,7 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     enum transfer_result result;
     server_id who;
     struct command *command;
+    struct command_list others = {0};
     look_for_room(server, lead, now_ns);
     if (transfer_without_room(raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               now_ns))
@@ -249,7 +252,8 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
         return;
     case TRANSFER_SEND:
         /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
-        while ((command = leading_held_for_others(lead)) != NULL)
+        leading_held_for_others(raft, lead, &others);
+        while ((command = command_list_take(&others)) != NULL)
             command_give_back(command);
         stage(server, &message);
         return;

@@ -8,7 +8,7 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
     lead->writes = (struct command_list){0};
     lead->reads = (struct command_list){0};
     lead->reads_left = false;
-    memset(lead->forwarders, 0, sizeof(lead->forwarders));
+    streams_begin(&raft->streams, raft->current_term);
     transfer_init(&lead->transfer);
     lead->held = (struct command_list){0};
     lead->order = NULL;
@@ -117,20 +117,16 @@ struct command *leading_next_held(const struct raft *raft, struct lead *lead,
     return NULL;
 }
 
-struct command *leading_held_for_others(struct lead *lead)
+void leading_held_for_others(struct raft *raft, struct lead *lead, struct command_list *others)
 {
     struct command_list kept = {0};
-    struct command *found = NULL;
     struct command *command;
-    while (found == NULL && (command = command_list_take(&lead->held)) != NULL) {
+    while ((command = command_list_take(&lead->held)) != NULL) {
         if (command->forwarded)
-            found = command;
-        else
-            command_list_put(&kept, command);
+            streams_give_back(&raft->streams, command->taker, command->serial);
+        command_list_put(command->forwarded ? others : &kept, command);
     }
-    command_list_move(&kept, &lead->held);
     lead->held = kept;
-    return found;
 }
 
 u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
@@ -154,26 +150,20 @@ void leading_take_read(const struct raft *raft, struct lead *lead, struct comman
     command_list_put(&lead->reads, command);
 }
 
-void leading_forget_forwarder(const struct raft *raft, struct lead *lead, server_id peer)
+enum stream_verdict leading_takes_forward(struct raft *raft, const struct lead *lead,
+                                          const struct message *request)
 {
-    int position = configuration_position(&raft->configuration, peer);
-    if (position >= 0)
-        lead->forwarders[position] = (struct forwarder){0};
+    if (configuration_position(&raft->configuration, request->from) < 0)
+        return STREAM_KNOWN;
+    /* Once the next leader has been told, any message may come too late. */
+    return streams_take(&raft->streams, request, transfer_is_told(&lead->transfer));
 }
 
-bool leading_takes_forward(const struct raft *raft, struct lead *lead,
-                           const struct message *request)
+void leading_refuse_forward(struct raft *raft, const struct lead *lead,
+                            const struct message *request, struct message *refusal)
 {
-    const struct forward_request *forward = &request->as.forward_request;
-    int position = configuration_position(&raft->configuration, request->from);
-    if (position < 0)
-        return false;
-    struct forwarder *newest = &lead->forwarders[position];
-    bool rises = forward->start > newest->start ||
-                 (forward->start == newest->start && forward->serial > newest->serial);
-    if (rises)
-        *newest = (struct forwarder){forward->start, forward->serial};
-    return rises;
+    raft_refuse(raft, request, refusal);
+    refusal->as.forward_reply.leads = !transfer_is_told(&lead->transfer);
 }
 
 struct command *leading_writer_of(struct lead *lead, u64 index)

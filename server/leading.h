@@ -14,14 +14,6 @@
 #include "server/mail/command.h"
 #include "server/rules/transfer.h"
 
-/* The newest FORWARD taken from one server: only rising ones are taken, so that a message which
- * arrives twice is not executed twice. A duplicate from an earlier leadership has an earlier term.
- */
-struct forwarder {
-    u64 start;
-    u64 serial;
-};
-
 /* How long a leader whose log has no place for what it holds waits before it looks again. */
 #define LEADING_ROOM_RETRY_NS (5 * NS_PER_MS)
 
@@ -29,7 +21,6 @@ struct lead {
     struct leadership leadership;
     struct command_list writes; /* wait_index: their entry's; rising */
     struct command_list reads;  /* wait_round: rising; wait_index: what must be applied */
-    struct forwarder forwarders[SERVERS_MAX]; /* by position in the configuration */
     struct transfer transfer;
     struct command_list held; /* came during the transfer, or while the log's next place was being
                                * made: writes, not appended, and the reads that must see them */
@@ -62,12 +53,13 @@ WARN_UNUSED enum leading_verdict leading_take_write(struct raft *raft, struct le
  * same client that is held. */
 void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command);
 
-/* The peer's data directory is another one, or an older one: its numbers begin anew. */
-void leading_forget_forwarder(const struct raft *raft, struct lead *lead, server_id peer);
-
-/* Whether this FORWARD is from a member, and newer than all before it; then it is noted. */
-WARN_UNUSED bool leading_takes_forward(const struct raft *raft, struct lead *lead,
-                                       const struct message *request);
+/* Whether the commands of this FORWARD, which is well-formed, are taken now: they are from a
+ * member, it is their turn in their stream, and no other server is about to lead. */
+WARN_UNUSED enum stream_verdict leading_takes_forward(struct raft *raft, const struct lead *lead,
+                                                      const struct message *request);
+/* The refusal, to be sent. */
+void leading_refuse_forward(struct raft *raft, const struct lead *lead,
+                            const struct message *request, struct message *refusal);
 
 /* What is to be said in the log about who the servers are (identities.h). Returns the index of what
  * was appended; 0: nothing was. To be called with every pile, before messages are made. */
@@ -88,9 +80,9 @@ void leading_take_held(struct lead *lead, struct command_list *held);
 struct command *leading_next_held(const struct raft *raft, struct lead *lead,
                                   struct command_list *held, u64 *bytes);
 
-/* Takes out one command that was held and came from another server, which can hand it to the next
- * leader itself; NULL: there is none. */
-struct command *leading_held_for_others(struct lead *lead);
+/* Takes out the commands that were held and came from other servers, which can hand them to the
+ * next leader themselves: they are to be given back, the oldest first. */
+void leading_held_for_others(struct raft *raft, struct lead *lead, struct command_list *others);
 
 /* When a leader has something to say or to give up even if nothing happens. */
 u64 leading_next_ns(const struct raft *raft, const struct lead *lead);

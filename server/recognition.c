@@ -183,8 +183,7 @@ void recognition_meet(struct server *server, struct lead *lead, const struct met
     struct meeting meeting = trust_meet(&server->raft, met->peer, &met->identity);
     if (meeting.anew) {
         forget_its_log(server, lead, met->peer);
-        if (lead != NULL)
-            leading_forget_forwarder(&server->raft, lead, met->peer);
+        streams_forget(&server->raft.streams, met->peer);
     }
     recognition_remind(server, met->peer, now_ns);
     recognition_carry_out(server, met->peer, &meeting);

@@ -199,6 +199,7 @@ static enum error_code recover(struct server *server, struct error *error)
     }
     server->opening = recovering.recovery.opening;
     server->metadata = recovering.recovery.metadata;
+    server->taker.start = server->metadata.start_count;
     server->raft.self = server->metadata.self;
     server->raft.current_term = server->metadata.current_term;
     server->raft.voted_for = server->metadata.voted_for;
@@ -363,10 +364,22 @@ u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
     return heard_ns;
 }
 
+/* Each write has its place in this server's stream from here on, wherever it waits and goes. */
+static void number_commands(struct server *server, struct command_list *commands)
+{
+    for (struct command *command = commands->first; command != NULL; command = command->next) {
+        if (command->class == COMMAND_WRITE)
+            server->write_serial++;
+        command->serial = server->write_serial;
+    }
+}
+
 void server_open_mail(struct server *server, struct mail *mail)
 {
     if (mail_is_message(mail) && !mail->opened)
         events_received(&server->events, &mail->as.message);
+    if (mail->kind == MAIL_COMMANDS && !mail->opened)
+        number_commands(server, &mail->as.commands);
     mail->opened = true;
 }
 
@@ -388,6 +401,8 @@ void server_refuse(struct server *server, const struct message *request)
     if (message_is_reply(request->kind) || request->kind == MESSAGE_TIMEOUT_NOW)
         return;
     struct message refusal;
+    if (request->kind == MESSAGE_FORWARD && streams_know(&server->raft.streams, request))
+        return; /* a copy of what it has taken when it led: it was executed, or may be */
     raft_refuse(&server->raft, request, &refusal);
     server_put(server, &refusal);
 }
@@ -403,7 +418,9 @@ enum raft_state server_stop_because(struct server *server, const char *what, ser
 
 void server_park(struct server *server, struct command *command)
 {
-    command_list_put(&server->parked, command);
+    struct command_list one = {0};
+    command_list_put(&one, command);
+    command_list_merge(&server->parked, &one);
 }
 
 u64 server_parked_until_ns(const struct server *server)

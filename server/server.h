@@ -105,7 +105,8 @@ struct server {
     struct buffer answer;    /* scratch */
     struct span *save_spans; /* scratch: the pieces of a batch */
     u32 save_spans_capacity;
-    u64 forward_serial;    /* of the last FORWARD sent; with start_count it rises for ever */
+    struct taker taker;    /* of what it forwards */
+    u64 write_serial;      /* of the newest write that it has taken from a client (streams.h) */
     u64 pile_wall_ns;      /* wall clock when the pile was taken in; stamped into entries */
     enum raft_state state; /* of the loop that runs; for status and traces only */
     u64 state_since_ns;
@@ -167,7 +168,8 @@ void server_end_round(struct server *server);
  * afterwards. */
 u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns);
 
-/* Notes in the event trace that this mail is read; a second time, in another loop, is not noted. */
+/* Notes in the event trace that this mail is read, and numbers the commands of clients in it; a
+ * second time, in another loop, it does neither. */
 void server_open_mail(struct server *server, struct mail *mail);
 
 /* Takes the oldest mail off the pile and destroys it: it has been dealt with. */

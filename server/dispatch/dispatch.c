@@ -144,7 +144,7 @@ struct dispatch *dispatch_create(struct server *server)
     dispatch->server = server;
     mutex_init(&dispatch->lock);
     condition_init(&dispatch->changed);
-    forwarding_init(&dispatch->forwarding);
+    forwarding_init(&dispatch->forwarding, &server->taker);
     return dispatch;
 }
 

@@ -168,12 +168,21 @@ void command_list_move(struct command_list *to, struct command_list *from)
     *from = (struct command_list){0};
 }
 
+/* Whether this server took `a` after `b`. */
+static bool is_later(const struct command *a, const struct command *b)
+{
+    if (a->serial != b->serial)
+        return a->serial > b->serial;
+    if (a->arrived_ns != b->arrived_ns)
+        return a->arrived_ns > b->arrived_ns;
+    return a->class != COMMAND_WRITE && b->class == COMMAND_WRITE;
+}
+
 void command_list_merge(struct command_list *to, struct command_list *from)
 {
     struct command_list merged = {0};
-    while (to->first != NULL && from->first != NULL &&
-           to->last->arrived_ns > from->first->arrived_ns) {
-        bool later = to->first->arrived_ns > from->first->arrived_ns;
+    while (to->first != NULL && from->first != NULL && is_later(to->last, from->first)) {
+        bool later = is_later(to->first, from->first);
         struct command *next = command_list_take(later ? from : to);
         ASSERT(next != NULL);
         command_list_put(&merged, next);

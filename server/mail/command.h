@@ -34,11 +34,14 @@ struct command {
     struct span body;  /* the machine's encoding of the command; one reference is the command's */
     u64 arrived_ns;    /* monotonic time of arrival at this server */
     struct command_sink *sink;
-    void *owner;    /* the sink's: which client */
-    u64 slot;       /* the sink's: which of the client's answers */
-    bool forwarded; /* came from another server, and so is not forwarded again */
-    u64 wait_index; /* free for whoever holds the command: the log index that it waits for */
-    u64 wait_round; /* the same for a confirming round */
+    void *owner;     /* the sink's: which client */
+    u64 slot;        /* the sink's: which of the client's answers */
+    bool forwarded;  /* came from another server, and so is not forwarded again */
+    server_id taker; /* forwarded: by whom */
+    u64 serial;      /* WRITE: its own in its taker's stream (streams.h), 1 and up; others: that of
+                        the newest write before it. Numbered when the server takes its mail */
+    u64 wait_index;  /* free for whoever holds the command: the log index that it waits for */
+    u64 wait_round;  /* the same for a confirming round */
 };
 
 struct command_sink_ops {
@@ -131,9 +134,10 @@ void command_list_put(struct command_list *list, struct command *command);
 struct command *command_list_take(struct command_list *list);
 /* Moves all of `from` behind `to`. */
 void command_list_move(struct command_list *to, struct command_list *from);
-/* Moves all of `from` in between `to`; both are in the order of arrival, and so is what comes of it
- * (of those that arrived at the same time, `to`'s come first). Whoever has waited longest stands
- * first, and that is the one whose patience is looked at. */
+/* Moves all of `from` in between `to`; both are in the order in which this server has taken them
+ * from clients, and so is what comes of it: by their serials, and what stands between two writes by
+ * its time of arrival. Whoever has waited longest stands first, and that is the one whose patience
+ * is looked at. */
 void command_list_merge(struct command_list *to, struct command_list *from);
 void command_list_fail(struct command_list *list, enum command_failure failure);
 

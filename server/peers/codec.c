@@ -137,13 +137,18 @@ static void body_to_wire(const struct message *message, mailraft_Message *wire)
             .start = message->as.forward_request.start,
             .serial = message->as.forward_request.serial,
             .count = message->as.forward_request.count,
+            .attempt = message->as.forward_request.attempt,
+            .first_write = message->as.forward_request.first_write,
+            .previous_write = message->as.forward_request.previous_write,
         };
         break;
     case mailraft_Message_forward_reply_tag:
         wire->body.forward_reply =
             (mailraft_ForwardReply){.result = message->as.forward_reply.result,
                                     .count = message->as.forward_reply.count,
-                                    .first = message->as.forward_reply.first};
+                                    .first = message->as.forward_reply.first,
+                                    .refused_from = message->as.forward_reply.refused_from,
+                                    .leads = message->as.forward_reply.leads};
         break;
     case mailraft_Message_install_request_tag:
         wire->body.install_request = (mailraft_InstallRequest){
@@ -299,10 +304,19 @@ static enum error_code forward_from_wire(const mailraft_ForwardRequest *wire,
                                          const struct frame_parts *parts, struct message *message,
                                          struct error *error)
 {
-    message->as.forward_request = (struct forward_request){
-        .start = wire->start, .serial = wire->serial, .count = wire->count};
+    message->as.forward_request = (struct forward_request){.start = wire->start,
+                                                           .serial = wire->serial,
+                                                           .count = wire->count,
+                                                           .attempt = wire->attempt,
+                                                           .first_write = wire->first_write,
+                                                           .previous_write = wire->previous_write};
     if (wire->serial == 0)
         return refuse(error, message, "serial 0");
+    if (wire->attempt == 0 && (wire->first_write != 0 || wire->previous_write != 0))
+        return refuse(error, message, "numbered writes without an attempt");
+    if (wire->first_write > MESSAGE_NUMBER_MAX || wire->previous_write > MESSAGE_NUMBER_MAX ||
+        (wire->first_write != 0 && wire->previous_write >= wire->first_write))
+        return refuse(error, message, "impossible serials of writes");
     if (!count_fits(wire->count, parts->payload_size))
         return refuse(error, message, "count and commands do not fit together");
     return ERROR_NONE;
@@ -314,8 +328,11 @@ static enum error_code forward_reply_from_wire(const mailraft_ForwardReply *wire
 {
     if (wire->result != FORWARD_DONE && wire->result != FORWARD_NOT_LEADER)
         return refuse(error, message, "unknown result");
-    message->as.forward_reply = (struct forward_reply){
-        .result = (enum forward_result)wire->result, .count = wire->count, .first = wire->first};
+    message->as.forward_reply = (struct forward_reply){.result = (enum forward_result)wire->result,
+                                                       .count = wire->count,
+                                                       .first = wire->first,
+                                                       .refused_from = wire->refused_from,
+                                                       .leads = wire->leads};
     if (wire->result == FORWARD_DONE ? !count_fits(wire->count, parts->payload_size)
                                      : parts->payload_size != 0)
         return refuse(error, message, "count and answers do not fit together");

@@ -31,7 +31,7 @@ static void begin(struct server *server, struct follower *self)
     self->server = server;
     self->deadline_ns =
         election_follower_deadline_ns(&server->raft, &server->rng, clock_monotonic_ns());
-    forwarding_init(&self->forwarding);
+    forwarding_init(&self->forwarding, &server->taker);
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = self;
 }

@@ -105,24 +105,31 @@ struct install_reply {
     u64 round;       /* the request's */
 };
 
-/* FORWARD: a follower hands its clients' commands to the leader. The commands are in the spans
- * (encoding: forward.h). (start, serial) rises from message to message of one server. */
+/* FORWARD: a follower hands its clients' commands to the leader, writes or reads. The commands are
+ * in the spans (encoding: forward.h). Writes are a stream: see streams.h. */
 struct forward_request {
-    u64 start;  /* the sender's start counter */
-    u64 serial; /* 1 and up within one start */
-    u32 count;  /* commands in the spans, at least 1 */
+    u64 start;          /* the sender's start counter */
+    u64 serial;         /* of the message: 1 and up within one start */
+    u32 count;          /* commands in the spans, at least 1 */
+    u64 attempt;        /* 1 and up within one start; 0: of a build that numbers none */
+    u64 first_write;    /* serial of the first write; the others follow it; 0: these are reads */
+    u64 previous_write; /* writes: the newest one before them that is under way with this leader;
+                           reads: the newest that one of them must see; 0: there is none */
 };
 
 enum forward_result {
     FORWARD_DONE = 1,      /* the spans hold `count` answers, in the order of the commands */
-    FORWARD_NOT_LEADER = 2 /* nothing was executed */
+    FORWARD_NOT_LEADER = 2 /* refused: nothing was executed, or will be */
 };
 
 /* FORWARD_REPLY. Answers that do not fit in one message come in several. */
 struct forward_reply {
     enum forward_result result;
     u32 count;
-    u32 first; /* position in the FORWARD of the command that the first answer is for */
+    u32 first;        /* position in the FORWARD of the command that the first answer is for */
+    u64 refused_from; /* refused: so are all writes of its stream from this serial on
+                         (streams_refused_from); 0: this FORWARD alone */
+    bool leads;       /* refused: by a leader that goes on to lead */
 };
 
 /* UNRECOGNISED: the receiver is not the server that the sender met before (trust.h). What it shows

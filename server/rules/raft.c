@@ -120,6 +120,7 @@ void raft_refuse(struct raft *raft, const struct message *request, struct messag
     case MESSAGE_FORWARD:
         raft_message(raft, MESSAGE_FORWARD_REPLY, request->from, request, reply);
         reply->as.forward_reply.result = FORWARD_NOT_LEADER;
+        reply->as.forward_reply.refused_from = streams_refused_from(&raft->streams, request);
         return;
     case MESSAGE_NONE:
     case MESSAGE_PRE_VOTE_REPLY:

@@ -16,6 +16,7 @@
 #include "server/rules/log.h"
 #include "server/rules/message.h"
 #include "server/rules/rule.h"
+#include "server/rules/streams.h"
 
 /* X(NAME, word). The states a server can be in; the first is before and the last after Raft. */
 enum raft_state { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER, RAFT_STOPPED };
@@ -82,12 +83,13 @@ struct raft {
 
     struct trust trust; /* who of the others is recognised; persistent in part (trust.h) */
 
-    server_id leader;      /* of current_term; SERVER_NONE: not known */
-    u64 leader_heard_ns;   /* when the leader was last heard; 0: never, or its connection ended */
-    server_id gone_leader; /* the last leader whose connection to us ended */
-    u64 leader_gone_ns;    /* when it did; 0: a leader was heard since then */
-    u64 next_call;         /* number for the next request; 1 and up */
-    u64 newest_order;      /* number of the newest order to a job; 0: none yet */
+    server_id leader;       /* of current_term; SERVER_NONE: not known */
+    u64 leader_heard_ns;    /* when the leader was last heard; 0: never, or its connection ended */
+    server_id gone_leader;  /* the last leader whose connection to us ended */
+    u64 leader_gone_ns;     /* when it did; 0: a leader was heard since then */
+    u64 next_call;          /* number for the next request; 1 and up */
+    u64 newest_order;       /* number of the newest order to a job; 0: none yet */
+    struct streams streams; /* what it has taken of others' writes, when it last led */
 
     /* The disk, looked at between messages. */
     u64 room_bytes; /* of records that it can take before it is full; UINT64_MAX: not known */

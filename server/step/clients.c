@@ -21,6 +21,8 @@ struct command *step_take_command(const struct step_event *event)
     command->after_write = client->after_write;
     command->may_redirect = client->may_redirect;
     command->forwarded = client->forwarded;
+    command->taker = client->taker;
+    command->serial = client->serial;
     return command;
 }
 
@@ -35,10 +37,13 @@ void step_refuse(struct step *step, struct command *command, enum command_failur
 
 void step_park(struct step *step, struct command *command)
 {
-    if (command->forwarded)
+    struct command_list one = {0};
+    if (command->forwarded) {
         step_refuse(step, command, COMMAND_LEADER_LOST);
-    else
-        command_list_put(&step->parked, command);
+        return;
+    }
+    command_list_put(&one, command);
+    command_list_merge(&step->parked, &one);
 }
 
 void step_expire_parked(struct step *step)
@@ -112,18 +117,20 @@ void step_forward(struct step *step)
     while ((command = command_list_take(&waiting)) != NULL)
         step_follow_command(step, command);
     struct message message;
-    while (forwarding_next(forwarding, step->raft, step->start_count, &step->forward_serial,
-                           step->raft->message_bytes_max,
+    while (forwarding_next(forwarding, step->raft, step->raft->message_bytes_max,
                            step->now_ns + step->settings.forward_timeout_ns, &message))
         step_say(step, &message);
 }
 
 void step_forward_replied(struct step *step, const struct message *reply)
 {
-    if (reply->as.forward_reply.result == FORWARD_NOT_LEADER && reply->from == step->raft->leader)
-        step->raft->leader = SERVER_NONE;
+    const struct forward_reply *answers = &reply->as.forward_reply;
     struct forwarding_outcome outcome = outcome_of(step);
-    forwarding_replied(&step->forwarding, reply, &outcome);
+    if (!forwarding_replied(&step->forwarding, reply, &outcome))
+        return;
+    if (answers->result == FORWARD_NOT_LEADER && !answers->leads &&
+        reply->from == step->raft->leader)
+        step->raft->leader = SERVER_NONE;
 }
 
 void step_forward_unsent(struct step *step, u64 call)
@@ -192,29 +199,37 @@ void step_give_back(struct step *step, struct command *command)
     command_destroy(command);
 }
 
-/* It goes on to whoever leads next: what came from another server by way of that one. */
-static void pass_on(struct step *step, struct command *command)
+/* They go on to whoever leads next: what came from other servers by way of those. Of one's own,
+ * what is left in the list is in the order in which it was taken. */
+static void pass_on_others(struct step *step, struct command_list *commands)
 {
-    if (command->forwarded)
+    struct command_list own = {0};
+    struct command *command;
+    while ((command = command_list_take(commands)) != NULL) {
+        if (!command->forwarded) {
+            command_list_put(&own, command);
+            continue;
+        }
+        streams_give_back(&step->raft->streams, command->taker, command->serial);
         step_give_back(step, command);
-    else
-        step_park(step, command);
+    }
+    *commands = own;
 }
 
 void step_lead_end(struct step *step)
 {
+    struct lead *lead = &step->lead;
     struct command *command;
-    while ((command = command_list_take(&step->lead.writes)) != NULL)
+    while ((command = command_list_take(&lead->writes)) != NULL)
         step_refuse(step, command, COMMAND_UNKNOWN_OUTCOME);
-    while ((command = command_list_take(&step->lead.reads)) != NULL)
-        pass_on(step, command);
-    /* What was held has not been executed. */
-    while ((command = command_list_take(&step->lead.held)) != NULL)
-        pass_on(step, command);
+    pass_on_others(step, &lead->reads);
+    pass_on_others(step, &lead->held); /* what was held has not been executed */
+    command_list_merge(&step->parked, &lead->reads);
+    command_list_merge(&step->parked, &lead->held);
     /* Whoever ordered a transfer is told when the next leader is known. */
-    if (step->lead.order != NULL)
-        step_park(step, step->lead.order);
-    step->lead.order = NULL;
+    if (lead->order != NULL)
+        step_park(step, lead->order);
+    lead->order = NULL;
 }
 
 void step_lead_room(struct step *step)

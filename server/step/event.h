@@ -61,6 +61,8 @@ struct step_client {
     bool after_write;  /* READ: the same client has a write under way, which it must see */
     bool may_redirect; /* the client would rather be sent to the leader than forwarded */
     bool forwarded;    /* another server has forwarded it: it must not travel any further */
+    server_id taker;   /* forwarded: that one */
+    u64 serial;        /* as in struct command */
 };
 
 /* ON_PERSISTED. Stores are numbered by the actions that asked for them. */

@@ -13,6 +13,7 @@ static void hand_over(struct step *step)
     enum transfer_result result;
     server_id who;
     struct command *command;
+    struct command_list others = {0};
     step_look_for_room(step);
     if (transfer_without_room(step->raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               step->now_ns))
@@ -25,7 +26,8 @@ static void hand_over(struct step *step)
         return;
     case TRANSFER_SEND:
         /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
-        while ((command = leading_held_for_others(lead)) != NULL)
+        leading_held_for_others(step->raft, lead, &others);
+        while ((command = command_list_take(&others)) != NULL)
             step_give_back(step, command);
         step_say_now(step, &message);
         return;
@@ -84,18 +86,18 @@ static void append_entries_resp(struct step *step, const struct message *reply)
 
 static void forward_req(struct step *step, const struct message *request)
 {
-    if (!leading_takes_forward(step->raft, &step->lead, request))
-        return;
-    if (transfer_is_told(&step->lead.transfer)) {
-        step_refuse_message(step, request);
-        return;
+    struct message refusal;
+    bool sound = forward_is_sound(request);
+    enum stream_verdict verdict =
+        sound ? leading_takes_forward(step->raft, &step->lead, request) : STREAM_REFUSED;
+    if (!sound)
+        step_tell(step, request->from, "forwarded commands that cannot be decoded", true);
+    if (verdict == STREAM_REFUSED) {
+        leading_refuse_forward(step->raft, &step->lead, request, &refusal);
+        step_say(step, &refusal);
     }
-    if (forward_is_sound(request)) {
+    if (verdict == STREAM_TAKEN)
         step_do(step, DO_ACCEPT)->as.forward = request;
-        return;
-    }
-    step_tell(step, request->from, "forwarded commands that cannot be decoded", true);
-    step_refuse_message(step, request);
 }
 
 static void entries_read(struct step *step, const struct entries_read *read)

@@ -78,7 +78,9 @@ static void tell_command(struct step_node *node, struct command *command)
                                            .arrived_ns = command->arrived_ns,
                                            .after_write = command->after_write,
                                            .may_redirect = command->may_redirect,
-                                           .forwarded = command->forwarded};
+                                           .forwarded = command->forwarded,
+                                           .taker = command->taker,
+                                           .serial = command->serial};
     /* A read is answered, and a redirect worded, from the body; the bytes of other commands are the
      * machine's affair from now on. */
     bool keeps_body = command->class == COMMAND_READ || command->may_redirect;
@@ -384,7 +386,7 @@ void step_node_run(struct step_node *node)
 {
     struct server *server = node->server;
     step_init(&node->step, &server->raft, server->options.seed);
-    node->step.start_count = server->metadata.start_count;
+    node->step.taker.start = server->metadata.start_count;
     tell_time(node);
     tell_settings(node);
     node->alarm_ns = step_begin(&node->step, node->now_ns);

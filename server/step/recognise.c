@@ -29,8 +29,8 @@ static void carry_out(struct step *step, server_id peer, const struct meeting *m
 void step_meet(struct step *step, const struct met *met)
 {
     struct meeting meeting = trust_meet(step->raft, met->peer, &met->identity);
-    if (step->state == RAFT_LEADER && meeting.anew)
-        leading_forget_forwarder(step->raft, &step->lead, met->peer);
+    if (meeting.anew)
+        streams_forget(&step->raft->streams, met->peer);
     carry_out(step, met->peer, &meeting);
     step_remind(step, met->peer);
 }

@@ -56,6 +56,8 @@ void step_refuse_message(struct step *step, const struct message *request)
     if (message_is_reply(request->kind) || request->kind == MESSAGE_TIMEOUT_NOW)
         return;
     struct message refusal;
+    if (request->kind == MESSAGE_FORWARD && streams_know(&step->raft->streams, request))
+        return; /* a copy of what it has taken when it led: it was executed, or may be */
     raft_refuse(step->raft, request, &refusal);
     step_say(step, &refusal);
 }

@@ -8,7 +8,7 @@ void step_init(struct step *step, struct raft *raft, u64 seed)
 {
     *step = (struct step){.raft = raft, .state = RAFT_FOLLOWER};
     rng_init(&step->rng, seed);
-    forwarding_init(&step->forwarding);
+    forwarding_init(&step->forwarding, &step->taker);
     step->commit_told = raft->commit_index;
     step->apply_bytes = raft->round_bytes_max;
     step->stores.asked_term = raft->current_term;
@@ -27,6 +27,8 @@ static void drop_commands(struct command_list *commands)
 void step_deinit(struct step *step)
 {
     struct step_actions unheard = {0};
+    if (step->raft == NULL)
+        return; /* it never began */
     step->actions = &unheard;
     step_forward_lost(step);
     step->actions = NULL;

@@ -47,7 +47,6 @@ struct step {
     struct rng rng; /* for election timeouts */
 
     struct step_settings settings;
-    u64 start_count; /* of this server; with forward_serial it rises for ever */
 
     u64 now_ns; /* of the newest event */
     u64 wall_ns;
@@ -64,7 +63,7 @@ struct step {
     struct command_list parked; /* wait for a leader to be known */
 
     /* Of a follower. */
-    u64 forward_serial; /* of the last FORWARD */
+    struct taker taker;
     struct forwarding forwarding;
     /* Of a candidate. */
     struct election election;

@@ -45,9 +45,12 @@ static void forward(struct forwarding *forwarding, struct raft *raft, struct com
 {
     u64 serial = 0;
     struct command *command;
-    while ((command = command_list_take(commands)) != NULL)
+    while ((command = command_list_take(commands)) != NULL) {
+        serial += command->class == COMMAND_WRITE;
+        command->serial = serial;
         forwarding_put(forwarding, command);
-    bool any = forwarding_next(forwarding, raft, 1, &serial, UINT64_MAX, 1, message);
+    }
+    bool any = forwarding_next(forwarding, raft, UINT64_MAX, 1, message);
     ASSERT(any && message->as.forward_request.serial == 1);
 }
 
@@ -121,6 +124,7 @@ static bool answer_all(struct command_list *commands, bool backwards)
  * command. */
 static void check_round_trip(struct raft *raft, struct command_list *commands, bool backwards)
 {
+    struct taker taker = {.start = 1};
     struct forwarding forwarding;
     struct outbox outbox;
     struct command_list again = {0}, unpacked = {0};
@@ -129,7 +133,7 @@ static void check_round_trip(struct raft *raft, struct command_list *commands, b
     struct replies replies = {{&reply_ops}, &forwarding, &outcome};
     struct message message;
     u32 count = commands->count;
-    forwarding_init(&forwarding);
+    forwarding_init(&forwarding, &taker);
     outbox_init(&outbox);
     forward(&forwarding, raft, commands, &message);
     ASSERT(forward_is_sound(&message));
@@ -149,19 +153,24 @@ static void check_round_trip(struct raft *raft, struct command_list *commands, b
 static void check_reply(struct raft *raft, struct command_list *commands, const u8 *data,
                         size_t size)
 {
+    struct taker taker = {.start = 1};
     struct forwarding forwarding;
     struct command_list again = {0};
     struct ends ends = {0};
     const struct forwarding_outcome outcome = {take_answer, take_failure, &ends, &again};
     struct message message, reply = {.kind = MESSAGE_FORWARD_REPLY};
     u32 count = commands->count;
-    forwarding_init(&forwarding);
+    forwarding_init(&forwarding, &taker);
     forward(&forwarding, raft, commands, &message);
     while (size > 3) {
         u32 part = (u32)u64_min(data[3], size - 4);
         reply.call = message.call;
-        reply.as.forward_reply = (struct forward_reply){
-            (data[0] & 1) != 0 ? FORWARD_NOT_LEADER : FORWARD_DONE, data[1], data[2]};
+        reply.as.forward_reply =
+            (struct forward_reply){.result = (data[0] & 1) != 0 ? FORWARD_NOT_LEADER : FORWARD_DONE,
+                                   .count = data[1],
+                                   .first = data[2],
+                                   .refused_from = data[0] >> 2,
+                                   .leads = (data[0] & 2) != 0};
         reply.span_count = part > 0 ? 1 : 0;
         if (part > 0)
             reply.spans[0] = copy_of(data + 4, part);

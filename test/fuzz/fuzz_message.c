@@ -43,10 +43,15 @@ static bool bodies_equal(const struct message *a, const struct message *b)
     case MESSAGE_FORWARD:
         return a->as.forward_request.start == b->as.forward_request.start &&
                a->as.forward_request.serial == b->as.forward_request.serial &&
+               a->as.forward_request.attempt == b->as.forward_request.attempt &&
+               a->as.forward_request.first_write == b->as.forward_request.first_write &&
+               a->as.forward_request.previous_write == b->as.forward_request.previous_write &&
                a->as.forward_request.count == b->as.forward_request.count;
     case MESSAGE_FORWARD_REPLY:
         return a->as.forward_reply.result == b->as.forward_reply.result &&
                a->as.forward_reply.count == b->as.forward_reply.count &&
+               a->as.forward_reply.refused_from == b->as.forward_reply.refused_from &&
+               a->as.forward_reply.leads == b->as.forward_reply.leads &&
                a->as.forward_reply.first == b->as.forward_reply.first;
     case MESSAGE_INSTALL_SNAPSHOT:
         return installs_equal(&a->as.install_request, &b->as.install_request);

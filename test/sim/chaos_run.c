@@ -4,7 +4,7 @@
 #include "test/sim/chaos.h"
 #include "test/sim/inside.h"
 
-enum { KEYS = 8, CLIENTS = 6 };
+enum { KEYS = 8, CLIENTS = 6, PIPING_CLIENTS = 3, PIPELINE = 8 };
 
 /* What a seed varies besides the faults. */
 static void vary(struct cluster_config *config, struct rng *rng)
@@ -131,6 +131,16 @@ static u64 load_of(const struct chaos_options *options)
     return rng_chance(&rng, 1, 4) ? (load + 19) / 20 : load;
 }
 
+/* In half of the runs there are clients with pipelines, too. */
+static void load_with_pipelines(const struct chaos_options *options, struct cluster *cluster)
+{
+    struct rng rng;
+    rng_init(&rng, options->seed ^ 0x70697073ULL);
+    if (rng_chance(&rng, 1, 2))
+        cluster_load_pipelined(cluster, load_of(options), options->duration_ns + 2 * NS_PER_S,
+                               PIPING_CLIENTS, KEYS, PIPELINE);
+}
+
 static void tell_failure(const struct chaos_options *options, const struct cluster *cluster,
                          const struct chaos_plan *plan)
 {
@@ -158,6 +168,7 @@ void chaos_run(const struct chaos_options *options, struct chaos_result *result)
     struct error error = {0};
     ASSERT(cluster_create(&config, &cluster, &error) == ERROR_NONE);
     cluster_load(cluster, load_of(options), options->duration_ns + 2 * NS_PER_S, CLIENTS, KEYS);
+    load_with_pipelines(options, cluster);
     chaos_carry_out(cluster, &plan, options->duration_ns);
     if (!cluster->failed)
         demand_progress(cluster);

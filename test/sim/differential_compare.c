@@ -171,8 +171,10 @@ static bool renamed_is_same(struct differ_world *world, const struct message *fi
     if (message_is_reply(first->kind) && call_of(world, of, first->call) != call)
         return false;
     other->call = first->call;
-    if (other->kind == MESSAGE_FORWARD)
+    if (other->kind == MESSAGE_FORWARD) {
         other->as.forward_request.serial = first->as.forward_request.serial;
+        other->as.forward_request.attempt = first->as.forward_request.attempt;
+    }
     struct frame_head head;
     message_encode(other, &head);
     u64 payload = message_payload_size(other);

@@ -151,11 +151,11 @@ static void put_body(struct words *words, const struct message *message)
             result_word(reply->result), reply->match_index, reply->conflict.index,
             reply->conflict.term, reply->round);
     else if (kind == MESSAGE_FORWARD)
-        put(words, " start " U64 " serial " U64 " +%u", forward->start, forward->serial,
-            forward->count);
+        put(words, " start " U64 " serial " U64 " +%u write " U64 " after " U64, forward->start,
+            forward->serial, forward->count, forward->first_write, forward->previous_write);
     else if (kind == MESSAGE_FORWARD_REPLY)
-        put(words, " %s %u+%u", answers->result == FORWARD_DONE ? "done" : "not leader",
-            answers->first, answers->count);
+        put(words, " %s %u+%u from " U64 "%s", answers->result == FORWARD_DONE ? "done" : "refused",
+            answers->first, answers->count, answers->refused_from, answers->leads ? " leads" : "");
     else if (kind == MESSAGE_INSTALL_SNAPSHOT)
         put(words, " of " U64 ".t" U64 " from " U64 " of " U64 " round " U64, install->last.index,
             install->last.term, install->offset, install->size, install->round);

@@ -178,6 +178,15 @@ START_TEST(message_decode__forwards_out_of_range)
     message.as.forward_request.serial = 0;
     check_message_refused(&message, "serial");
     message = sample(MESSAGE_FORWARD);
+    message.as.forward_request.attempt = 0;
+    check_message_refused(&message, "attempt");
+    message = sample(MESSAGE_FORWARD);
+    message.as.forward_request.previous_write = message.as.forward_request.first_write;
+    check_message_refused(&message, "serials");
+    message = sample(MESSAGE_FORWARD);
+    message.as.forward_request.first_write = UINT64_MAX;
+    check_message_refused(&message, "serials");
+    message = sample(MESSAGE_FORWARD);
     message.as.forward_request.count = 0;
     check_message_refused(&message, "commands");
     message = sample(MESSAGE_FORWARD);

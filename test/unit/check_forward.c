@@ -5,11 +5,11 @@
 
 enum { NOTES_MAX = 16, BYTES_MAX = 1000 };
 
-static struct raft follower; /* server 1, which follows server 2 */
-static struct raft leader;
+static struct raft follower, leader; /* servers 1 and 2 */
 static struct outbox outbox;
 static struct forwarding forwarding;
-static u64 serial;
+static struct taker taker;
+static u64 serial; /* of the newest write */
 
 /* ---- what became of commands ---- */
 
@@ -45,11 +45,11 @@ static const struct forwarding_outcome outcome = {note_answer, note_failure, &fo
 static const char *again_slots(void)
 {
     static char text[256];
+    size_t used = 0;
     text[0] = '\0';
     for (struct command *command; (command = command_list_take(&again)) != NULL;) {
-        size_t used = strlen(text);
-        (void)snprintf(text + used, sizeof(text) - used, "%s%llu", used == 0 ? "" : " ",
-                       (unsigned long long)command->slot);
+        used += (size_t)snprintf(text + used, sizeof(text) - used, used == 0 ? "%u" : " %u",
+                                 (unsigned)command->slot);
         command_destroy(command);
     }
     return text;
@@ -85,10 +85,10 @@ static void begin(void)
 {
     raft_of(&follower, 3, 1, "1 1");
     raft_of(&leader, 3, 2, "1 1");
-    follower.leader = 2;
-    leader.leader = 2;
+    follower.leader = leader.leader = 2;
     outbox_init(&outbox);
-    forwarding_init(&forwarding);
+    taker = (struct taker){.start = 33};
+    forwarding_init(&forwarding, &taker);
     serial = 0;
     story[0] = '\0';
 }
@@ -114,6 +114,7 @@ static struct command *command_of(enum command_class class, u64 slot, const char
     block_release(block);
     struct command *command = command_create(class, span, &client);
     command->slot = slot;
+    command->serial = class == COMMAND_WRITE ? ++serial : serial;
     return command;
 }
 
@@ -126,7 +127,7 @@ static void put(enum command_class class, u64 slot, const char *body)
 static void stage(u64 bytes_max, u64 deadline_ns)
 {
     struct message message;
-    while (forwarding_next(&forwarding, &follower, 33, &serial, bytes_max, deadline_ns, &message))
+    while (forwarding_next(&forwarding, &follower, bytes_max, deadline_ns, &message))
         outbox_put(&outbox, &message);
     outbox_send_all(&outbox, &sent.transport);
 }
@@ -143,7 +144,8 @@ static struct message reply_of(u64 call, enum forward_result result, u32 first, 
 {
     struct message reply = {
         .kind = MESSAGE_FORWARD_REPLY, .from = 2, .to = 1, .term = 1, .call = call};
-    reply.as.forward_reply = (struct forward_reply){result, count, first};
+    reply.as.forward_reply =
+        (struct forward_reply){.result = result, .count = count, .first = first};
     if (size > 0) {
         struct block *block = block_create_copy(payload, size);
         reply.spans[0] = (struct span){block, block->data, size};
@@ -201,7 +203,7 @@ START_TEST(forwarding_next__bytes_of_a_message_exactly_and_one_less)
     put(COMMAND_READ, 7, "xy");
     stage(1, 100); /* at least one, however large */
     ck_assert_uint_eq(sent.count, 1);
-    ck_assert_uint_eq(serial, 5);
+    ck_assert_uint_eq(taker.message, 5);
     forwarding_lost(&forwarding, &outcome);
     ck_assert_str_eq(again_slots(), "1 2 3 4 5 6 7");
     end();
@@ -332,13 +334,13 @@ START_TEST(forwarding_replied__reads_without_an_answer_are_tried_again)
 }
 END_TEST
 
-START_TEST(forwarding_take_back__in_the_order_of_arrival)
+START_TEST(forwarding_take_back__in_order)
 {
     begin();
-    static const u64 arrived[] = {2, 7, 5, 3}; /* by slot */
+    static const u64 serials[] = {1, 3, 2, 1}; /* by slot; all arrive at the same time */
     for (u64 slot = 1; slot <= 4; slot++) {
         struct command *command = command_of(slot == 4 ? COMMAND_READ : COMMAND_WRITE, slot, "x");
-        command->arrived_ns = arrived[slot - 1];
+        command->serial = serials[slot - 1];
         slot % 2 == 1 ? command_list_put(&again, command) : forwarding_put(&forwarding, command);
     }
     forwarding_take_back(&forwarding, &again);
@@ -537,7 +539,7 @@ END_TEST
 static bool takes(u32 count, const u8 *bytes, u32 size)
 {
     struct message request = {.kind = MESSAGE_FORWARD, .from = 1, .term = 1, .call = 5};
-    request.as.forward_request = (struct forward_request){33, 1, count};
+    request.as.forward_request = (struct forward_request){.start = 33, .serial = 1, .count = count};
     struct block *block = block_create_copy(bytes, size);
     request.spans[0] = (struct span){block, block->data, size};
     request.span_count = 1;
@@ -588,7 +590,7 @@ UNIT_MAIN("forward", forwarding_next__writes_and_reads_in_messages_of_their_own,
           forwarding_replied__answers_in_several_messages,
           forwarding_replied__malformed_answers_leave_nobody_waiting,
           forwarding_replied__reads_without_an_answer_are_tried_again,
-          forwarding_take_back__in_the_order_of_arrival, forwarding_unsent__may_be_tried_again,
+          forwarding_take_back__in_order, forwarding_unsent__may_be_tried_again,
           forwarding_expire__at_the_deadline_and_not_before,
           forwarding_lost__what_was_never_in_a_message_may_be_tried_again,
           forward_unpack__gives_what_was_put_in,

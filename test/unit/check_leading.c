@@ -275,13 +275,16 @@ static struct command_list forwarded(void)
     struct forwarding forwarding;
     struct message message;
     struct command_list commands = {0};
-    u64 serial = 0;
+    struct taker taker = {.start = 1};
     raft_of(&sender, 3, 3, "1 1");
     sender.leader = 1;
-    forwarding_init(&forwarding);
-    forwarding_put(&forwarding, command_of(COMMAND_WRITE, 1, "a"));
-    forwarding_put(&forwarding, command_of(COMMAND_WRITE, 2, "b"));
-    ck_assert(forwarding_next(&forwarding, &sender, 1, &serial, MIB, 0, &message));
+    forwarding_init(&forwarding, &taker);
+    for (u64 slot = 1; slot <= 2; slot++) {
+        struct command *command = command_of(COMMAND_WRITE, slot, "a");
+        command->serial = slot;
+        forwarding_put(&forwarding, command);
+    }
+    ck_assert(forwarding_next(&forwarding, &sender, MIB, 0, &message));
     ck_assert(forward_unpack(&raft, &message, 0, MIB, &outbox, &commands));
     message_release(&message);
     struct command_list again = {0};
@@ -322,7 +325,8 @@ START_TEST(leading_held_for_others__takes_out_only_those)
     for (struct command *command; (command = command_list_take(&commands)) != NULL;)
         ck_assert_int_eq(leading_take_write(&raft, &leading, command, 0, &why), LEADING_HELD);
     ck_assert_int_eq(write(8, "own"), LEADING_HELD);
-    for (struct command *command; (command = leading_held_for_others(&leading)) != NULL;)
+    leading_held_for_others(&raft, &leading, &commands);
+    for (struct command *command; (command = command_list_take(&commands)) != NULL;)
         command_give_back(command);
     ck_assert_uint_eq(leading.held.count, 2);
     ck_assert_uint_eq(leading.held.first->slot, 7);
@@ -332,11 +336,12 @@ START_TEST(leading_held_for_others__takes_out_only_those)
     ck_assert_int_eq(replies[0].kind, MESSAGE_FORWARD_REPLY);
     ck_assert_uint_eq(replies[0].to, 3);
     ck_assert_int_eq(replies[0].as.forward_reply.result, FORWARD_NOT_LEADER);
+    ck_assert_uint_eq(replies[0].as.forward_reply.refused_from, 1);
     end();
 }
 END_TEST
 
-START_TEST(command_give_back__not_when_some_of_it_was_answered)
+START_TEST(command_give_back__only_what_was_not_answered)
 {
     begin();
     struct command_list commands = forwarded();
@@ -345,9 +350,11 @@ START_TEST(command_give_back__not_when_some_of_it_was_answered)
     command_answer(first, (const u8 *)"+OK\r\n", 5);
     command_give_back(second);
     send_replies();
-    ck_assert_uint_eq(reply_count, 1);
-    ck_assert_int_eq(replies[0].as.forward_reply.result, FORWARD_DONE);
-    ck_assert_uint_eq(replies[0].as.forward_reply.count, 2);
+    ck_assert_uint_eq(reply_count, 2);
+    ck_assert_int_eq(replies[0].as.forward_reply.result, FORWARD_NOT_LEADER);
+    ck_assert_uint_eq(replies[0].as.forward_reply.refused_from, 2);
+    ck_assert_int_eq(replies[1].as.forward_reply.result, FORWARD_DONE);
+    ck_assert_uint_eq(replies[1].as.forward_reply.count, 1);
     end();
 }
 END_TEST
@@ -361,4 +368,4 @@ UNIT_MAIN("leading", leading_take_order__waits_in_the_lead, leading_take_order__
           leading_next_held__gives_a_pile_and_holds_the_rest,
           leading_take_read__waits_behind_the_clients_own_write,
           leading_next_ns__the_transfer_counts, leading_held_for_others__takes_out_only_those,
-          command_give_back__not_when_some_of_it_was_answered)
+          command_give_back__only_what_was_not_answered)

@@ -472,7 +472,7 @@ START_TEST(step__answers_of_the_leader_go_to_the_tokens)
     memcpy(block->data + 4, "yes", 3);
     struct message reply = {.kind = MESSAGE_FORWARD_REPLY, .from = 2, .term = 2};
     reply.call = f.last_call;
-    reply.as.forward_reply = (struct forward_reply){FORWARD_DONE, 1, 0};
+    reply.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE, .count = 1};
     reply.spans[reply.span_count++] = (struct span){block, block->data, 7};
     struct step_event event = {.kind = ON_FORWARD_RESP, .as.message = &reply};
     step(&f.step, &event, &f.actions);

@@ -86,15 +86,22 @@ UNIT_HELPER struct message sample(enum message_kind kind)
                                                         .non_voter = true};
         break;
     case MESSAGE_FORWARD:
-        message.as.forward_request =
-            (struct forward_request){.start = 3, .serial = 12345678901, .count = 2};
+        message.as.forward_request = (struct forward_request){.start = 3,
+                                                              .serial = 12345678901,
+                                                              .count = 2,
+                                                              .attempt = 8,
+                                                              .first_write = 12345678902,
+                                                              .previous_write = 12345678899};
         message.spans[0] = span_of_bytes("some", 4);
         message.spans[1] = span_of_bytes("commands", 8);
         message.span_count = 2;
         break;
     case MESSAGE_FORWARD_REPLY:
-        message.as.forward_reply =
-            (struct forward_reply){.result = FORWARD_DONE, .count = 1, .first = 3};
+        message.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE,
+                                                          .count = 1,
+                                                          .first = 3,
+                                                          .refused_from = 12345678900,
+                                                          .leads = true};
         message.spans[0] = span_of_bytes("+OK\r\n", 5);
         message.span_count = 1;
         break;
@@ -180,11 +187,17 @@ UNIT_HELPER void check_same_body(const struct message *a, const struct message *
         ck_assert_uint_eq(a->as.forward_request.start, b->as.forward_request.start);
         ck_assert_uint_eq(a->as.forward_request.serial, b->as.forward_request.serial);
         ck_assert_uint_eq(a->as.forward_request.count, b->as.forward_request.count);
+        ck_assert_uint_eq(a->as.forward_request.attempt, b->as.forward_request.attempt);
+        ck_assert_uint_eq(a->as.forward_request.first_write, b->as.forward_request.first_write);
+        ck_assert_uint_eq(a->as.forward_request.previous_write,
+                          b->as.forward_request.previous_write);
         break;
     case MESSAGE_FORWARD_REPLY:
         ck_assert_int_eq(a->as.forward_reply.result, b->as.forward_reply.result);
         ck_assert_uint_eq(a->as.forward_reply.count, b->as.forward_reply.count);
         ck_assert_uint_eq(a->as.forward_reply.first, b->as.forward_reply.first);
+        ck_assert_uint_eq(a->as.forward_reply.refused_from, b->as.forward_reply.refused_from);
+        ck_assert(a->as.forward_reply.leads == b->as.forward_reply.leads);
         break;
     case MESSAGE_INSTALL_SNAPSHOT:
         ck_assert_uint_eq(a->as.install_request.last.term, b->as.install_request.last.term);

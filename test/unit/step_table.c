@@ -55,7 +55,8 @@ static const char *append(u64 room_bytes, bool forwarded, enum step_event_kind k
     event.as.client = (struct step_client){.token = 11,
                                            .body = {block, block->data, 1},
                                            .arrived_ns = f.now_ns,
-                                           .forwarded = forwarded};
+                                           .forwarded = forwarded,
+                                           .serial = ++f.serial};
     const char *story = tell(&f, event);
     block_release(block);
     return story;

@@ -10,7 +10,8 @@ static const char *forward(u32 count, u64 serial)
     block->data[0] = 1;
     store_u32(block->data + 4, 1);
     struct message request = message_of(MESSAGE_FORWARD, 3, 0);
-    request.as.forward_request = (struct forward_request){1, serial, count};
+    request.as.forward_request =
+        (struct forward_request){.start = 1, .serial = serial, .count = count};
     request.spans[request.span_count++] = (struct span){block, block->data, 9};
     return tell_message(&f, request);
 }

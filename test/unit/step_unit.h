@@ -32,6 +32,7 @@ struct step_fixture {
     u64 now_ns;
     u64 last_call;      /* of the newest letter that left */
     bool has_forwarded; /* a FORWARD of the newest call waits for its answer */
+    u64 serial;         /* of the newest write told */
 };
 
 /* ---- what was asked for, as text ---- */
@@ -269,8 +270,11 @@ UNIT_HELPER const char *tell_command(struct step_fixture *fixture, enum step_eve
 {
     struct block *block = block_create_copy("x", 1);
     struct step_event event = {.kind = kind};
-    event.as.client = (struct step_client){
-        .token = token, .body = {block, block->data, 1}, .arrived_ns = fixture->now_ns};
+    fixture->serial += kind == ON_APPEND;
+    event.as.client = (struct step_client){.token = token,
+                                           .body = {block, block->data, 1},
+                                           .arrived_ns = fixture->now_ns,
+                                           .serial = fixture->serial};
     const char *story = tell(fixture, event);
     block_release(block);
     return story;
@@ -335,7 +339,7 @@ UNIT_HELPER void place(struct step_fixture *fixture, enum step_place where)
     fixture->raft.last_applied = 2;
     step_init(&fixture->step, &fixture->raft, 7);
     fixture->step.settings = (struct step_settings){2000 * T_MS, 5000 * T_MS};
-    fixture->step.start_count = 1;
+    fixture->step.taker.start = 1;
     (void)step_begin(&fixture->step, fixture->now_ns);
     tell_room(fixture, MIB);
     tell_message(fixture, append_of(2, 2, (struct entry_id){2, 3}, "", 2));
