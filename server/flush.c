@@ -190,13 +190,15 @@ static bool forget_promise(struct server *server)
     return server_store_repaired(server);
 }
 
-static bool save(struct server *server)
+void server_quiet(struct server *server, bool begins)
+{
+    if (server->transport->ops->quiet != NULL)
+        server->transport->ops->quiet(server->transport, begins);
+}
+
+static bool save_unsaved(struct server *server)
 {
     struct raft *raft = &server->raft;
-    if (!server_check_disk(server))
-        return false;
-    if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
-        return forget_promise(server);
     if (raft->metadata_unsaved) {
         if (!server_store_state(server, raft->current_term, raft->voted_for))
             return false;
@@ -208,6 +210,19 @@ static bool save(struct server *server)
         return false;
     events_persisted(&server->events, raft->log.durable_index);
     return true;
+}
+
+static bool save(struct server *server)
+{
+    struct raft *raft = &server->raft;
+    if (!server_check_disk(server))
+        return false;
+    if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
+        return forget_promise(server);
+    server_quiet(server, true);
+    bool saved = save_unsaved(server);
+    server_quiet(server, false);
+    return saved;
 }
 
 u64 server_room(struct server *server)

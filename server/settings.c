@@ -285,6 +285,10 @@ void settings_server_options(const struct settings *settings, u64 seed,
 /* As long as bytes may stay unacknowledged before TCP gives a connection up. */
 static const u64 FRAME_STALL_NS_MAX = 5 * NS_PER_S;
 
+enum {
+    PULSE_TIMEOUTS = 4 /* a server that waits for its disk counts as alive for so many timeouts */
+};
+
 void settings_peers_options(const struct settings *settings, struct peers_options *options)
 {
     const struct settings_values *values = &settings->values;
@@ -294,6 +298,8 @@ void settings_peers_options(const struct settings *settings, struct peers_option
         .queue_bytes_max = values->peer_queue_bytes,
         .reconnect_ns_min = values->reconnect.low,
         .reconnect_ns_max = values->reconnect.high,
+        .pulse_ns = values->heartbeat,
+        .pulse_ns_max = PULSE_TIMEOUTS * values->election_timeout.high,
         .handshake_ns_max = values->handshake_timeout,
         .stall_ns_max = FRAME_STALL_NS_MAX,
     };

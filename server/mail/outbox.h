@@ -21,6 +21,10 @@ struct transport_ops {
      * now: so do new connections. NULL: nobody minds. Never blocks. Thread: the server's. */
     void (*identify)(struct transport *transport, const struct identity *own,
                      const struct configuration *configuration);
+    /* The server begins to wait for its disk, or has ended it: meanwhile the transport may repeat
+     * what the server has said last, so that a wait is not taken for death. NULL: it does not.
+     * Thread: the server's. Never blocks. */
+    void (*quiet)(struct transport *transport, bool begins);
 };
 
 struct transport {

@@ -14,6 +14,7 @@
 
 #include "common/sync.h"
 #include "server/peers/peers.h"
+#include "server/peers/pulse.h"
 #include "server/peers/socket.h"
 
 enum {
@@ -67,7 +68,8 @@ struct peer {
     struct frame_out *queue_first;
     struct frame_out *queue_last;
     u64 queue_bytes;
-    bool large_said; /* that a message was too large for a frame */
+    bool large_said;   /* that a message was too large for a frame */
+    struct pulse said; /* the newest that was sent on this connection */
 
     int incoming;              /* its connection to us, which the reader reads; -1: none */
     int incoming_next;         /* takes the place of `incoming`; -1: none */
@@ -111,6 +113,7 @@ struct peers {
     struct mail_slot *slot;
     struct report *report;
     _Atomic bool stopping;
+    _Atomic u64 quiet_since_ns; /* the server thread waits for its disk; 0: it does not */
     int listener;
     int wake; /* eventfd: the acceptor is to look around */
     struct thread acceptor;
@@ -153,6 +156,12 @@ enum push {
 };
 /* Sends one frame of the queue, or a part of it. Thread: the writer. */
 enum push peer_push(struct peer *peer);
+
+/* While the server thread waits for its disk: tells the peer again what it was told last, if it is
+ * time to. Returns whether anything was told so far, and so may have to be again. Thread: the
+ * writer.
+ */
+bool peer_beat(struct peer *peer);
 
 /* Drops what is queued. Locks: the peer's is held. */
 void peer_queue_clear_locked(struct peer *peer);

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/memory.h"
 #include "server/peers/peer.h"
 
@@ -39,8 +40,16 @@ static void transport_identify(struct transport *transport, const struct identit
         wake_post(peers->peer[i].wake);
 }
 
-static const struct transport_ops TRANSPORT_OPS = {.send = transport_send,
-                                                   .identify = transport_identify};
+static void transport_quiet(struct transport *transport, bool begins)
+{
+    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
+    if (peers->options.pulse_ns > 0)
+        atomic_store_explicit(&peers->quiet_since_ns, begins ? clock_monotonic_ns() : 0,
+                              memory_order_relaxed);
+}
+
+static const struct transport_ops TRANSPORT_OPS = {
+    .send = transport_send, .identify = transport_identify, .quiet = transport_quiet};
 
 struct peer *peers_find(struct peers *peers, server_id id)
 {

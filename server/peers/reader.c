@@ -36,6 +36,7 @@ struct reader {
     u32 wanted;      /* the size of the frame that was begun, or of its prefix */
     u64 patience_ns; /* for how long it may still be waited for; 0: none was begun */
     struct said ended;
+    struct pulse heard; /* the newest AppendEntries on this connection */
     struct report_limit ends;
     u32 at;   /* bytes of the buffer that are dealt with */
     u32 have; /* bytes in the buffer */
@@ -114,9 +115,26 @@ static enum error_code deliver(struct reader *reader, struct block *block, const
         mail_destroy(mail);
         return code;
     }
+    if (message->kind == MESSAGE_APPEND_ENTRIES)
+        pulse_note(&reader->heard, message);
     if (!mail_post(peers->slot, mail))
         return error_set(error, ERROR_BUSY, "this server takes no more mail");
     return ERROR_NONE;
+}
+
+/* A large frame has come further: its sender lives, though nothing else can come from it now. */
+static void sign_of_life(struct reader *reader, u32 more, u32 *unsigned_bytes)
+{
+    struct peers *peers = reader->peer->peers;
+    struct message message;
+    *unsigned_bytes += more;
+    if (*unsigned_bytes < PULSE_PROGRESS || peers->options.pulse_ns == 0 ||
+        !pulse_beat(&reader->heard, peers->options.pulse_ns, clock_monotonic_ns(), &message))
+        return;
+    *unsigned_bytes = 0;
+    struct mail *mail = mail_create(MAIL_APPEND_ENTRIES);
+    mail->as.message = message;
+    (void)mail_post(peers->slot, mail);
 }
 
 /* The frame at the end of the buffer has not come in whole: reads the rest of it into a block. */
@@ -127,11 +145,14 @@ static enum error_code read_large(struct reader *reader, u32 size, struct error 
     begin_frame(reader, size);
     memcpy(block->data, reader->buffer + reader->at, have);
     reader->at = reader->have = 0;
+    u32 unsigned_bytes = 0;
     enum error_code code = ERROR_NONE;
+    reader->heard.last_ns = clock_monotonic_ns(); /* of the messages before it */
     while (code == ERROR_NONE && have < size) {
         u32 got = 0;
         code = receive(reader, block->data + have, size - have, true, &got, error);
         have += got;
+        sign_of_life(reader, got, &unsigned_bytes);
     }
     if (code == ERROR_NONE)
         code = deliver(reader, block, NULL, size, error);
@@ -178,6 +199,7 @@ static void read_connection(struct reader *reader, struct error *error)
 {
     reader->at = reader->have = 0;
     reader->patience_ns = 0;
+    reader->heard = (struct pulse){0};
     for (;;) {
         u32 got;
         if (receive(reader, reader->buffer + reader->have, READ_BUFFER_SIZE - reader->have,

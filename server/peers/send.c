@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <sys/socket.h>
 
+#include "common/clock.h"
 #include "common/memory.h"
 #include "server/peers/peer.h"
 
@@ -113,6 +114,10 @@ void peer_queue_clear_locked(struct peer *peer)
 static bool send_locked(struct peer *peer, struct message *message, u64 payload_size, bool *wake)
 {
     bool idle = peer->queue_first == NULL;
+    /* The writer sleeps for ever until there is something that it may have to tell again. */
+    bool first = !peer->said.any;
+    pulse_note(&peer->said, message);
+    *wake = first && peer->said.any;
     if (!idle && peer->queue_bytes + payload_size + sizeof(struct frame_out) >
                      peer->peers->options.queue_bytes_max)
         return false;
@@ -131,11 +136,29 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
     }
     if ((u32)sent < whole) {
         queue_put_locked(peer, message, &head, whole, (u32)sent);
-        *wake = idle;
+        *wake = idle || *wake;
     } else {
         peer->messages_sent++;
     }
     return true;
+}
+
+bool peer_beat(struct peer *peer)
+{
+    const struct peers_options *options = &peer->peers->options;
+    u64 since_ns = atomic_load_explicit(&peer->peers->quiet_since_ns, memory_order_relaxed);
+    u64 now_ns = clock_monotonic_ns();
+    mutex_lock(&peer->lock);
+    bool any = peer->said.any && options->pulse_ns > 0;
+    bool due = any && since_ns != 0 && now_ns >= since_ns + options->pulse_ns &&
+               now_ns < since_ns + options->pulse_ns_max && peer->queue_first == NULL &&
+               peer->outgoing >= 0 && !peer->outgoing_broken;
+    struct message message;
+    bool wake;
+    if (due && pulse_beat(&peer->said, options->pulse_ns, now_ns, &message))
+        (void)send_locked(peer, &message, 0, &wake); /* this is the thread that would be woken */
+    mutex_unlock(&peer->lock);
+    return any;
 }
 
 bool peer_send(struct peer *peer, struct message *message)

@@ -75,6 +75,7 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
     peer->outgoing_frame_bytes_max = u64_min(own_max, its_max);
     peer->outgoing_directory = answer->directory_id;
     peer->outgoing_broken = false;
+    peer->said = (struct pulse){0};
     mutex_unlock(&peer->lock);
     REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
                    "connected to server %" PRIu32 " at %s", peer->id, peer->address);
@@ -94,7 +95,9 @@ static void pump(struct peer *peer, int socket)
             continue;
         /* The other side says nothing on this connection: anything to read is its end. */
         short events = (short)(POLLIN | POLLRDHUP | (push == PUSH_BLOCKED ? POLLOUT : 0));
-        if (socket_wait(socket, events, peer->wake, UINT64_MAX) != SOCKET_READY)
+        u64 until_ns =
+            peer_beat(peer) ? clock_monotonic_ns() + peer->peers->options.pulse_ns : UINT64_MAX;
+        if (socket_wait(socket, events, peer->wake, until_ns) != SOCKET_READY)
             continue;
         u8 byte;
         ssize_t got = recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK);

@@ -236,6 +236,14 @@ void step_node_carry_out(struct step_node *node)
     step_actions_clear(&node->actions);
 }
 
+static bool carry_out_stores(struct server *server, const struct node_stores *stores)
+{
+    const struct step_state_store *state = &stores->state_store;
+    if (stores->state && !server_store_state(server, state->current_term, state->voted_for))
+        return false;
+    return !stores->log || server_store_log(server, stores->first);
+}
+
 bool step_node_store(struct step_node *node, struct step_persisted *persisted)
 {
     struct server *server = node->server;
@@ -243,10 +251,10 @@ bool step_node_store(struct step_node *node, struct step_persisted *persisted)
     if (!server_check_disk(server))
         return false;
     node->stores = (struct node_stores){0};
-    const struct step_state_store *state = &stores.state_store;
-    if (stores.state && !server_store_state(server, state->current_term, state->voted_for))
-        return false;
-    if (stores.log && !server_store_log(server, stores.first))
+    server_quiet(server, true);
+    bool stored = carry_out_stores(server, &stores);
+    server_quiet(server, false);
+    if (!stored)
         return false;
     *persisted = (struct step_persisted){.store = stores.newest};
     if (stores.log)

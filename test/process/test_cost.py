@@ -1,14 +1,31 @@
 """What commands cost: cheap words that are dear, and bulk that the disk is too slow for. The leader
 stays, rounds and memory are bounded, and others are served meanwhile."""
+import os
 import threading
 import time
 import unittest
+import unittest.mock
 
 import redis
 
-from cluster import CALM, PATIENCE, SLOW, Case
+from cluster import CALM, PATIENCE, SLOW, Case, run
 
 MIB = 1024 * 1024
+
+# While the file SLOW_SYNC is there, a sync takes half a second longer.
+SLOW_SYNC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fdatasync(int fd)
+{
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    if (access(getenv("SLOW_SYNC"), F_OK) == 0)
+        usleep(500000);
+    return real(fd);
+}
+"""
 
 # Small files for the log, so that it needs a new one with every few writes.
 SMALL_SEGMENTS = CALM + "max-value-bytes 1MiB\nclient-input-bytes 2MiB\nmessage-bytes 1MiB\n" \
@@ -134,6 +151,41 @@ class Cost(Case):
                                  [8 * MIB - 24] * 2)
                 with self.assertRaisesRegex(redis.ResponseError, "max-answer-bytes"):
                     client.mget(["b", "b"])
+
+
+    def test_a_slow_disk_is_no_silence(self):
+        """A disk takes longer for each sync than the election timeout: the leader's, then all
+        others'. The leader stays."""
+        if SLOW > 1:
+            self.skipTest("a sanitizer wants to be the first library")
+        source, library = (os.path.join(self.directory, name) for name in ("slow.c", "slow.so"))
+        with open(source, "w") as code:
+            code.write(SLOW_SYNC)
+        self.assertEqual(run("cc", "-shared", "-fPIC", "-o", library, source)[0], 0)
+        cluster = self.cluster()
+        flags = {}
+        cluster.init()
+        for server in cluster.servers:
+            flags[server] = os.path.join(self.directory, "slow.%d" % server.number)
+            with unittest.mock.patch.dict(os.environ, {"LD_PRELOAD": library,
+                                                       "SLOW_SYNC": flags[server]}):
+                server.start()
+        leader = cluster.wait_for_leader()
+        followers = [server for server in cluster.servers if server is not leader]
+        with leader.client() as client:
+            for slow in ([leader], followers):
+                client.set("warm", "up")
+                before = offices(cluster)
+                for server in slow:
+                    open(flags[server], "w").close()
+                began = time.monotonic()
+                for count in range(4):
+                    client.set("key", count)
+                self.assertGreater(time.monotonic() - began, 0.5)
+                for server in slow:
+                    os.remove(flags[server])
+                cluster.wait_until_equal()
+                self.assertEqual(offices(cluster), before)
 
 
 if __name__ == "__main__":
