@@ -68,8 +68,13 @@ static const struct config_key keys[] = {
      "largest answer that is made of several values; MGET of more is refused"},
     {"client-input-bytes", CONFIG_BYTES, 0, AT(client_input_bytes), KIB, 1024 * MIB, "16MiB", NULL,
      "largest command of one client, with all its arguments"},
-    {"client-output-bytes", CONFIG_BYTES, 0, AT(client_output_bytes), KIB, 1024 * MIB, "32MiB",
+    {"client-output-bytes", CONFIG_BYTES, 0, AT(client_output_bytes), KIB, 1024 * MIB, "128MiB",
      NULL, "answers one client may leave unread before its commands are not read any more"},
+    {"clients-memory-bytes", CONFIG_BYTES, 0, AT(clients_memory_bytes), MIB, 1024 * 1024 * MIB,
+     "512MiB", NULL, "what all clients may hold; beyond, the largest and slowest are hung up on"},
+    {"client-stall-timeout", CONFIG_DURATION, 0, AT(client_stall_timeout), 100 * NS_PER_MS,
+     86400 * NS_PER_S, "60s", NULL,
+     "how long a client may leave a command half sent, or its answers unread while it sends more"},
     {"redirect", CONFIG_BOOL, 0, AT(redirect), 0, 0, "no", NULL,
      "answer -MOVED instead of forwarding to the leader"},
     {"log-level", CONFIG_WORD, CONFIG_RUNTIME, AT(log_level), 0, 0, "info", level_words,
@@ -153,6 +158,11 @@ static enum error_code check(const struct settings_values *values, struct error 
         return error_set(error, ERROR_CONFIG,
                          "client-input-bytes must hold max-value-bytes and max-key-bytes together "
                          "and 1KiB more, or the largest values could not be sent");
+    if (values->clients_memory_bytes / 2 < values->client_input_bytes ||
+        values->clients_memory_bytes / 2 < values->client_output_bytes)
+        return error_set(error, ERROR_CONFIG,
+                         "clients-memory-bytes must be at least twice client-input-bytes and twice "
+                         "client-output-bytes, or one client could take what is for all");
     u64 record = values->client_input_bytes + 64 * KIB;
     if (values->segment_bytes < record)
         return error_set(error, ERROR_CONFIG,
@@ -377,8 +387,10 @@ void settings_clients_options(struct settings *settings, struct clients_options 
         .connections_max = (u32)values->max_clients,
         .input_bytes_max = values->client_input_bytes,
         .output_bytes_max = values->client_output_bytes,
+        .memory_bytes_max = values->clients_memory_bytes,
+        .stall_ns_max = values->client_stall_timeout,
         .redirect = values->redirect,
-        .arguments_max = KV_ARGUMENTS_MAX,
+        .arguments_max = KV_ARGUMENTS_MAX + 1,
         .config_get = config_get,
         .config_check = settings_check,
         .config_context = settings,

@@ -42,6 +42,8 @@ struct settings_values {
     u64 max_answer_bytes;
     u64 client_input_bytes;
     u64 client_output_bytes;
+    u64 clients_memory_bytes;
+    u64 client_stall_timeout;
     bool redirect;
     u32 log_level;
     u32 log_format;

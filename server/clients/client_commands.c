@@ -9,8 +9,7 @@
 
 enum {
     NAME_MAX_BYTES = 4096,
-    SOCKET_NAME_SIZE = INET6_ADDRSTRLEN + 10,
-    LISTED_IDS_MAX = 1024 /* each is looked for among all connections */
+    LISTED_IDS_MAX = 1024 /* no command of the port's own has more arguments */
 };
 
 /* ---- names ---- */
@@ -71,8 +70,9 @@ static void set_info(struct call *call)
 
 /* ---- LIST, INFO, KILL ---- */
 
-static void write_address(int fd, bool peer, char *text, size_t size)
+void connection_address(const struct connection *connection, bool peer, char *text, size_t size)
 {
+    int fd = connection->fd;
     struct sockaddr_storage address = {0};
     socklen_t address_size = sizeof(address);
     char host[INET6_ADDRSTRLEN] = "?";
@@ -100,28 +100,27 @@ static void write_client(struct clients *clients, struct connection *connection,
 {
     char address[SOCKET_NAME_SIZE];
     char local[SOCKET_NAME_SIZE];
-    write_address(connection->fd, true, address, sizeof(address));
-    write_address(connection->fd, false, local, sizeof(local));
+    connection_address(connection, true, address, sizeof(address));
+    connection_address(connection, false, local, sizeof(local));
     u64 age_s = (clients->now_ns - connection->created_ns) / NS_PER_S;
     u64 idle_s = (clients->now_ns - connection->active_ns) / NS_PER_S;
     size_t input = connection->input.size - connection->input_start;
     mutex_lock(&connection->lock);
-    size_t output = connection->output.size - connection->output_sent;
+    u64 output = connection->output.size;
     u64 waiting = connection->end - connection->first;
-    size_t memory = sizeof(*connection) + connection->input.capacity + connection->output.capacity +
-                    connection->stored_bytes;
     mutex_unlock(&connection->lock);
+    u64 memory = connection_memory(connection);
     buffer_append_format(
         to,
         "id=%llu addr=%s laddr=%s fd=%d name=%s age=%llu idle=%llu flags=%s db=0 sub=0 psub=0 "
         "ssub=0 multi=-1 qbuf=%zu qbuf-free=%zu argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=%llu "
-        "omem=%zu tot-mem=%zu events=%s cmd=%s user=default redir=-1 resp=%u lib-name=%s "
+        "omem=%llu tot-mem=%llu events=%s cmd=%s user=default redir=-1 resp=%u lib-name=%s "
         "lib-ver=%s",
         (unsigned long long)connection->id, address, local, connection->fd,
         text_or_empty(connection->name), (unsigned long long)age_s, (unsigned long long)idle_s,
         connection->no_evict ? "e" : "N", input,
-        connection->input.capacity - connection->input.size, (unsigned long long)waiting, output,
-        memory, output > 0 ? "rw" : "r",
+        connection->input.capacity - connection->input.size, (unsigned long long)waiting,
+        (unsigned long long)output, (unsigned long long)memory, output > 0 ? "rw" : "r",
         connection->last_command == NULL ? "NULL" : connection->last_command, connection->protocol,
         text_or_empty(connection->library_name), text_or_empty(connection->library_version));
     buffer_append_string(to, "\n");
@@ -171,10 +170,7 @@ static void list_by_ids(struct call *call)
 {
     u64 ids[LISTED_IDS_MAX];
     u32 count = call->count - 3;
-    if (count > LISTED_IDS_MAX) {
-        reply_error(&call->reply, "ERR CLIENT LIST takes at most %d ids", LISTED_IDS_MAX);
-        return;
-    }
+    ASSERT(count <= LISTED_IDS_MAX);
     for (u32 i = 0; i < count; i++) {
         if (!argument_number(&call->arguments[3 + i], &ids[i])) {
             reply_error(&call->reply, "ERR Invalid client ID");
@@ -217,12 +213,12 @@ static bool is_to_kill(const struct call *call, const struct connection *connect
         (filter->spares_itself && connection == call->connection))
         return false;
     if (filter->address != NULL) {
-        write_address(connection->fd, true, address, sizeof(address));
+        connection_address(connection, true, address, sizeof(address));
         if (!argument_is(filter->address, address))
             return false;
     }
     if (filter->local_address != NULL) {
-        write_address(connection->fd, false, address, sizeof(address));
+        connection_address(connection, false, address, sizeof(address));
         return argument_is(filter->local_address, address);
     }
     return true;

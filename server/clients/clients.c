@@ -65,8 +65,7 @@ static void sink_answer(struct command_sink *sink, struct command *command, cons
 {
     struct clients *clients = clients_of(sink);
     struct connection *connection = command->owner;
-    u32 notice = connection_answer_place(connection, command->slot, command->class, answer, size,
-                                         clients->options.output_bytes_max);
+    u32 notice = connection_answer_place(connection, command->slot, command->class, answer, size);
     clients_notice(clients, connection, notice);
     connection_release(connection);
     command_destroy(command);
@@ -107,7 +106,7 @@ void clients_flush(struct clients *clients)
     while (first != NULL) {
         struct connection *connection = first;
         first = connection->dirty_next;
-        u32 notice = connection_flush(connection, clients->options.output_bytes_max, &sent_bytes);
+        u32 notice = connection_flush(connection, &sent_bytes);
         clients_notice(clients, connection, notice);
         connection_release(connection);
     }
@@ -216,6 +215,8 @@ static struct clients *make_clients(const struct clients_options *options, struc
     clients->options = *options;
     clients->configuration = *options->configuration;
     clients->options.configuration = &clients->configuration;
+    clients->bounds.output_max = options->output_bytes_max;
+    clients->bounds.memory_max = options->memory_bytes_max;
     clients->limits.arguments_max = options->arguments_max;
     clients->limits.bytes_max = u64_min(options->input_bytes_max, UINT32_MAX);
     clients->slot = slot;

@@ -9,8 +9,10 @@
  * Order: a connection's answers have the order of its commands, and so have their effects: a write
  * that follows a read not yet answered waits in the port.
  *
- * Bounds: connections, bytes of unparsed input and of unsent answers a connection. A client whose
- * answers pile up is not read until it reads. */
+ * Bounds: connections, bytes of unparsed input and of unsent answers a connection, bytes of all
+ * together. A client whose answers pile up is not read until it reads. One that for too long
+ * neither sends the rest of a command, nor reads while more of its commands wait, is hung up on;
+ * idle ones stay for ever. */
 #ifndef MAILRAFT_CLIENTS_CLIENTS_H
 #define MAILRAFT_CLIENTS_CLIENTS_H
 
@@ -31,8 +33,10 @@ struct clients_options {
     u32 connections_max;
     u64 input_bytes_max;  /* a connection: unparsed input; above the largest command */
     u64 output_bytes_max; /* a connection: unsent answers before it is not read any more */
+    u64 memory_bytes_max; /* all connections: input, commands under way and answers */
+    u64 stall_ns_max;     /* a connection: without progress, while something is waited for */
     bool redirect;        /* answer -MOVED instead of forwarding, for all clients */
-    u32 arguments_max;    /* of one command */
+    u32 arguments_max;    /* of one command, with its name */
     /* CONFIG GET: appends name and value of each key that matches the glob pattern to `to` as RESP
      * bulk strings and returns the number of pairs. CONFIG SET goes to the server thread. */
     u32 (*config_get)(void *context, const char *pattern, struct buffer *to);

@@ -12,7 +12,11 @@
 #define REDIS_VERSION    "7.0.15"
 #define MAILRAFT_VERSION "0.1.0"
 
-enum { CLUSTER_SLOTS = 16384, NODE_NAME_SIZE = 41 };
+enum {
+    CLUSTER_SLOTS = 16384,
+    NODE_NAME_SIZE = 41,
+    SOCKET_NAME_SIZE = 64 /* an IPv6 address in brackets, and a port */
+};
 
 enum call_outcome {
     CALL_ANSWERED, /* the reply is the answer */
@@ -108,6 +112,8 @@ void hello_shape(const struct connection *connection, const char *status, size_t
                  struct reply *reply);
 /* client_commands.c */
 void command_run_client(struct call *call);
+/* Where the client is, or which of our addresses it has called. */
+void connection_address(const struct connection *connection, bool peer, char *text, size_t size);
 bool connection_set_name(struct call *call, const struct kv_argument *name);
 
 /* ---- INFO ---- */

@@ -11,9 +11,10 @@
 enum {
     LINGER_READS = 16, /* reads that empty the socket of a client that is being closed */
     LINGER_BYTES = 4096,
-    OUTPUT_KEPT = 16 * 1024, /* sent bytes before the rest moves down */
-    SMALL_ANSWER = 1024,     /* never refused: PLACES_MAX of them are harmless */
-    OUTPUT_OVERSHOOT = 4     /* of the bound: what answers already under way may add */
+    SMALL_ANSWER = 1024,        /* never refused: PLACES_MAX of them are harmless */
+    OUTPUT_OVERSHOOT = 2,       /* of the bound: what answers already under way may make of it */
+    CHARGE_STEP = 4 * 1024,     /* what a connection may hold uncharged between two flushes */
+    SHARE_BYTES_MIN = 64 * 1024 /* an equal part of the account is never called less */
 };
 
 static const char unknown_text[] =
@@ -21,10 +22,62 @@ static const char unknown_text[] =
 static const char overflow_text[] =
     "-BUSY answers that this client has not read exceed their bound; the read was not answered\r\n";
 
-struct connection *connection_create(int fd, u64 id, u64 now_ns)
+/* ---- the account ---- */
+
+static u64 memory_locked(const struct connection *connection)
+{
+    u64 places = connection->places == connection->built_in
+                     ? 0
+                     : (u64)connection->capacity * sizeof(struct place);
+    return sizeof(*connection) + connection->input_memory + connection->output.memory +
+           connection->stored_bytes + connection->flying_bytes + places;
+}
+
+/* Charges what has changed, if that is more than `step`. */
+static void charge_locked(struct connection *connection, u64 step)
+{
+    u64 memory = memory_locked(connection);
+    u64 change = memory - connection->charged; /* modulo 2^64: it may have become less */
+    if (change + step <= 2 * step)
+        return;
+    connection->charged = memory;
+    atomic_fetch_add_explicit(&connection->bounds->memory, change, memory_order_relaxed);
+}
+
+static u64 account(const struct connection *connection)
+{
+    return atomic_load_explicit(&connection->bounds->memory, memory_order_relaxed);
+}
+
+/* An equal part of what all may hold, were all alike. */
+static u64 share(const struct connection *connection)
+{
+    u32 count = atomic_load_explicit(&connection->bounds->connections, memory_order_relaxed);
+    return u64_max(connection->bounds->memory_max / u64_max(count, 1), SHARE_BYTES_MIN);
+}
+
+/* Unsent bytes beyond which no command is taken. */
+static u64 output_max(const struct connection *connection)
+{
+    const struct connection_bounds *bounds = connection->bounds;
+    if (account(connection) <= bounds->memory_max / 2)
+        return bounds->output_max;
+    /* All of these parts together are half of what is left, for what was guessed too small. */
+    return u64_min(bounds->output_max, share(connection) / 4);
+}
+
+/* Whether this one has to bear it that all together hold too much. */
+static bool is_over_its_share_locked(const struct connection *connection)
+{
+    return account(connection) > connection->bounds->memory_max &&
+           memory_locked(connection) > share(connection);
+}
+
+struct connection *connection_create(int fd, u64 id, u64 now_ns, struct connection_bounds *bounds)
 {
     struct connection *connection = memory_alloc_zero(1, sizeof(*connection));
     atomic_init(&connection->references, 1);
+    connection->bounds = bounds;
     connection->fd = fd;
     connection->id = id;
     connection->created_ns = now_ns;
@@ -32,10 +85,11 @@ struct connection *connection_create(int fd, u64 id, u64 now_ns)
     connection->protocol = 2;
     connection->places = connection->built_in;
     connection->capacity = PLACES_BUILT_IN;
-    connection->answer_typical = ANSWER_GUESS;
+    connection->answer_typical = bounds->output_max / GUESS_DIVISOR;
     buffer_init(&connection->input);
-    buffer_init(&connection->output);
+    output_init(&connection->output);
     mutex_init(&connection->lock);
+    atomic_fetch_add_explicit(&bounds->connections, 1, memory_order_relaxed);
     return connection;
 }
 
@@ -57,13 +111,11 @@ void connection_release(struct connection *connection)
     if (atomic_fetch_sub_explicit(&connection->references, 1, memory_order_acq_rel) != 1)
         return;
     ASSERT(connection->closed);
+    atomic_fetch_sub_explicit(&connection->bounds->memory, connection->charged,
+                              memory_order_relaxed);
     drop_places(connection);
-    buffer_deinit(&connection->input);
-    buffer_deinit(&connection->output);
-    if (connection->parser != NULL) {
-        resp_parser_deinit(connection->parser);
-        memory_free(connection->parser);
-    }
+    connection_drop_input(connection);
+    output_deinit(&connection->output);
     memory_free(connection->name);
     memory_free(connection->library_name);
     memory_free(connection->library_version);
@@ -79,22 +131,21 @@ static struct place *place_at(struct connection *connection, u64 number)
 /* Bytes that the client has not got yet, wherever they are. */
 static u64 unsent_locked(const struct connection *connection)
 {
-    return connection->output.size - connection->output_sent + connection->stored_bytes;
+    return connection->output.size + connection->stored_bytes;
 }
 
 /* ---- taking commands ---- */
 
 /* Answers of reads under way are counted by what answers of this client have typically been. */
-static bool output_is_full_locked(const struct connection *connection, u64 output_max)
+static bool output_is_full_locked(const struct connection *connection, u64 max)
 {
     u64 unsent = unsent_locked(connection);
-    return unsent > output_max ||
-           (connection->reads > 0 &&
-            unsent + connection->reads * connection->answer_typical > output_max);
+    return unsent > max ||
+           (connection->reads > 0 && unsent + connection->reads * connection->answer_typical > max);
 }
 
 static enum connection_wait wait_for_locked(const struct connection *connection,
-                                            enum connection_take take, u64 output_max)
+                                            enum connection_take take)
 {
     if (take == TAKE_WRITE && connection->reads > 0)
         return WAIT_READS;
@@ -102,15 +153,15 @@ static enum connection_wait wait_for_locked(const struct connection *connection,
         return WAIT_ALL;
     if (connection->end - connection->first >= PLACES_MAX)
         return WAIT_PLACES;
-    if (output_is_full_locked(connection, output_max))
+    if (output_is_full_locked(connection, output_max(connection)))
         return WAIT_OUTPUT;
     return WAIT_NOTHING;
 }
 
-bool connection_may_take(struct connection *connection, enum connection_take take, u64 output_max)
+bool connection_may_take(struct connection *connection, enum connection_take take)
 {
     mutex_lock(&connection->lock);
-    connection->wait = (u8)wait_for_locked(connection, take, output_max);
+    connection->wait = (u8)wait_for_locked(connection, take);
     bool may = connection->wait == WAIT_NOTHING;
     mutex_unlock(&connection->lock);
     return may;
@@ -118,7 +169,7 @@ bool connection_may_take(struct connection *connection, enum connection_take tak
 
 /* Whether the reason for waiting has gone. Half of a bound must be free again, so that the port is
  * not woken for each single answer. */
-static bool wait_is_over_locked(const struct connection *connection, u64 output_max)
+static bool wait_is_over_locked(const struct connection *connection)
 {
     switch ((enum connection_wait)connection->wait) {
     case WAIT_NOTHING:
@@ -130,27 +181,32 @@ static bool wait_is_over_locked(const struct connection *connection, u64 output_
     case WAIT_PLACES:
         return connection->end - connection->first <= PLACES_MAX / 2;
     case WAIT_OUTPUT:
-        return !output_is_full_locked(connection, output_max / 2);
+        return !output_is_full_locked(connection, output_max(connection) / 2);
     }
     UNREACHABLE();
 }
 
-bool connection_may_go_on(struct connection *connection, u64 output_max)
+bool connection_may_go_on(struct connection *connection)
 {
     mutex_lock(&connection->lock);
-    bool over = wait_is_over_locked(connection, output_max);
+    bool over = wait_is_over_locked(connection);
     if (over)
         connection->wait = WAIT_NOTHING;
     mutex_unlock(&connection->lock);
     return over;
 }
 
-bool connection_is_waiting(struct connection *connection)
+enum connection_wait connection_wait_of(struct connection *connection)
 {
     mutex_lock(&connection->lock);
-    bool waiting = connection->wait != WAIT_NOTHING;
+    enum connection_wait wait = (enum connection_wait)connection->wait;
     mutex_unlock(&connection->lock);
-    return waiting;
+    return wait;
+}
+
+bool connection_is_waiting(struct connection *connection)
+{
+    return connection_wait_of(connection) != WAIT_NOTHING;
 }
 
 /* ---- places ---- */
@@ -178,19 +234,23 @@ static u64 give_place_locked(struct connection *connection)
     return number;
 }
 
-u64 connection_give_place(struct connection *connection, enum command_class class, u8 shape,
-                          u32 details, bool *after_write)
+u64 connection_give_place(struct connection *connection, struct command *command, u8 shape,
+                          u32 details)
 {
+    enum command_class class = command->class;
     mutex_lock(&connection->lock);
     u64 number = give_place_locked(connection);
     struct place *place = place_at(connection, number);
     place->shape = shape;
     place->details = details;
-    *after_write = connection->writes > 0;
+    place->flying = (u32)(sizeof(*command) + command->body.size);
+    connection->flying_bytes += place->flying;
+    command->after_write = class == COMMAND_READ && connection->writes > 0;
     if (class == COMMAND_READ)
         connection->reads++;
     if (class == COMMAND_WRITE)
         connection->writes++;
+    charge_locked(connection, CHARGE_STEP);
     mutex_unlock(&connection->lock);
     return number;
 }
@@ -222,7 +282,7 @@ static void drain_places_locked(struct connection *connection)
         if (place->state != PLACE_ANSWERED)
             return;
         if (place->size > 0)
-            buffer_append(&connection->output, place->bytes, place->size);
+            output_append(&connection->output, place->bytes, place->size);
         connection->stored_bytes -= place->size;
         memory_free(place->bytes);
         place->bytes = NULL;
@@ -244,7 +304,7 @@ static void settle_locked(struct connection *connection, u64 number, const u8 *b
     if (place->muted)
         size = 0;
     if (number == connection->first)
-        buffer_append(&connection->output, bytes, size);
+        output_append(&connection->output, bytes, size);
     else
         store_locked(connection, place, bytes, size);
     drain_places_locked(connection);
@@ -256,7 +316,7 @@ void connection_answer_local(struct connection *connection, const u8 *bytes, siz
     if (connection->first != connection->end)
         settle_locked(connection, give_place_locked(connection), bytes, size);
     else if (!connection->quiet && !connection->quiet_this)
-        buffer_append(&connection->output, bytes, size);
+        output_append(&connection->output, bytes, size);
     mutex_unlock(&connection->lock);
 }
 
@@ -270,13 +330,8 @@ static void settle_value_locked(struct connection *connection, u64 number, const
         bytes = (const u8 *)unknown_text;
         size = sizeof(unknown_text) - 1;
     }
-    if (connection->protocol >= 3 || place->muted) {
+    if (place->muted || reply_is_alike(connection->protocol, bytes, size)) {
         settle_locked(connection, number, bytes, size);
-        return;
-    }
-    if (number == connection->first) {
-        reply_convert(&connection->output, connection->protocol, bytes, size);
-        settle_locked(connection, number, NULL, 0);
         return;
     }
     struct buffer converted;
@@ -318,14 +373,24 @@ static u32 ask_for_port_locked(struct connection *connection)
     return NOTICE_PORT;
 }
 
+/* Whether an answer has become too much: nobody guessed its size, or all together hold too much. */
+static bool overflows_locked(const struct connection *connection, size_t size)
+{
+    u64 max = connection->bounds->output_max;
+    u64 unsent = unsent_locked(connection);
+    return size > SMALL_ANSWER && ((unsent > max / 2 && unsent + size > max * OUTPUT_OVERSHOOT) ||
+                                   is_over_its_share_locked(connection));
+}
+
 u32 connection_answer_place(struct connection *connection, u64 number, enum command_class class,
-                            const u8 *bytes, size_t size, u64 output_max)
+                            const u8 *bytes, size_t size)
 {
     u32 notice = NOTICE_NONE;
     mutex_lock(&connection->lock);
     ASSERT(number - connection->first < connection->end - connection->first);
     note_answer_locked(connection, class, size);
     struct place *place = place_at(connection, number);
+    connection->flying_bytes -= place->flying;
     if (connection->closed)
         goto unlock;
     if (place->shape != SHAPE_NONE &&
@@ -336,12 +401,12 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
         notice = ask_for_port_locked(connection);
         goto unlock;
     }
-    u64 unsent = unsent_locked(connection);
-    if (size > SMALL_ANSWER && unsent > output_max && unsent + size > output_max * OUTPUT_OVERSHOOT)
+    if (overflows_locked(connection, size))
         settle_overflow_locked(connection, number, class);
     else
         settle_value_locked(connection, number, bytes, size);
-    if (connection->broken || wait_is_over_locked(connection, output_max))
+    if (connection->broken || wait_is_over_locked(connection) ||
+        is_over_its_share_locked(connection))
         notice |= ask_for_port_locked(connection);
     if (!connection->in_dirty) {
         connection->in_dirty = true;
@@ -349,6 +414,7 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
         notice |= NOTICE_DIRTY;
     }
 unlock:
+    charge_locked(connection, CHARGE_STEP);
     mutex_unlock(&connection->lock);
     return notice;
 }
@@ -385,42 +451,34 @@ void connection_put_shaped(struct connection *connection, u64 number, const u8 *
 
 static enum connection_sent send_locked(struct connection *connection, u64 *sent_bytes)
 {
-    struct buffer *output = &connection->output;
-    while (connection->output_sent < output->size) {
-        ssize_t sent = send(connection->fd, output->data + connection->output_sent,
-                            output->size - connection->output_sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (connection->output.size > 0) {
+        ssize_t sent = output_send(&connection->output, connection->fd);
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0 && errno == EAGAIN) {
             connection->port_sends = true;
-            if (connection->output_sent > OUTPUT_KEPT &&
-                connection->output_sent >= output->size / 2) {
-                buffer_drop_front(output, connection->output_sent);
-                connection->output_sent = 0;
-            }
+            charge_locked(connection, 0);
             return SENT_PARTLY;
         }
         if (sent < 0) {
             connection->broken = true;
             return SENT_NOT_MORE;
         }
-        connection->output_sent += (size_t)sent;
+        connection->sent += (u64)sent;
         *sent_bytes += (u64)sent;
     }
-    buffer_deinit(output);
-    buffer_init(output);
-    connection->output_sent = 0;
     connection->port_sends = false;
+    charge_locked(connection, 0);
     return SENT_ALL;
 }
 
 static bool is_done_locked(const struct connection *connection)
 {
     return connection->closing && connection->first == connection->end &&
-           connection->output.size == connection->output_sent;
+           connection->output.size == 0;
 }
 
-u32 connection_flush(struct connection *connection, u64 output_max, u64 *sent_bytes)
+u32 connection_flush(struct connection *connection, u64 *sent_bytes)
 {
     u32 notice = NOTICE_NONE;
     mutex_lock(&connection->lock);
@@ -428,13 +486,14 @@ u32 connection_flush(struct connection *connection, u64 output_max, u64 *sent_by
     if (connection->closed || connection->port_sends)
         goto unlock;
     bool ask = false;
-    if (connection->output.size - connection->output_sent > INLINE_SEND_MAX) {
+    if (connection->output.size > INLINE_SEND_MAX) {
         connection->port_sends = true;
+        charge_locked(connection, 0);
         ask = true;
     } else {
         ask = send_locked(connection, sent_bytes) != SENT_ALL;
     }
-    if (ask || is_done_locked(connection) || wait_is_over_locked(connection, output_max))
+    if (ask || is_done_locked(connection) || wait_is_over_locked(connection))
         notice = ask_for_port_locked(connection);
 unlock:
     mutex_unlock(&connection->lock);
@@ -448,6 +507,58 @@ enum connection_sent connection_flush_port(struct connection *connection, u64 *s
         connection->broken ? SENT_NOT_MORE : send_locked(connection, sent_bytes);
     mutex_unlock(&connection->lock);
     return result;
+}
+
+/* ---- for the port's judgement ---- */
+
+void connection_note_input(struct connection *connection)
+{
+    u64 memory = connection->input.capacity;
+    if (connection->parser != NULL)
+        memory += sizeof(*connection->parser) + resp_parser_memory(connection->parser);
+    if (memory == connection->input_noted)
+        return;
+    connection->input_noted = memory;
+    mutex_lock(&connection->lock);
+    connection->input_memory = memory;
+    charge_locked(connection, 0);
+    mutex_unlock(&connection->lock);
+}
+
+void connection_drop_input(struct connection *connection)
+{
+    buffer_deinit(&connection->input);
+    connection->input_start = 0;
+    if (connection->parser != NULL) {
+        resp_parser_deinit(connection->parser);
+        memory_free(connection->parser);
+        connection->parser = NULL;
+    }
+}
+
+u64 connection_memory(struct connection *connection)
+{
+    mutex_lock(&connection->lock);
+    u64 memory = memory_locked(connection);
+    mutex_unlock(&connection->lock);
+    return memory;
+}
+
+u64 connection_evictable(struct connection *connection)
+{
+    mutex_lock(&connection->lock);
+    u64 memory = memory_locked(connection) - connection->flying_bytes;
+    mutex_unlock(&connection->lock);
+    return memory;
+}
+
+struct connection_progress connection_progress(struct connection *connection)
+{
+    mutex_lock(&connection->lock);
+    struct connection_progress progress = {connection->commands, connection->received,
+                                           connection->sent};
+    mutex_unlock(&connection->lock);
+    return progress;
 }
 
 /* ---- the end ---- */
@@ -477,8 +588,7 @@ bool connection_is_done(struct connection *connection)
 bool connection_is_quiet(struct connection *connection)
 {
     mutex_lock(&connection->lock);
-    bool quiet =
-        connection->first == connection->end && connection->output.size == connection->output_sent;
+    bool quiet = connection->first == connection->end && connection->output.size == 0;
     mutex_unlock(&connection->lock);
     return quiet;
 }
@@ -499,8 +609,8 @@ void connection_close(struct connection *connection)
     }
     (void)close(connection->fd);
     connection->fd = -1;
-    buffer_deinit(&connection->output);
-    buffer_init(&connection->output);
-    connection->output_sent = 0;
+    output_deinit(&connection->output);
+    atomic_fetch_sub_explicit(&connection->bounds->connections, 1, memory_order_relaxed);
+    charge_locked(connection, 0);
     mutex_unlock(&connection->lock);
 }

@@ -10,6 +10,12 @@
  * Lifetime: counted. The port has a reference until it closes the connection; so has each command
  * under way and each list that the connection is in. Answers to a closed connection are dropped.
  *
+ * Memory: what a connection holds, on both sides, is charged to the account that all share
+ * (struct connection_bounds). When more than half of what they may hold is gone, whoever holds more
+ * than a quarter of an equal part gets no further commands taken until it has read its answers;
+ * beyond the whole, such a one's answers are refused, and the port ends the largest and slowest
+ * (bounds.c).
+ *
  * Waiting: when a command may not be taken yet (see connection_may_take), the connection notes why,
  * and the port stops parsing it. Whoever makes the reason go away under the lock asks for the port
  * in the same breath; so no wake-up is lost. */
@@ -20,6 +26,7 @@
 
 #include "common/bytes.h"
 #include "common/sync.h"
+#include "server/clients/output.h"
 #include "server/clients/resp_parser.h"
 #include "server/mail/command.h"
 
@@ -27,8 +34,17 @@ enum {
     PLACES_BUILT_IN = 2,         /* places that need no allocation */
     PLACES_MAX = 1024,           /* commands of one connection under way; a power of two */
     INLINE_SEND_MAX = 64 * 1024, /* the server thread sends at most this much of one connection */
-    /* A guess of an answer's size while none was seen: how deep the first pipeline may be. */
-    ANSWER_GUESS = 64 * 1024
+    /* The part of the bound on output that an answer is guessed to have while none was seen: how
+     * deep the first pipeline of reads may be. */
+    GUESS_DIVISOR = 16
+};
+
+/* What all connections share. */
+struct connection_bounds {
+    u64 output_max;          /* bytes of unsent answers of one connection */
+    u64 memory_max;          /* bytes that all connections together may hold */
+    _Atomic u64 memory;      /* bytes that they hold */
+    _Atomic u32 connections; /* how many there are */
 };
 
 enum place_state {
@@ -56,6 +72,7 @@ struct place {
     u8 shape;    /* enum status_shape: what becomes of a status text; 0: a plain answer */
     bool muted;  /* the client does not want to hear this answer */
     u32 details; /* of the shape: sections of INFO */
+    u32 flying;  /* bytes of the command under way */
 };
 
 /* What has to be true before the next command may be taken. */
@@ -77,8 +94,24 @@ enum connection_notice {
     NOTICE_PORT = 2   /* hand it to the port */
 };
 
+/* How far a client has come: compared with what it was, whether it gets on. */
+struct connection_progress {
+    u64 commands; /* taken */
+    u64 received; /* bytes */
+    u64 sent;
+};
+
+/* What the port waits for from a client, with patience that ends. */
+enum connection_patience {
+    PATIENCE_NONE,
+    PATIENCE_HALF,   /* the rest of a command */
+    PATIENCE_ANSWER, /* that it reads answers, so that its next command can be taken */
+    PATIENCE_HOST    /* that its host is there at all: it may read its answers when it likes */
+};
+
 struct connection {
     _Atomic u32 references;
+    struct connection_bounds *bounds;
     int fd; /* closed by the port, under the lock */
     u64 id;
 
@@ -96,8 +129,16 @@ struct connection {
     u64 active_ns; /* of the last command */
     u64 heard_ns;  /* when bytes last came */
     u64 quiet_ns;  /* the drain's: since when it has seen nothing under way; 0: not so */
-    u32 interest;  /* what epoll watches */
-    bool redirect; /* answer -MOVED instead of forwarding */
+    struct connection *patient_next; /* in the list of those whose patience ends, by deadline */
+    struct connection *patient_previous;
+    u64 patience_ends_ns;
+    struct connection_progress seen; /* when that patience began */
+    u64 commands;                    /* taken */
+    u64 received;                    /* bytes */
+    u64 input_noted;                 /* bytes that the account knows of */
+    u8 patience;                     /* enum connection_patience */
+    u32 interest;                    /* what epoll watches */
+    bool redirect;                   /* answer -MOVED instead of forwarding */
     bool end_of_input;
     bool refuses;    /* MULTI was refused, and with it all up to EXEC or DISCARD */
     bool quiet;      /* CLIENT REPLY OFF */
@@ -108,8 +149,11 @@ struct connection {
 
     struct mutex lock;
     /* ---- Guarded by lock ---- */
-    struct buffer output;
-    size_t output_sent; /* a prefix already sent */
+    struct output output;
+    u64 sent;         /* bytes */
+    u64 input_memory; /* bytes of input and parser */
+    u64 flying_bytes; /* of commands under way */
+    u64 charged;      /* bytes in the account */
     struct place built_in[PLACES_BUILT_IN];
     struct place *places; /* ring, by number modulo capacity: built_in, or allocated */
     u32 capacity;         /* a power of two */
@@ -133,18 +177,18 @@ struct connection {
 };
 
 /* With one reference, the port's. */
-struct connection *connection_create(int fd, u64 id, u64 now_ns);
+struct connection *connection_create(int fd, u64 id, u64 now_ns, struct connection_bounds *bounds);
 void connection_hold(struct connection *connection);
 void connection_release(struct connection *connection);
 
 /* Whether a command of that kind may be taken now; if not, the reason is noted, and the port gets
- * the connection back when it has gone. `output_max`: bound of unsent answers. Thread: port. */
-bool connection_may_take(struct connection *connection, enum connection_take take, u64 output_max);
+ * the connection back when it has gone. Thread: port. */
+bool connection_may_take(struct connection *connection, enum connection_take take);
 
-/* Gives the next place to a command that goes to the server. Returns its number; `*after_write`:
- * whether writes of this connection are unanswered. Thread: port. */
-u64 connection_give_place(struct connection *connection, enum command_class class, u8 shape,
-                          u32 details, bool *after_write);
+/* Gives the next place to a command that goes to the server. Returns its number; sets its
+ * after_write: whether writes of this connection are unanswered. Thread: port. */
+u64 connection_give_place(struct connection *connection, struct command *command, u8 shape,
+                          u32 details);
 
 /* From the next answer on. Nothing of the connection may be under way. Thread: port. */
 void connection_set_protocol(struct connection *connection, u8 protocol);
@@ -155,7 +199,7 @@ void connection_answer_local(struct connection *connection, const u8 *bytes, siz
 /* The server's answer to a place: a RESP3 value, or for a shape a status text (unless it begins
  * with '-'). Returns enum connection_notice. Thread: any. */
 u32 connection_answer_place(struct connection *connection, u64 number, enum command_class class,
-                            const u8 *bytes, size_t size, u64 output_max);
+                            const u8 *bytes, size_t size);
 
 /* The first place with a status text: false when there is none. The text is the caller's.
  * Thread: port. */
@@ -171,18 +215,28 @@ enum connection_sent {
 
 /* Sends what is in order, without blocking, in the server thread. Returns enum connection_notice.
  */
-u32 connection_flush(struct connection *connection, u64 output_max, u64 *sent_bytes);
+u32 connection_flush(struct connection *connection, u64 *sent_bytes);
 /* The same in the port, with no limit but the socket's. */
 enum connection_sent connection_flush_port(struct connection *connection, u64 *sent_bytes);
 
 /* Whether the wait is over; if so, none is noted any more. Thread: port. */
-bool connection_may_go_on(struct connection *connection, u64 output_max);
+bool connection_may_go_on(struct connection *connection);
 
 /* The port has taken it out of its list: whoever needs the port from now on asks again. */
 void connection_note_taken(struct connection *connection);
 
-/* Whether a command in the input waits. Thread: port. */
+/* Whether a command in the input waits; for what. Thread: port. */
 bool connection_is_waiting(struct connection *connection);
+enum connection_wait connection_wait_of(struct connection *connection);
+
+/* Tells the account what input and parser hold by now. Thread: port. */
+void connection_note_input(struct connection *connection);
+/* Gives back what a closed connection held of its input. Thread: port. */
+void connection_drop_input(struct connection *connection);
+/* Bytes that it holds, of both sides; those that its end would give back. Thread: port. */
+u64 connection_memory(struct connection *connection);
+u64 connection_evictable(struct connection *connection);
+struct connection_progress connection_progress(struct connection *connection);
 
 /* To be closed as soon as all answers are out. Thread: port. */
 void connection_close_when_done(struct connection *connection);

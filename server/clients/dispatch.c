@@ -6,7 +6,12 @@
 #include "common/memory.h"
 #include "server/clients/commands.h"
 
-enum { BODY_OWN_BLOCK = 8 * 1024, UNKNOWN_ARGUMENTS_MAX = 128, CAPACITY_KEPT = 64 * 1024 };
+enum {
+    BODY_OWN_BLOCK = 8 * 1024,
+    UNKNOWN_ARGUMENTS_MAX = 128,
+    CAPACITY_KEPT = 64 * 1024,
+    LOCAL_ARGUMENTS_MAX = 1024 /* each may make the port look through all connections or commands */
+};
 
 /* ---- to the server ---- */
 
@@ -34,9 +39,7 @@ static void send_to_server(struct clients *clients, struct connection *connectio
                            enum command_class class, struct span body, u8 shape, u32 details)
 {
     struct command *command = command_create(class, body, &clients->sink);
-    command->slot = connection_give_place(connection, class, shape, details, &command->after_write);
-    if (class != COMMAND_READ)
-        command->after_write = false;
+    command->slot = connection_give_place(connection, command, shape, details);
     command->may_redirect = connection->redirect;
     command->arrived_ns = clients->now_ns;
     command->owner = connection;
@@ -95,7 +98,7 @@ static enum dispatched dispatch_machine(struct clients *clients, struct connecti
     bool good = kv_command_check(&clients->options.limits, info, arguments, count, &clients->reply);
     good = good && !refused(clients);
     enum connection_take take = !good ? TAKE_LOCAL : info->writes ? TAKE_WRITE : TAKE_READ;
-    if (!connection_may_take(connection, take, clients->options.output_bytes_max))
+    if (!connection_may_take(connection, take))
         return DISPATCH_WAIT;
     connection->last_command = info->name;
     if (!good) {
@@ -176,7 +179,7 @@ static enum dispatched dispatch_local(struct clients *clients, struct connection
                                       const struct local_command *command,
                                       const struct kv_argument *arguments, u32 count)
 {
-    if (!connection_may_take(connection, command->take, clients->options.output_bytes_max))
+    if (!connection_may_take(connection, command->take))
         return DISPATCH_WAIT;
     connection->last_command = command->name;
     buffer_clear(&clients->reply);
@@ -188,7 +191,10 @@ static enum dispatched dispatch_local(struct clients *clients, struct connection
         .reply = {&clients->reply, connection->protocol},
     };
     bool fits = command->arity >= 0 ? count == (u32)command->arity : count >= (u32)-command->arity;
-    if (fits)
+    if (count > LOCAL_ARGUMENTS_MAX)
+        reply_error(&call.reply, "ERR '%s' takes at most %d arguments", command->name,
+                    LOCAL_ARGUMENTS_MAX - 1);
+    else if (fits)
         command->run(&call);
     else
         call_wrong_arity(&call, command->name);
@@ -198,7 +204,7 @@ static enum dispatched dispatch_local(struct clients *clients, struct connection
 static enum dispatched dispatch_unknown(struct clients *clients, struct connection *connection,
                                         const struct kv_argument *arguments, u32 count)
 {
-    if (!connection_may_take(connection, TAKE_LOCAL, clients->options.output_bytes_max))
+    if (!connection_may_take(connection, TAKE_LOCAL))
         return DISPATCH_WAIT;
     char shown[2 * UNKNOWN_ARGUMENTS_MAX];
     size_t size = 0;
@@ -229,7 +235,7 @@ static bool is_refused(const struct connection *connection, const struct kv_argu
 
 static enum dispatched dispatch_refused(struct clients *clients, struct connection *connection)
 {
-    if (!connection_may_take(connection, TAKE_LOCAL, clients->options.output_bytes_max))
+    if (!connection_may_take(connection, TAKE_LOCAL))
         return DISPATCH_WAIT;
     buffer_clear(&clients->reply);
     struct reply reply = {&clients->reply, connection->protocol};
@@ -267,6 +273,7 @@ enum dispatched dispatch_command(struct clients *clients, struct connection *con
         return done;
     }
     connection->active_ns = clients->now_ns;
+    connection->commands++;
     clients->counters.commands++;
     return done;
 }

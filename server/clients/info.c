@@ -191,9 +191,9 @@ static void write_memory(struct clients *clients, const char *status, size_t siz
     u64 input = 0;
     u64 output = 0;
     for (struct connection *at = clients->connections; at != NULL; at = at->next) {
-        input += at->input.capacity;
         mutex_lock(&at->lock);
-        output += at->output.capacity + at->stored_bytes;
+        input += at->input_memory;
+        output += at->output.memory + at->stored_bytes;
         mutex_unlock(&at->lock);
     }
     buffer_append_format(to,
@@ -204,10 +204,14 @@ static void write_memory(struct clients *clients, const char *status, size_t siz
                          "maxmemory:0\r\n"
                          "maxmemory_policy:noeviction\r\n"
                          "client_input_bytes:%llu\r\n"
-                         "client_output_bytes:%llu\r\n",
+                         "client_output_bytes:%llu\r\n"
+                         "clients_memory_bytes:%llu\r\n"
+                         "clients_memory_max:%llu\r\n",
                          (unsigned long long)resident, (unsigned long long)(resident / KIB),
                          (unsigned long long)resident, (unsigned long long)(resident / KIB),
-                         (unsigned long long)input, (unsigned long long)output);
+                         (unsigned long long)input, (unsigned long long)output,
+                         (unsigned long long)atomic_load(&clients->bounds.memory),
+                         (unsigned long long)clients->bounds.memory_max);
 }
 
 /* Some client libraries do not speak before "loading" is 0. */
@@ -226,19 +230,25 @@ static void write_stats(struct clients *clients, const char *status, size_t size
     (void)size;
     const struct clients_counters *counters = &clients->counters;
     u64 output = atomic_load_explicit(&clients->output_bytes, memory_order_relaxed);
-    buffer_append_format(to,
-                         "total_connections_received:%llu\r\n"
-                         "total_commands_processed:%llu\r\n"
-                         "instantaneous_ops_per_sec:%llu\r\n"
-                         "total_net_input_bytes:%llu\r\n"
-                         "total_net_output_bytes:%llu\r\n"
-                         "rejected_connections:%llu\r\n"
-                         "protocol_errors:%llu\r\n",
-                         (unsigned long long)counters->accepted,
-                         (unsigned long long)counters->commands, (unsigned long long)counters->rate,
-                         (unsigned long long)counters->input_bytes, (unsigned long long)output,
-                         (unsigned long long)counters->rejected,
-                         (unsigned long long)counters->protocol_errors);
+    buffer_append_format(
+        to,
+        "total_connections_received:%llu\r\n"
+        "total_commands_processed:%llu\r\n"
+        "instantaneous_ops_per_sec:%llu\r\n"
+        "total_net_input_bytes:%llu\r\n"
+        "total_net_output_bytes:%llu\r\n"
+        "rejected_connections:%llu\r\n"
+        "protocol_errors:%llu\r\n"
+        "evicted_clients:%llu\r\n"
+        "half_command_clients:%llu\r\n"
+        "stalled_clients:%llu\r\n"
+        "vanished_clients:%llu\r\n",
+        (unsigned long long)counters->accepted, (unsigned long long)counters->commands,
+        (unsigned long long)counters->rate, (unsigned long long)counters->input_bytes,
+        (unsigned long long)output, (unsigned long long)counters->rejected,
+        (unsigned long long)counters->protocol_errors, (unsigned long long)counters->evicted,
+        (unsigned long long)counters->half_commands, (unsigned long long)counters->stalled,
+        (unsigned long long)counters->vanished);
 }
 
 static void write_replication(struct clients *clients, const char *status, size_t size,

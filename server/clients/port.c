@@ -11,8 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,10 +20,11 @@
 
 enum {
     EVENTS_MAX = 256,
-    ACCEPTS_MAX = 64,          /* in one round */
-    LISTEN_AGAIN_MS = 100,     /* after descriptors or the kernel's memory ran out */
-    READ_MAX = 1024 * 1024,    /* one read of a connection that holds input */
-    INPUT_MOVE_MIN = 16 * 1024 /* parsed bytes before the rest moves down */
+    ACCEPTS_MAX = 64,           /* in one round */
+    LISTEN_AGAIN_MS = 100,      /* after descriptors or the kernel's memory ran out */
+    READ_MAX = 1024 * 1024,     /* one read of a connection that holds input */
+    INPUT_MOVE_MIN = 16 * 1024, /* parsed bytes before the rest moves down */
+    INPUT_KEPT = 256 * 1024     /* room that is kept for little input */
 };
 
 /* ---- what epoll watches ---- */
@@ -54,6 +53,7 @@ void port_close(struct clients *clients, struct connection *connection)
 {
     if (connection->closed)
         return;
+    bounds_forget(clients, connection);
     connection_close(connection);
     if (connection->previous != NULL)
         connection->previous->next = connection->next;
@@ -72,6 +72,8 @@ static void release_buried(struct clients *clients)
     while (clients->buried != NULL) {
         struct connection *connection = clients->buried;
         clients->buried = connection->next;
+        connection_drop_input(connection); /* commands under way may keep the rest for long */
+        connection_note_input(connection);
         connection_release(connection);
     }
 }
@@ -183,6 +185,10 @@ static void parse_held(struct clients *clients, struct connection *connection)
                connection->input_start >= input->size / 2) {
         buffer_drop_front(input, connection->input_start);
         connection->input_start = 0;
+        if (input->capacity > INPUT_KEPT && input->size < input->capacity / 4) {
+            input->capacity = input->size;
+            input->data = memory_resize(input->data, input->capacity);
+        }
     }
 }
 
@@ -200,6 +206,7 @@ static enum got receive(struct clients *clients, struct connection *connection, 
     if (got > 0) {
         *size = (size_t)got;
         connection->heard_ns = clients->now_ns;
+        connection->received += (u64)got;
         clients->counters.input_bytes += (u64)got;
         return GOT_BYTES;
     }
@@ -211,6 +218,25 @@ static void note_end_of_input(struct connection *connection)
 {
     connection->end_of_input = true;
     connection_close_when_done(connection);
+}
+
+/* Room for the next bytes of a connection that holds some. It doubles, but not beyond the end of
+ * the command that has begun, as far as that is announced: most of a large command's input is one
+ * long argument. */
+static u8 *reserve_input(struct connection *connection, size_t *room)
+{
+    struct buffer *input = &connection->input;
+    size_t held = input->size - connection->input_start;
+    size_t announced = connection->parser == NULL ? 0 : resp_parser_announced(connection->parser);
+    *room = u64_min(u64_max(held, SCRATCH_SIZE), READ_MAX);
+    if (announced > held + SCRATCH_SIZE)
+        *room = u64_min(*room, announced - held);
+    if (input->capacity - input->size < *room) {
+        size_t doubled = u64_min(2 * input->capacity, connection->input_start + announced);
+        input->capacity = u64_max(input->size + *room, doubled);
+        input->data = memory_resize(input->data, input->capacity);
+    }
+    return input->data + input->size;
 }
 
 static void read_more(struct clients *clients, struct connection *connection)
@@ -225,9 +251,8 @@ static void read_more(struct clients *clients, struct connection *connection)
                 buffer_append(&connection->input, clients->scratch + done, size - done);
         }
     } else {
-        size_t held = connection->input.size - connection->input_start;
-        size_t room = u64_min(u64_max(held, SCRATCH_SIZE), READ_MAX);
-        u8 *to = buffer_reserve(&connection->input, room);
+        size_t room;
+        u8 *to = reserve_input(connection, &room);
         got = receive(clients, connection, to, room, &size);
         if (got == GOT_BYTES) {
             connection->input.size += size;
@@ -253,8 +278,7 @@ static void serve(struct clients *clients, struct connection *connection)
         }
         u32 output = sent == SENT_PARTLY ? EPOLLOUT : 0U;
         watch(clients, connection, (connection->interest & ~(u32)EPOLLOUT) | output);
-        if (!connection_may_go_on(connection, clients->options.output_bytes_max) ||
-            connection->closing || clients->stopping)
+        if (!connection_may_go_on(connection) || connection->closing || clients->stopping)
             return;
         watch(clients, connection, connection->interest | EPOLLIN);
         parse_held(clients, connection);
@@ -275,6 +299,7 @@ static void serve_event(struct clients *clients, struct connection *connection, 
     if (connection->closed)
         return;
     if (events & (EPOLLERR | EPOLLHUP)) {
+        bounds_note_failure(clients, connection);
         port_close(clients, connection);
         return;
     }
@@ -286,6 +311,7 @@ static void serve_event(struct clients *clients, struct connection *connection, 
     }
     if (!connection->closed)
         serve(clients, connection);
+    bounds_note(clients, connection);
 }
 
 /* ---- accepting ---- */
@@ -328,9 +354,9 @@ static void listen_later(struct clients *clients)
 
 static void admit(struct clients *clients, int fd)
 {
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    struct connection *connection = connection_create(fd, ++clients->last_id, clients->now_ns);
+    bounds_tune(clients, fd);
+    struct connection *connection =
+        connection_create(fd, ++clients->last_id, clients->now_ns, &clients->bounds);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     connection->interest = EPOLLIN;
     connection->redirect = clients->options.redirect;
@@ -396,6 +422,7 @@ static bool serve_handed_over(struct clients *clients)
         if (!connection->closed) {
             dispatch_texts(clients, connection);
             serve(clients, connection);
+            bounds_note(clients, connection);
         }
         connection_release(connection);
     }
@@ -476,9 +503,9 @@ static void close_all(struct clients *clients)
 /* How long the thread may sleep when nothing happens. */
 static int patience_ms(const struct clients *clients, bool waits_for_descriptor)
 {
-    if (clients->draining)
-        return DRAIN_LOOK_MS;
-    return waits_for_descriptor ? LISTEN_AGAIN_MS : -1;
+    int patience = bounds_timeout_ms(clients);
+    int other = clients->draining ? DRAIN_LOOK_MS : waits_for_descriptor ? LISTEN_AGAIN_MS : -1;
+    return patience < 0 || (other >= 0 && other < patience) ? other : patience;
 }
 
 void port_run(void *context)
@@ -497,6 +524,7 @@ void port_run(void *context)
         end = serve_handed_over(clients);
         dispatch_post(clients);
         drain_work(clients);
+        bounds_work(clients);
         release_buried(clients);
     }
     close_all(clients);

@@ -1,8 +1,8 @@
 /* port.h - the port's insides, shared by the files of this room and by nobody else.
  *
  * clients.c opens and ends the port and is the command sink; port.c is its thread: epoll, reading,
- * parsing, closing; dispatch.c decides what becomes of a command; drain.c empties the port before
- * the end. */
+ * parsing, closing; dispatch.c decides what becomes of a command; bounds.c ends those who cost too
+ * much or do not get on; drain.c empties the port before the end. */
 #ifndef MAILRAFT_CLIENTS_PORT_H
 #define MAILRAFT_CLIENTS_PORT_H
 
@@ -23,6 +23,10 @@ struct clients_counters {
     u64 rejected;
     u64 commands;
     u64 protocol_errors;
+    u64 evicted;       /* ended because all together held too much */
+    u64 half_commands; /* ended because the rest of a command did not come */
+    u64 stalled;       /* ended because its answers were not read while more commands waited */
+    u64 vanished;      /* its host does not answer any more */
     u64 input_bytes;
     u64 rate;         /* commands a second, over the last full second that had any event */
     u64 rate_from_ns; /* where the measured second began, and how many commands there were then */
@@ -34,6 +38,7 @@ struct clients {
     struct clients_options options;
     struct configuration configuration; /* options.configuration points here */
     struct resp_limits limits;
+    struct connection_bounds bounds;
     struct mail_slot *slot;
     struct report *report;
     struct thread thread;
@@ -63,9 +68,14 @@ struct clients {
     u32 connection_count;
     struct connection *buried; /* closed in this round; events may still name them */
     u64 last_id;
-    u64 now_ns;                    /* of this round */
-    struct report_limit lacks;     /* lines about descriptors and clients that are too many */
-    struct report_limit strangers; /* lines about clients that speak no RESP */
+    u64 now_ns;                       /* of this round */
+    struct report_limit lacks;        /* lines about descriptors and clients that are too many */
+    struct report_limit strangers;    /* lines about clients that speak no RESP */
+    struct report_limit evictions;    /* lines about clients that hold too much */
+    struct report_limit stalls;       /* lines about clients that do not get on */
+    struct connection *patient_first; /* whose patience ends, the first of all */
+    struct connection *patient_last;
+    bool evicts; /* more have to go than went in one round */
     u8 *scratch;
     struct resp_parser *parser; /* for connections that have no command begun */
     struct buffer reply;
@@ -84,6 +94,20 @@ void port_close(struct clients *clients, struct connection *connection);
 /* Takes in the connections that wait to be accepted, some at a time. Returns whether there may be
  * more. Thread: port. */
 bool port_accept(struct clients *clients);
+
+/* bounds.c: notes what the connection holds, and what is waited for, after it was served. */
+void bounds_note(struct clients *clients, struct connection *connection);
+/* Takes a connection that ends out of the list of those with patience. */
+void bounds_forget(struct clients *clients, struct connection *connection);
+/* Each round: ends those whose patience is over, and the largest and slowest when all together hold
+ * too much. */
+void bounds_work(struct clients *clients);
+/* When bounds_work has something to do without an event, in milliseconds; -1: never. */
+int bounds_timeout_ms(const struct clients *clients);
+/* Options of an accepted socket: so that a host that is gone is noticed. */
+void bounds_tune(const struct clients *clients, int fd);
+/* Its socket has failed: counted when the host is gone. */
+void bounds_note_failure(struct clients *clients, struct connection *connection);
 
 /* drain.c: begins to drain if that was asked for; ends the connections that have nothing under way.
  * Each round, Thread: port. */

@@ -218,6 +218,22 @@ bool reply_is_value(const u8 *bytes, size_t size)
     return missing == 0 && offset == size;
 }
 
+bool reply_is_alike(u8 protocol, const u8 *value, size_t size)
+{
+    if (protocol >= 3 || size == 0 || strchr("+-:$", value[0]) != NULL)
+        return true;
+    for (size_t offset = 0; offset < size;) {
+        u64 elements;
+        if (strchr("+-:$*", value[offset]) == NULL)
+            return false;
+        size_t token = token_size(value + offset, size - offset, &elements);
+        if (token == 0)
+            return false;
+        offset += token;
+    }
+    return true;
+}
+
 /* ---- RESP3 into RESP2 ---- */
 
 /* A number of a header line that we wrote ourselves. */

@@ -37,6 +37,10 @@ void reply_set(struct reply *reply, size_t count);
  * answers from then on for those to other commands. */
 bool reply_is_value(const u8 *bytes, size_t size);
 
+/* Whether a client of that protocol gets the value's bytes as they are: reply_convert would append
+ * just them. */
+bool reply_is_alike(u8 protocol, const u8 *value, size_t size);
+
 /* Appends a whole RESP3 value as a client of that protocol understands it. For RESP2: null becomes
  * the null bulk string; maps, sets and pushes become arrays; booleans integers; doubles, big
  * numbers and verbatim strings bulk strings; bulk errors errors. Bytes that are no value are an

@@ -7,7 +7,12 @@
 
 enum resp_kind { KIND_UNSEEN, KIND_COUNT, KIND_BULKS, KIND_INLINE };
 
-enum { CAPACITY_MIN = 16, CAPACITY_KEPT = 1024, WORDS_KEPT = 4096 };
+enum {
+    CAPACITY_MIN = 16,
+    CAPACITY_KEPT = 1024,
+    WORDS_KEPT = 4096,
+    BULK_MAX = 512 * 1024 * 1024 /* Redis' bound: beyond it a number is no length at all */
+};
 
 static enum resp_result parse_count(struct resp_parser *parser, const struct resp_limits *limits,
                                     const u8 *data, size_t size);
@@ -41,13 +46,27 @@ void resp_parser_reset(struct resp_parser *parser)
         buffer_deinit(&parser->words);
         buffer_init(&parser->words);
     }
-    if (parser->capacity > CAPACITY_KEPT) {
+    if (parser->arguments_capacity > CAPACITY_KEPT) {
         memory_free(parser->arguments);
-        memory_free(parser->places);
         parser->arguments = NULL;
-        parser->places = NULL;
-        parser->capacity = 0;
+        parser->arguments_capacity = 0;
     }
+    if (parser->places_capacity > CAPACITY_KEPT) {
+        memory_free(parser->places);
+        parser->places = NULL;
+        parser->places_capacity = 0;
+    }
+}
+
+size_t resp_parser_memory(const struct resp_parser *parser)
+{
+    return parser->arguments_capacity * sizeof(*parser->arguments) +
+           parser->places_capacity * sizeof(*parser->places) + parser->words.capacity;
+}
+
+size_t resp_parser_announced(const struct resp_parser *parser)
+{
+    return parser->size + (parser->bulk < 0 ? 0 : (size_t)parser->bulk + 2);
 }
 
 enum resp_result resp_parser_parse(struct resp_parser *parser, const struct resp_limits *limits,
@@ -73,12 +92,34 @@ static enum resp_result fail(struct resp_parser *parser, const char *why)
     return RESP_ERROR;
 }
 
-static void grow(struct resp_parser *parser)
+/* A too large command's refusal, which names the bound and where it is set. */
+static enum resp_result fail_size(struct resp_parser *parser, const struct resp_limits *limits)
 {
-    u32 capacity = parser->capacity == 0 ? CAPACITY_MIN : parser->capacity * 2;
-    parser->arguments = memory_resize(parser->arguments, capacity * sizeof(*parser->arguments));
-    parser->places = memory_resize(parser->places, capacity * sizeof(*parser->places));
-    parser->capacity = capacity;
+    (void)snprintf(parser->error, sizeof(parser->error),
+                   "ERR Protocol error: the command is larger than %llu bytes (client-input-bytes "
+                   "in cluster.conf)",
+                   (unsigned long long)limits->bytes_max);
+    return RESP_ERROR;
+}
+
+/* Room for one more place, of at most `expected`. */
+static void grow_places(struct resp_parser *parser)
+{
+    if (parser->count < parser->places_capacity)
+        return;
+    u64 capacity = u64_max((u64)parser->places_capacity * 2, CAPACITY_MIN);
+    parser->places_capacity = (u32)u64_min(capacity, parser->expected);
+    parser->places =
+        memory_resize(parser->places, (size_t)parser->places_capacity * sizeof(*parser->places));
+}
+
+static void reserve_arguments(struct resp_parser *parser, u32 count)
+{
+    if (count <= parser->arguments_capacity)
+        return;
+    parser->arguments_capacity = (u32)u64_max(count, CAPACITY_MIN);
+    parser->arguments = memory_resize(parser->arguments, (size_t)parser->arguments_capacity *
+                                                             sizeof(*parser->arguments));
 }
 
 enum number_result { NUMBER_READ, NUMBER_UNFINISHED, NUMBER_TOO_LONG, NUMBER_BROKEN };
@@ -164,9 +205,10 @@ static enum resp_result parse_bulk_size(struct resp_parser *parser,
         return fail(parser, "invalid bulk length");
     }
     /* Refused when it is announced, so that nobody makes us keep what can never be used. */
-    if (parser->bulk < 0 || (u64)parser->bulk > limits->bytes_max ||
-        at + (u64)parser->bulk + 2 > limits->bytes_max)
+    if (parser->bulk < 0 || parser->bulk > BULK_MAX)
         return fail(parser, "invalid bulk length");
+    if (at + (u64)parser->bulk + 2 > limits->bytes_max)
+        return fail_size(parser, limits);
     *offset = at;
     return RESP_COMMAND;
 }
@@ -189,8 +231,7 @@ static enum resp_result parse_bulks(struct resp_parser *parser, const struct res
         }
         if (data[offset + bulk] != '\r' || data[offset + bulk + 1] != '\n')
             return fail(parser, "expected the line end that follows a bulk string");
-        if (parser->count == parser->capacity)
-            grow(parser);
+        grow_places(parser);
         parser->places[parser->count++] = (struct resp_place){(u32)offset, (u32)bulk};
         offset += bulk + 2;
         parser->bulk = -1;
@@ -198,6 +239,7 @@ static enum resp_result parse_bulks(struct resp_parser *parser, const struct res
     parser->size = offset;
     if (result != RESP_COMMAND)
         return result;
+    reserve_arguments(parser, parser->count);
     for (u32 i = 0; i < parser->count; i++) {
         parser->arguments[i].data = data + parser->places[i].offset;
         parser->arguments[i].size = parser->places[i].size;
@@ -292,8 +334,8 @@ static enum resp_result parse_words(struct resp_parser *parser, const struct res
             return RESP_COMMAND;
         if (parser->count == limits->arguments_max)
             return fail(parser, "invalid multibulk length");
-        if (parser->count == parser->capacity)
-            grow(parser);
+        if (parser->count == parser->arguments_capacity)
+            reserve_arguments(parser, parser->arguments_capacity * 2 + 1);
         size_t begin = parser->words.size;
         at = read_word(line, size, at, &parser->words);
         if (at == 0)

@@ -5,6 +5,9 @@
  * only inline commands, whose quoting has to be undone, are copied. The caller keeps all bytes
  * since the command's beginning together; they may move between two calls.
  *
+ * Memory follows the bytes that have come, whatever was announced: eight bytes an argument while
+ * the command is incomplete, and sixteen more when it is there.
+ *
  * Accepted form:
  *   *<count>\r\n and then count times $<size>\r\n<size bytes>\r\n, numbers in canonical decimal;
  *   count <= 0 is an empty command; anything that does not begin with '*' is a line of words up to
@@ -23,7 +26,7 @@
 enum {
     RESP_INLINE_MAX = 64 * 1024, /* bytes of an inline command's line */
     RESP_NUMBER_LINE_MAX = 32,   /* bytes of a length line: the longest number has 20 */
-    RESP_ERROR_SIZE = 80
+    RESP_ERROR_SIZE = 120
 };
 
 enum resp_result {
@@ -34,7 +37,7 @@ enum resp_result {
 
 struct resp_limits {
     u32 arguments_max;
-    u64 bytes_max; /* of one command as sent; below 4 GiB */
+    u64 bytes_max; /* of one command as sent; below 4 GiB; client-input-bytes */
 };
 
 /* Where an argument is, counted from the command's beginning, which may move. */
@@ -55,9 +58,10 @@ struct resp_parser {
     u8 kind;      /* enum resp_kind of resp_parser.c: what the first byte said; 0: not seen */
     u32 expected; /* arguments announced */
     i64 bulk;     /* announced size of the argument under way; -1: not announced yet */
-    u32 capacity; /* of arguments and places */
-    struct resp_place *places;
-    struct buffer words; /* of an inline command, quoting undone */
+    u32 arguments_capacity;
+    u32 places_capacity;
+    struct resp_place *places; /* of a RESP command's arguments, `count` of them */
+    struct buffer words;       /* of an inline command, quoting undone */
 };
 
 void resp_parser_init(struct resp_parser *parser);
@@ -65,6 +69,13 @@ void resp_parser_deinit(struct resp_parser *parser);
 
 /* Makes ready for the next command; the caller has dropped `size` bytes, or begins again. */
 void resp_parser_reset(struct resp_parser *parser);
+
+/* Bytes allocated for the command under way. */
+size_t resp_parser_memory(const struct resp_parser *parser);
+
+/* How large the command is at least, as far as it is announced: never less than what was looked at.
+ */
+size_t resp_parser_announced(const struct resp_parser *parser);
 
 /* Goes on with the command that begins at `data`, of which `size` bytes are there by now (and
  * perhaps of further commands behind it). */

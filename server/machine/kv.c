@@ -106,7 +106,7 @@ static bool decode(struct kv *kv, const u8 *data, size_t size, enum kv_command *
 {
     /* No more than the bytes can hold, whatever they say. */
     u64 fitting = size >= KV_ENCODING_HEADER_SIZE ? (size - KV_ENCODING_HEADER_SIZE) / 4 : 0;
-    u32 wanted = fitting > 0 ? (u32)u64_min(fitting, load_u16(data + 2)) : 0;
+    u32 wanted = fitting > 0 ? (u32)u64_min(fitting, kv_command_count(data)) : 0;
     if (wanted > kv->arguments_capacity) {
         kv->arguments = memory_resize(kv->arguments, wanted * sizeof(*kv->arguments));
         kv->arguments_capacity = wanted;

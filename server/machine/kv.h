@@ -1,7 +1,8 @@
 /* kv.h - the key-value machine: Redis' string commands over binary-safe keys and values.
  *
  * Command encoding (the body of struct command, and the payload of log entries), little-endian:
- *   u8 command (enum kv_command), u8 zero, u16 argument count,
+ *   u8 command (enum kv_command), then the argument count in 24 bits: u8 its high ones (0 in what
+ *   older servers wrote, who knew no more than 65,535), u16 its low ones,
  *   u32 of a write the largest value in bytes that it may make, of a read the largest answer,
  *   then for each argument: u32 size, bytes.
  * Arguments are those behind the command's name. Answers are RESP3 values; error texts are Redis'.
@@ -47,7 +48,7 @@ enum kv_command {
 };
 
 enum {
-    KV_ARGUMENTS_MAX = 65535, /* of one command, behind its name: the encoding counts in 16 bits */
+    KV_ARGUMENTS_MAX = 1024 * 1024 - 1, /* of one command, behind its name: Redis' bound */
     KV_ENCODING_HEADER_SIZE = 8
 };
 
@@ -86,6 +87,8 @@ bool kv_command_check(const struct kv_limits *limits, const struct kv_command_in
 size_t kv_command_size(const struct kv_argument *arguments, u32 count);
 void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
                        const struct kv_argument *arguments, u32 count, u8 *to);
+/* How many arguments the encoding claims to have; at least its header must be there. */
+u32 kv_command_count(const u8 *data);
 /* Checks all of the encoding, and stores at most the first `capacity` arguments. Returns how many
  * it stored, or -1 when the bytes are no command (or one with a wrong number of arguments). */
 int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,

@@ -293,7 +293,7 @@ void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
     ASSERT((u32)command > KV_NONE && (u32)command < KV_COMMAND_END);
     ASSERT(count <= KV_ARGUMENTS_MAX);
     to[0] = (u8)command;
-    to[1] = 0;
+    to[1] = (u8)(count >> 16);
     store_u16(to + 2, (u16)count);
     store_u32(to + 4, infos[command].writes ? limits->value_bytes_max : limits->answer_bytes_max);
     to += KV_ENCODING_HEADER_SIZE;
@@ -306,15 +306,20 @@ void kv_command_encode(const struct kv_limits *limits, enum kv_command command,
     }
 }
 
+u32 kv_command_count(const u8 *data)
+{
+    return (u32)data[1] << 16 | load_u16(data + 2);
+}
+
 int kv_command_decode(const u8 *data, size_t size, enum kv_command *command,
                       struct kv_argument *arguments, u32 capacity)
 {
     if (size < KV_ENCODING_HEADER_SIZE)
         return -1;
-    if (data[0] == KV_NONE || data[0] >= KV_COMMAND_END || data[1] != 0)
+    if (data[0] == KV_NONE || data[0] >= KV_COMMAND_END)
         return -1;
-    u32 count = load_u16(data + 2);
-    if (!count_is_allowed(&infos[data[0]], count))
+    u32 count = kv_command_count(data);
+    if (count > KV_ARGUMENTS_MAX || !count_is_allowed(&infos[data[0]], count))
         return -1;
 
     size_t at = KV_ENCODING_HEADER_SIZE;

@@ -213,6 +213,8 @@ START_TEST(input__protocol_errors_end_the_connection)
     static const char *const cases[][2] = {
         {"*x\r\n", "-ERR Protocol error: invalid multibulk length\r\n"},
         {"*1\r\n$99999999999\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
+        {"*1\r\n$16777216\r\n", "-ERR Protocol error: the command is larger than 16777216 bytes "
+                                "(client-input-bytes in cluster.conf)\r\n"},
         {"*1\r\n$-5\r\n", "-ERR Protocol error: invalid bulk length\r\n"},
         {"*1\r\n:5\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"},
         {"*9999\r\n", "-ERR Protocol error: invalid multibulk length\r\n"},

@@ -203,7 +203,7 @@ START_TEST(kv_command_check__more_arguments_than_the_encoding_counts)
     const struct kv_command_info *del = kv_command_info(KV_DEL);
     ck_assert(!kv_command_check(&limits, del, arguments, count, &answer));
     buffer_append(&answer, "", 1);
-    ck_assert_str_eq((char *)answer.data, "-ERR number of arguments is larger than 65535\r\n");
+    ck_assert_str_eq((char *)answer.data, "-ERR number of arguments is larger than 1048575\r\n");
     ck_assert(kv_command_check(&limits, del, arguments, count - 1, &answer));
 
     size_t size = kv_command_size(arguments, count - 1);

@@ -119,6 +119,9 @@ START_TEST(parse__inline_line_too_long)
 }
 END_TEST
 
+static const char too_large[] = "!ERR Protocol error: the command is larger than 1048576 bytes "
+                                "(client-input-bytes in cluster.conf)";
+
 START_TEST(parse__malformed_lengths)
 {
     static const char *const multibulk[] = {"*x\r\n", "*1x\r\n",   "*01\r\n",
@@ -129,7 +132,7 @@ START_TEST(parse__malformed_lengths)
                                        "*1\r\n$00\r\n",
                                        "*1\r\n$1\rx",
                                        "*1\r\n$\r\n",
-                                       "*1\r\n$1048577\r\n",
+                                       "*1\r\n$536870913\r\n",
                                        "*1\r\n$9223372036854775807\r\n",
                                        "*1\r\n$1 \r\n"};
     for (size_t i = 0; i < ARRAY_LENGTH(multibulk); i++)
@@ -153,8 +156,52 @@ START_TEST(parse__huge_announcement_is_refused_before_it_comes)
     memset(buffer_reserve(&text, 600000), 'a', 600000);
     text.size += 600000;
     buffer_append_string(&text, "\r\n$600000\r\n");
-    assert_story((const char *)text.data, text.size, "!ERR Protocol error: invalid bulk length");
+    assert_story((const char *)text.data, text.size, too_large);
     buffer_deinit(&text);
+    ASSERT_STORY("*1\r\n$1048577\r\n", too_large);
+    ASSERT_STORY("*1\r\n$536870912\r\n", too_large);
+}
+END_TEST
+
+START_TEST(parse__memory_follows_the_bytes_and_not_the_announcement)
+{
+    enum { COUNT = 1024 * 1024 };
+    static const struct resp_limits wide = {.arguments_max = COUNT, .bytes_max = 16 * MIB};
+    struct resp_parser parser;
+    resp_parser_init(&parser);
+    struct buffer text;
+    buffer_init(&text);
+    buffer_append_format(&text, "*%d\r\n", COUNT);
+    ck_assert_int_eq(resp_parser_parse(&parser, &wide, text.data, text.size), RESP_MORE);
+    ck_assert_uint_lt(resp_parser_memory(&parser), 4096);
+    for (int i = 0; i < COUNT; i++) {
+        if (i % 65536 == 0) {
+            ck_assert_int_eq(resp_parser_parse(&parser, &wide, text.data, text.size), RESP_MORE);
+            ck_assert_uint_le(resp_parser_memory(&parser), 4096 + 3 * text.size);
+        }
+        buffer_append_string(&text, "$0\r\n\r\n");
+    }
+    ck_assert_int_eq(resp_parser_parse(&parser, &wide, text.data, text.size), RESP_COMMAND);
+    ck_assert_uint_eq(parser.count, COUNT);
+    ck_assert_uint_eq(parser.size, text.size);
+    resp_parser_reset(&parser);
+    ck_assert_uint_lt(resp_parser_memory(&parser), 65536);
+    resp_parser_deinit(&parser);
+    buffer_deinit(&text);
+}
+END_TEST
+
+START_TEST(parse__announced)
+{
+    static const char text[] = "*2\r\n$1\r\na\r\n$100000\r\nbbb";
+    struct resp_parser parser;
+    resp_parser_init(&parser);
+    ck_assert_int_eq(resp_parser_parse(&parser, &limits, (const u8 *)text, 6), RESP_MORE);
+    ck_assert_uint_eq(resp_parser_announced(&parser), 4);
+    ck_assert_int_eq(resp_parser_parse(&parser, &limits, (const u8 *)text, sizeof(text) - 1),
+                     RESP_MORE);
+    ck_assert_uint_eq(resp_parser_announced(&parser), 4 + 7 + 9 + 100002);
+    resp_parser_deinit(&parser);
 }
 END_TEST
 
@@ -229,6 +276,9 @@ static void assert_converted(const char *value, const char *expected)
     struct buffer to;
     buffer_init(&to);
     reply_convert(&to, 2, (const u8 *)value, strlen(value));
+    bool alike = to.size == strlen(value) && memcmp(to.data, value, to.size) == 0;
+    ck_assert_msg(reply_is_alike(2, (const u8 *)value, strlen(value)) == alike, "%s", value);
+    ck_assert(reply_is_alike(3, (const u8 *)value, strlen(value)));
     ck_assert_uint_eq(to.size, strlen(expected));
     ck_assert_mem_eq(to.data, expected, to.size);
     buffer_clear(&to);
@@ -293,5 +343,6 @@ UNIT_MAIN("resp", parse__array_of_bulk_strings, parse__empty_commands_are_skippe
           parse__pipelined_commands, parse__inline_words_and_quotes,
           parse__inline_unbalanced_quotes, parse__inline_line_too_long, parse__malformed_lengths,
           parse__huge_announcement_is_refused_before_it_comes,
+          parse__memory_follows_the_bytes_and_not_the_announcement, parse__announced,
           parse__every_split_gives_the_same_commands, parse__byte_by_byte, parse__many_arguments,
           reply_convert__resp2, reply__both_protocols)

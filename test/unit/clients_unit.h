@@ -206,7 +206,8 @@ UNIT_HELPER void drop_line(void *context, enum report_level level, const char *l
     (void)size;
 }
 
-UNIT_HELPER struct rig *rig_create(u32 connections_max, u64 output_max)
+UNIT_HELPER struct rig *rig_create_bounded(u32 connections_max, u64 output_max, u64 memory_max,
+                                           u64 stall_ns)
 {
     struct rig *rig = memory_alloc_zero(1, sizeof(*rig));
     struct error error;
@@ -234,6 +235,8 @@ UNIT_HELPER struct rig *rig_create(u32 connections_max, u64 output_max)
         .connections_max = connections_max,
         .input_bytes_max = 16 * MIB,
         .output_bytes_max = output_max,
+        .memory_bytes_max = memory_max,
+        .stall_ns_max = stall_ns,
         .arguments_max = 1024,
         .config_get = rig_config_get,
         .config_check = rig_config_check,
@@ -256,6 +259,11 @@ UNIT_HELPER void rig_destroy(struct rig *rig)
     condition_deinit(&rig->changed);
     mutex_deinit(&rig->lock);
     memory_free(rig);
+}
+
+UNIT_HELPER struct rig *rig_create(u32 connections_max, u64 output_max)
+{
+    return rig_create_bounded(connections_max, output_max, 512 * MIB, 600 * NS_PER_S);
 }
 
 UNIT_HELPER struct rig *rig_create_usual(void)
