@@ -86,7 +86,8 @@ static void describe_command(const struct entry *entry, char *to, size_t to_size
     if (entry->payload_size < KV_ENCODING_HEADER_SIZE)
         return;
     u32 count = kv_command_count(entry->payload);
-    count = count > entry->payload_size / 4 ? entry->payload_size / 4 : count; /* whatever it says */
+    count =
+        count > entry->payload_size / 4 ? entry->payload_size / 4 : count; /* whatever it says */
     struct kv_argument *all = arguments;
     if (count > SHOWN_ARGUMENTS)
         all = memory_alloc_zero(count, sizeof(all[0]));

@@ -330,8 +330,9 @@ static void complain(struct clients *clients, const char *text)
 }
 
 /* No descriptor is left: one is kept for telling a client so. Without it the connection would stay
- * in the queue and wake us for ever. */
-static void refuse_without_descriptor(struct clients *clients)
+ * in the queue and wake us for ever. Returns false when nobody waits: the kernel looks for a
+ * descriptor before it looks whether somebody does. */
+static bool refuse_without_descriptor(struct clients *clients)
 {
     if (clients->spare_fd >= 0)
         (void)close(clients->spare_fd);
@@ -343,6 +344,7 @@ static void refuse_without_descriptor(struct clients *clients)
         watch_listener(clients, false);
     complain(clients,
              "no file descriptor is left for another client: raise the limit on open files");
+    return fd >= 0;
 }
 
 /* The kernel has no memory for a connection. It stays in the queue, and would wake us for ever. */
@@ -379,8 +381,8 @@ bool port_accept(struct clients *clients)
             refuse_connection(clients, fd);
         else if (fd >= 0)
             admit(clients, fd);
-        else if (failure == EMFILE || failure == ENFILE)
-            refuse_without_descriptor(clients);
+        else if ((failure == EMFILE || failure == ENFILE) && !refuse_without_descriptor(clients))
+            failure = EAGAIN;
         else if (failure == ENOBUFS || failure == ENOMEM)
             listen_later(clients);
         if (failure == EAGAIN || !clients->listening)
