@@ -1,5 +1,5 @@
 /* connection.c - see connection.h. */
-#include "server/clients/connection.h"
+#include "server/clients/connection_account.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -11,67 +11,14 @@
 enum {
     LINGER_READS = 16, /* reads that empty the socket of a client that is being closed */
     LINGER_BYTES = 4096,
-    SMALL_ANSWER = 1024,        /* never refused: PLACES_MAX of them are harmless */
-    OUTPUT_OVERSHOOT = 2,       /* of the bound: what answers already under way may make of it */
-    CHARGE_STEP = 4 * 1024,     /* what a connection may hold uncharged between two flushes */
-    SHARE_BYTES_MIN = 64 * 1024 /* an equal part of the account is never called less */
+    SMALL_ANSWER = 1024, /* never refused: PLACES_MAX of them are harmless */
+    OUTPUT_OVERSHOOT = 2 /* of the bound: what answers already under way may make of it */
 };
 
 static const char unknown_text[] =
     "-TIMEOUT outcome unknown: the command may or may not have been executed\r\n";
 static const char overflow_text[] =
     "-BUSY answers that this client has not read exceed their bound; the read was not answered\r\n";
-
-/* ---- the account ---- */
-
-static u64 memory_locked(const struct connection *connection)
-{
-    u64 places = connection->places == connection->built_in
-                     ? 0
-                     : (u64)connection->capacity * sizeof(struct place);
-    return sizeof(*connection) + connection->input_memory + connection->output.memory +
-           connection->stored_bytes + connection->flying_bytes + places;
-}
-
-/* Charges what has changed, if that is more than `step`. */
-static void charge_locked(struct connection *connection, u64 step)
-{
-    u64 memory = memory_locked(connection);
-    u64 change = memory - connection->charged; /* modulo 2^64: it may have become less */
-    if (change + step <= 2 * step)
-        return;
-    connection->charged = memory;
-    atomic_fetch_add_explicit(&connection->bounds->memory, change, memory_order_relaxed);
-}
-
-static u64 account(const struct connection *connection)
-{
-    return atomic_load_explicit(&connection->bounds->memory, memory_order_relaxed);
-}
-
-/* An equal part of what all may hold, were all alike. */
-static u64 share(const struct connection *connection)
-{
-    u32 count = atomic_load_explicit(&connection->bounds->connections, memory_order_relaxed);
-    return u64_max(connection->bounds->memory_max / u64_max(count, 1), SHARE_BYTES_MIN);
-}
-
-/* Unsent bytes beyond which no command is taken. */
-static u64 output_max(const struct connection *connection)
-{
-    const struct connection_bounds *bounds = connection->bounds;
-    if (account(connection) <= bounds->memory_max / 2)
-        return bounds->output_max;
-    /* All of these parts together are half of what is left, for what was guessed too small. */
-    return u64_min(bounds->output_max, share(connection) / 4);
-}
-
-/* Whether this one has to bear it that all together hold too much. */
-static bool is_over_its_share_locked(const struct connection *connection)
-{
-    return account(connection) > connection->bounds->memory_max &&
-           memory_locked(connection) > share(connection);
-}
 
 struct connection *connection_create(int fd, u64 id, u64 now_ns, struct connection_bounds *bounds)
 {
@@ -153,7 +100,7 @@ static enum connection_wait wait_for_locked(const struct connection *connection,
         return WAIT_ALL;
     if (connection->end - connection->first >= PLACES_MAX)
         return WAIT_PLACES;
-    if (output_is_full_locked(connection, output_max(connection)))
+    if (output_is_full_locked(connection, connection_output_max(connection)))
         return WAIT_OUTPUT;
     return WAIT_NOTHING;
 }
@@ -181,7 +128,7 @@ static bool wait_is_over_locked(const struct connection *connection)
     case WAIT_PLACES:
         return connection->end - connection->first <= PLACES_MAX / 2;
     case WAIT_OUTPUT:
-        return !output_is_full_locked(connection, output_max(connection) / 2);
+        return !output_is_full_locked(connection, connection_output_max(connection) / 2);
     }
     UNREACHABLE();
 }
@@ -250,7 +197,7 @@ u64 connection_give_place(struct connection *connection, struct command *command
         connection->reads++;
     if (class == COMMAND_WRITE)
         connection->writes++;
-    charge_locked(connection, CHARGE_STEP);
+    connection_charge_locked(connection, CHARGE_STEP);
     mutex_unlock(&connection->lock);
     return number;
 }
@@ -379,7 +326,7 @@ static bool overflows_locked(const struct connection *connection, size_t size)
     u64 max = connection->bounds->output_max;
     u64 unsent = unsent_locked(connection);
     return size > SMALL_ANSWER && ((unsent > max / 2 && unsent + size > max * OUTPUT_OVERSHOOT) ||
-                                   is_over_its_share_locked(connection));
+                                   connection_is_over_its_share_locked(connection));
 }
 
 u32 connection_answer_place(struct connection *connection, u64 number, enum command_class class,
@@ -406,7 +353,7 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
     else
         settle_value_locked(connection, number, bytes, size);
     if (connection->broken || wait_is_over_locked(connection) ||
-        is_over_its_share_locked(connection))
+        connection_is_over_its_share_locked(connection))
         notice |= ask_for_port_locked(connection);
     if (!connection->in_dirty) {
         connection->in_dirty = true;
@@ -414,7 +361,7 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
         notice |= NOTICE_DIRTY;
     }
 unlock:
-    charge_locked(connection, CHARGE_STEP);
+    connection_charge_locked(connection, CHARGE_STEP);
     mutex_unlock(&connection->lock);
     return notice;
 }
@@ -457,7 +404,7 @@ static enum connection_sent send_locked(struct connection *connection, u64 *sent
             continue;
         if (sent < 0 && errno == EAGAIN) {
             connection->port_sends = true;
-            charge_locked(connection, 0);
+            connection_charge_locked(connection, 0);
             return SENT_PARTLY;
         }
         if (sent < 0) {
@@ -468,7 +415,7 @@ static enum connection_sent send_locked(struct connection *connection, u64 *sent
         *sent_bytes += (u64)sent;
     }
     connection->port_sends = false;
-    charge_locked(connection, 0);
+    connection_charge_locked(connection, 0);
     return SENT_ALL;
 }
 
@@ -488,7 +435,7 @@ u32 connection_flush(struct connection *connection, u64 *sent_bytes)
     bool ask = false;
     if (connection->output.size > INLINE_SEND_MAX) {
         connection->port_sends = true;
-        charge_locked(connection, 0);
+        connection_charge_locked(connection, 0);
         ask = true;
     } else {
         ask = send_locked(connection, sent_bytes) != SENT_ALL;
@@ -507,58 +454,6 @@ enum connection_sent connection_flush_port(struct connection *connection, u64 *s
         connection->broken ? SENT_NOT_MORE : send_locked(connection, sent_bytes);
     mutex_unlock(&connection->lock);
     return result;
-}
-
-/* ---- for the port's judgement ---- */
-
-void connection_note_input(struct connection *connection)
-{
-    u64 memory = connection->input.capacity;
-    if (connection->parser != NULL)
-        memory += sizeof(*connection->parser) + resp_parser_memory(connection->parser);
-    if (memory == connection->input_noted)
-        return;
-    connection->input_noted = memory;
-    mutex_lock(&connection->lock);
-    connection->input_memory = memory;
-    charge_locked(connection, 0);
-    mutex_unlock(&connection->lock);
-}
-
-void connection_drop_input(struct connection *connection)
-{
-    buffer_deinit(&connection->input);
-    connection->input_start = 0;
-    if (connection->parser != NULL) {
-        resp_parser_deinit(connection->parser);
-        memory_free(connection->parser);
-        connection->parser = NULL;
-    }
-}
-
-u64 connection_memory(struct connection *connection)
-{
-    mutex_lock(&connection->lock);
-    u64 memory = memory_locked(connection);
-    mutex_unlock(&connection->lock);
-    return memory;
-}
-
-u64 connection_evictable(struct connection *connection)
-{
-    mutex_lock(&connection->lock);
-    u64 memory = memory_locked(connection) - connection->flying_bytes;
-    mutex_unlock(&connection->lock);
-    return memory;
-}
-
-struct connection_progress connection_progress(struct connection *connection)
-{
-    mutex_lock(&connection->lock);
-    struct connection_progress progress = {connection->commands, connection->received,
-                                           connection->sent};
-    mutex_unlock(&connection->lock);
-    return progress;
 }
 
 /* ---- the end ---- */
@@ -611,6 +506,6 @@ void connection_close(struct connection *connection)
     connection->fd = -1;
     output_deinit(&connection->output);
     atomic_fetch_sub_explicit(&connection->bounds->connections, 1, memory_order_relaxed);
-    charge_locked(connection, 0);
+    connection_charge_locked(connection, 0);
     mutex_unlock(&connection->lock);
 }
