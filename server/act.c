@@ -236,6 +236,13 @@ void act_take_install_reply(struct server *server, struct lead *lead, const stru
                       leadership_heard_ns(&lead->leadership, reply, now_ns));
 }
 
+void act_peer_disconnected(struct lead *lead, server_id peer)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, peer);
+    if (progress != NULL)
+        replicate_disconnected(progress);
+}
+
 void act_peer_connected(struct server *server, struct lead *lead, server_id peer)
 {
     struct progress *progress = leadership_peer(&lead->leadership, peer);

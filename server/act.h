@@ -74,6 +74,8 @@ void act_take_append_reply(struct server *server, struct lead *lead, const struc
 void act_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
                             u64 now_ns);
 
+/* The connection from a peer has ended. */
+void act_peer_disconnected(struct lead *lead, server_id peer);
 /* Our connection to a peer is new. */
 void act_peer_connected(struct server *server, struct lead *lead, server_id peer);
 

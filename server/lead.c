@@ -119,7 +119,7 @@ void lead_take_forward(struct server *server, struct lead *lead, const struct me
         sound ? leading_takes_forward(&server->raft, lead, request) : STREAM_REFUSED;
     if (!sound)
         REPORT(server->world.report, REPORT_WARN, "server",
-               "server %u forwarded commands that cannot be decoded; refused", request->from);
+               "server %u: it forwarded commands that cannot be decoded", request->from);
     if (verdict == STREAM_REFUSED) {
         leading_refuse_forward(&server->raft, lead, request, &refusal);
         outbox_put_early(&server->outbox, &refusal);
@@ -209,9 +209,8 @@ static void take_held(struct server *server, struct lead *lead, u64 now_ns)
 static void give_up_transfer(struct server *server, struct lead *lead, enum transfer_result result,
                              server_id who, u64 now_ns)
 {
-    REPORT(server->world.report, REPORT_WARN, "server",
-           "leadership was not handed over: server %u %s; this server leads on", who,
-           result == TRANSFER_LAGS ? "did not catch up in time" : "did not take over in time");
+    REPORT(server->world.report, REPORT_WARN, "server", "server %u: %s", who,
+           transfer_words_given_up(result));
     struct command *order = lead->order;
     lead->order = NULL;
     if (order != NULL)
@@ -242,9 +241,8 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     look_for_room(server, lead, now_ns);
     if (transfer_without_room(raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               now_ns))
-        REPORT(server->world.report, REPORT_WARN, "server",
-               "there is no room on this server's disk: handing leadership over to server %u",
-               lead->transfer.target);
+        REPORT(server->world.report, REPORT_WARN, "server", "server %u: %s", lead->transfer.target,
+               transfer_words_no_room);
     lead->short_of_room = false;
     switch (
         transfer_go_on(raft, &lead->leadership, &lead->transfer, now_ns, &message, &result, &who)) {

@@ -137,6 +137,8 @@ static void connected(struct dispatch *dispatch, server_id peer)
 static void disconnected(struct dispatch *dispatch, server_id peer)
 {
     struct server *server = dispatch->server;
+    if (server->state == RAFT_LEADER)
+        act_peer_disconnected(&dispatch->lead, peer);
     if (server->state != RAFT_FOLLOWER || peer != server->raft.leader)
         return;
     election_leader_gone(&server->raft, dispatch->now_ns);

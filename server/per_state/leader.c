@@ -119,13 +119,15 @@ enum raft_state leader_run(struct server *server)
                 recognition_connected(server, mail->as.peer, now_ns);
                 act_peer_connected(server, &lead, mail->as.peer);
                 continue;
+            case MAIL_DISCONNECTED:
+                act_peer_disconnected(&lead, mail->as.peer);
+                continue;
             case MAIL_STOP:
                 return leave(server, &lead, RAFT_STOPPED, "it was told to");
             case MAIL_PRE_VOTE_REPLY:     /* this server's candidacy is over */
             case MAIL_REQUEST_VOTE_REPLY: /* the same: a vote more than was needed */
             case MAIL_FORWARD_REPLY:      /* nobody waits for it any more */
             case MAIL_TIMEOUT_NOW:        /* it leads already */
-            case MAIL_DISCONNECTED:       /* heartbeats tell whether the peer lives */
             case MAIL_CAMPAIGN:           /* it leads already */
             case MAIL_ELECTION_TIMEOUT:   /* a leader has no election timer */
                 continue;

@@ -257,6 +257,7 @@ void install_reply(struct raft *raft, struct progress *progress, const struct me
 {
     const struct install_reply *answer = &reply->as.install_reply;
     progress->contact_ns = u64_max(progress->contact_ns, now_ns);
+    progress->gone = false;
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     /* An answer leads on if what it answers was said since the newest piece was sent, that piece
      * or any question behind it: heartbeats may follow one another faster than answers come. None

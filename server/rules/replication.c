@@ -292,6 +292,7 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
     RULE("[Leaders 3, §5.3]");
     const struct append_reply *answer = &reply->as.append_reply;
     progress->contact_ns = u64_max(progress->contact_ns, now_ns);
+    progress->gone = false;
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     progress->full = answer->full;
     switch (answer->result) {
@@ -320,6 +321,11 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
 void replicate_restart(struct raft *raft, struct progress *progress)
 {
     enter_probe(raft, progress, progress->match_index + 1);
+}
+
+void replicate_disconnected(struct progress *progress)
+{
+    progress->gone = true;
 }
 
 void replicate_connected(struct raft *raft, struct progress *progress)

@@ -52,6 +52,7 @@ struct progress {
                         answered before anything else */
     u64 reading;     /* the order (raft_order) that reads from disk what it is to get, and until
                         its result comes only heartbeats are sent; 0: there is none */
+    bool gone;       /* its connection to this server has ended, and nothing was heard since */
     bool full;       /* it says that it should not be made the leader, for want of room */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
     bool set_back;   /* it lacks entries that it had acknowledged: only heartbeats until
@@ -135,6 +136,10 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
 
 /* Looks again where the peer's log leaves ours, from its match_index on. */
 void replicate_restart(struct raft *raft, struct progress *progress);
+
+/* The connection from the peer has ended. Heartbeats go on and tell whether it lives; but until it
+ * is heard again it is not chosen to lead. */
+void replicate_disconnected(struct progress *progress);
 
 /* A new connection to the peer: what was on its way may be lost. */
 void replicate_connected(struct raft *raft, struct progress *progress);

@@ -26,6 +26,21 @@ void transfer_describe(enum transfer_result result, server_id who, char *text, s
     ASSERT(written >= 0 && (size_t)written < size);
 }
 
+const char transfer_words_no_room[] =
+    "there is no room on this server's disk, so leadership is handed over to that one";
+
+const char *transfer_words_given_up(enum transfer_result result)
+{
+    switch ((int)result) {
+    case TRANSFER_LAGS:
+        return "leadership was not handed over: it did not catch up in time; this server leads on";
+    case TRANSFER_GONE:
+        return "leadership was not handed over: its connection has ended; this server leads on";
+    default:
+        return "leadership was not handed over: it did not take over in time; this server leads on";
+    }
+}
+
 /* Whether the text is what the format says of some server. */
 static bool is_of_format(const char *text, const char *format)
 {
@@ -39,8 +54,9 @@ static bool is_of_format(const char *text, const char *format)
 
 bool transfer_may_succeed_later(const char *text)
 {
-    static const enum transfer_result passing[] = {TRANSFER_DOWN,   TRANSFER_FULL, TRANSFER_LAGS,
-                                                   TRANSFER_NOBODY, TRANSFER_BUSY, TRANSFER_FAILED};
+    static const enum transfer_result passing[] = {TRANSFER_DOWN,  TRANSFER_GONE,   TRANSFER_FULL,
+                                                   TRANSFER_LAGS,  TRANSFER_NOBODY, TRANSFER_BUSY,
+                                                   TRANSFER_FAILED};
     static const char *const formats[] = {
 #define X(name, format) [name] = (format),
         TRANSFER_RESULTS(X)
@@ -97,6 +113,8 @@ static enum transfer_result judge(const struct raft *raft, const struct leadersh
         return TRANSFER_NO_VOTER;
     if (now_ns >= progress->contact_ns + raft->election_timeout_ns_min)
         return TRANSFER_DOWN;
+    if (progress->gone)
+        return TRANSFER_GONE;
     if (progress->set_back || !trust_counts(raft, id))
         return TRANSFER_SET_BACK;
     if (progress->no_space || progress->full)
@@ -173,9 +191,14 @@ enum transfer_verdict transfer_go_on(struct raft *raft, struct leadership *leade
     if (!transfer_goes_on(transfer))
         return TRANSFER_WAIT;
     const struct progress *progress = find_peer(leadership, transfer->target);
-    if (progress == NULL || now_ns >= transfer->deadline_ns) {
+    /* Whose connection ends before it was told will not take over. Once it was told it campaigns,
+     * and may have ended the connection for that. */
+    bool lost = progress == NULL || (progress->gone && transfer->told_ns == 0);
+    if (lost || now_ns >= transfer->deadline_ns) {
         *who = transfer->target;
-        *result = transfer->told_ns != 0 ? TRANSFER_FAILED : TRANSFER_LAGS;
+        *result = transfer->told_ns != 0            ? TRANSFER_FAILED
+                  : now_ns >= transfer->deadline_ns ? TRANSFER_LAGS
+                                                    : TRANSFER_GONE;
         transfer->target = SERVER_NONE;
         return TRANSFER_GIVEN_UP;
     }

@@ -28,6 +28,7 @@
     X(TRANSFER_UNKNOWN, "ERR server %u is no member of the cluster")                            \
     X(TRANSFER_NO_VOTER, "ERR server %u has no vote, and so cannot lead")                       \
     X(TRANSFER_DOWN, "ERR server %u has not answered for an election timeout; nothing changed") \
+    X(TRANSFER_GONE, "ERR the connection from server %u has ended; nothing changed")            \
     X(TRANSFER_FULL, "ERR the disk of server %u is full; nothing changed")                      \
     X(TRANSFER_SET_BACK, "ERR server %u has lost data that it once held; nothing changed")      \
     X(TRANSFER_LAGS, "ERR server %u is too far behind to take over in time; nothing changed")   \
@@ -47,6 +48,10 @@ enum transfer_result {
 
 /* The text above, about that server. 128 bytes are enough. */
 void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size);
+/* What every design says of the server that a transfer was to go to, as a warning: that it was
+ * given up with this result, or that it begins for want of room. */
+const char *transfer_words_given_up(enum transfer_result result);
+extern const char transfer_words_no_room[];
 /* Whether the text says that this server still leads, and that the same order may do better soon.
  */
 bool transfer_may_succeed_later(const char *text);

@@ -125,7 +125,7 @@ static void transition(struct step_node *node, const struct step_words *words)
 
 static void tell(struct step_node *node, const struct step_words *words)
 {
-    REPORT(node->server->world.report, words->trouble ? REPORT_ERROR : REPORT_DEBUG, "server",
+    REPORT(node->server->world.report, words->trouble ? REPORT_WARN : REPORT_DEBUG, "server",
            "server %u: %s", words->peer, words->why);
 }
 

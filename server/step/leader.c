@@ -17,8 +17,7 @@ static void hand_over(struct step *step)
     step_look_for_room(step);
     if (transfer_without_room(step->raft, &lead->leadership, &lead->transfer, lead->short_of_room,
                               step->now_ns))
-        step_tell(step, lead->transfer.target,
-                  "is handed leadership, because this server's disk is full", true);
+        step_tell(step, lead->transfer.target, transfer_words_no_room, true);
     lead->short_of_room = false;
     switch (transfer_go_on(step->raft, &lead->leadership, &lead->transfer, step->now_ns, &message,
                            &result, &who)) {
@@ -32,8 +31,7 @@ static void hand_over(struct step *step)
         step_say_now(step, &message);
         return;
     case TRANSFER_GIVEN_UP:
-        step_tell(step, who, "was to take over leadership and did not, so this server leads on",
-                  true);
+        step_tell(step, who, transfer_words_given_up(result), true);
         if (lead->order != NULL)
             step_answer_order(step, lead->order, result, who);
         lead->order = NULL;
@@ -91,7 +89,7 @@ static void forward_req(struct step *step, const struct message *request)
     enum stream_verdict verdict =
         sound ? leading_takes_forward(step->raft, &step->lead, request) : STREAM_REFUSED;
     if (!sound)
-        step_tell(step, request->from, "forwarded commands that cannot be decoded", true);
+        step_tell(step, request->from, "it forwarded commands that cannot be decoded", true);
     if (verdict == STREAM_REFUSED) {
         leading_refuse_forward(step->raft, &step->lead, request, &refusal);
         step_say(step, &refusal);
@@ -141,6 +139,13 @@ static void connected(struct step *step, server_id peer)
     struct progress *progress = leadership_peer(&step->lead.leadership, peer);
     if (progress != NULL)
         replicate_connected(step->raft, progress);
+}
+
+static void connection_lost(struct step *step, server_id peer)
+{
+    struct progress *progress = leadership_peer(&step->lead.leadership, peer);
+    if (progress != NULL)
+        replicate_disconnected(progress);
 }
 
 static void settle(struct step *step)
@@ -225,14 +230,16 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);
         return;
-    case ON_VOTE_RESP:       /* a vote more than was needed */
-    case ON_PRE_VOTE_RESP:   /* this server's candidacy is over */
-    case ON_FORWARD_RESP:    /* nobody waits for it any more */
-    case ON_UNSENT:          /* the same */
-    case ON_TIMEOUT_NOW:     /* it leads already */
-    case ON_CAMPAIGN:        /* the same */
-    case ON_SNAPSHOT_LOST:   /* it wants none any more */
-    case ON_CONNECTION_LOST: /* heartbeats tell whether the peer lives */
+    case ON_CONNECTION_LOST:
+        connection_lost(step, event->as.peer);
+        return;
+    case ON_VOTE_RESP:     /* a vote more than was needed */
+    case ON_PRE_VOTE_RESP: /* this server's candidacy is over */
+    case ON_FORWARD_RESP:  /* nobody waits for it any more */
+    case ON_UNSENT:        /* the same */
+    case ON_TIMEOUT_NOW:   /* it leads already */
+    case ON_CAMPAIGN:      /* the same */
+    case ON_SNAPSHOT_LOST: /* it wants none any more */
         return;
     }
 }

@@ -523,7 +523,7 @@ START_TEST(step__a_forward_is_accepted_once)
     ck_story(tell(&f, event), "");
     request.as.forward_request.serial = 2;
     request.as.forward_request.count = 2; /* more than there are */
-    ck_story(tell(&f, event), "Tell(forwarded commands that cannot be decoded); "
+    ck_story(tell(&f, event), "Tell(it forwarded commands that cannot be decoded); "
                               "Send(ForwardResp to 3: not the leader)");
     message_release(&request);
     leave_place(&f);

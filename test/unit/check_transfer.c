@@ -73,6 +73,31 @@ START_TEST(transfer_choose__nobody_who_could_not)
 }
 END_TEST
 
+START_TEST(transfer_choose__not_whose_connection_has_ended)
+{
+    lead_in_peace(3);
+    replicate_disconnected(peer(2));
+    ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), 3);
+    ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_GONE);
+    ck_assert_uint_eq(who, 2);
+    replicate_disconnected(peer(3));
+    ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), SERVER_NONE);
+    /* It is heard again: a reply can only have come on a newer connection. */
+    append_commands(1);
+    catch_up(2);
+    ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), 2);
+    /* The connection ends while it is waited for: it is not waited for any longer. */
+    append_commands(1);
+    ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_BEGUN);
+    ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_WAIT);
+    replicate_disconnected(peer(2));
+    ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_GIVEN_UP);
+    ck_assert_int_eq(result, TRANSFER_GONE);
+    ck_assert(!transfer_goes_on(&transfer));
+    release();
+}
+END_TEST
+
 /* ---- transfer_begin ---- */
 
 START_TEST(transfer_begin__says_why_not)
@@ -119,9 +144,9 @@ END_TEST
 START_TEST(transfer_may_succeed_later__while_this_server_leads)
 {
     static const bool later[] = {
-        [TRANSFER_DOWN] = true,   [TRANSFER_FULL] = true, [TRANSFER_LAGS] = true,
-        [TRANSFER_NOBODY] = true, [TRANSFER_BUSY] = true, [TRANSFER_FAILED] = true,
-        [TRANSFER_OPEN] = false};
+        [TRANSFER_DOWN] = true,   [TRANSFER_GONE] = true,   [TRANSFER_FULL] = true,
+        [TRANSFER_LAGS] = true,   [TRANSFER_NOBODY] = true, [TRANSFER_BUSY] = true,
+        [TRANSFER_FAILED] = true, [TRANSFER_OPEN] = false};
     char text[128];
     for (u32 i = TRANSFER_BEGUN; i <= TRANSFER_OPEN; i++) {
         transfer_describe((enum transfer_result)i, 42, text, sizeof(text));
@@ -317,8 +342,9 @@ START_TEST(transfer_conclude__by_who_leads)
 END_TEST
 
 UNIT_MAIN("transfer", transfer_init__nothing_goes_on, transfer_choose__who_holds_most,
-          transfer_choose__nobody_who_could_not, transfer_begin__says_why_not,
-          transfer_describe__names_the_server, transfer_may_succeed_later__while_this_server_leads,
+          transfer_choose__not_whose_connection_has_ended, transfer_choose__nobody_who_could_not,
+          transfer_begin__says_why_not, transfer_describe__names_the_server,
+          transfer_may_succeed_later__while_this_server_leads,
           transfer_go_on__tells_a_target_that_has_everything,
           transfer_go_on__first_the_target_catches_up,
           transfer_go_on__tells_again_with_the_heartbeats,
