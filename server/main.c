@@ -17,6 +17,7 @@
 #include "server/farewell.h"
 #include "server/machine/kv.h"
 #include "server/making.h"
+#include "server/own_names.h"
 #include "server/reread.h"
 #include "server/settings.h"
 #include "server/signals.h"
@@ -377,11 +378,14 @@ static void drain(struct raftd *raftd)
 static enum error_code serve(struct raftd *raftd, struct error *error)
 {
     enum error_code code = report_open(&raftd->report, error);
+    bool stopped = false;
     if (code == ERROR_NONE)
+        code = own_names_await(raftd->self, &raftd->signals, &raftd->report, &stopped, error);
+    if (code == ERROR_NONE && !stopped)
         code = open_server(raftd, error);
-    if (code == ERROR_NONE)
+    if (code == ERROR_NONE && !stopped)
         code = open_ports(raftd, error);
-    if (code != ERROR_NONE)
+    if (code != ERROR_NONE || stopped)
         return code;
     /* Said before the server runs: from then on the settings are its own. */
     REPORT(&raftd->report, REPORT_INFO, "raftd",

@@ -34,6 +34,18 @@ void signals_begin(struct signals *signals)
     (void)pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
+static bool stops(int number)
+{
+    return number == SIGTERM || number == SIGINT || number == SIGXCPU;
+}
+
+bool signals_stop_came(struct signals *signals, u64 wait_ns)
+{
+    const struct timespec wait = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
+                                  .tv_nsec = (long)(wait_ns % NS_PER_S)};
+    return stops(sigtimedwait(&signals->awaited, NULL, &wait));
+}
+
 enum signal_event signals_wait(struct signals *signals, struct report *report, int *number)
 {
     for (;;) {
@@ -42,11 +54,9 @@ enum signal_event signals_wait(struct signals *signals, struct report *report, i
         if (*number < 0 && errno == EINTR)
             continue; /* stopped and continued */
         ASSERT(*number > 0);
-        switch (*number) {
-        case SIGTERM:
-        case SIGINT:
-        case SIGXCPU:
+        if (stops(*number))
             return SIGNAL_STOP;
+        switch (*number) {
         case SIGHUP:
             return SIGNAL_READ_AGAIN;
         case WAKE_SIGNAL:

@@ -37,6 +37,9 @@ void signals_begin(struct signals *signals);
 /* Waits for one that means something; `*number` is which. Says those that mean nothing. Blocks. */
 enum signal_event signals_wait(struct signals *signals, struct report *report, int *number);
 
+/* Whether one that stops the server comes within that time. Others are dropped. Blocks. */
+bool signals_stop_came(struct signals *signals, u64 wait_ns);
+
 /* From now on one more SIGTERM or SIGINT ends the process at once, whatever it is doing. */
 void signals_release(const struct signals *signals);
 

@@ -7,8 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -18,6 +16,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "common/resolver.h"
 #include "server/clients/commands.h"
 
 enum {
@@ -25,6 +24,9 @@ enum {
     DESCRIPTORS_KEPT = 128, /* for peers, files and the port itself */
     REDIRECT_SIZE = ADDRESS_SIZE + 32
 };
+
+/* The own name was resolved just before, by whoever made this. */
+#define RESOLVE_NS_MAX (5 * NS_PER_S)
 
 /* ---- the sink ---- */
 
@@ -142,49 +144,22 @@ static void raise_descriptor_limit(struct clients *clients)
     clients->options.connections_max = (u32)left;
 }
 
-static enum error_code listen_at(struct clients *clients, const struct addrinfo *address,
-                                 struct error *error)
-{
-    const char *name = clients->options.listen_address;
-    int on = 1;
-    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "client port %s", name);
-    clients->listen_fd = fd;
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(fd, address->ai_addr, address->ai_addrlen) != 0)
-        return error_set_errno(error, ERROR_UNAVAILABLE, errno, "client port: bind %s", name);
-    if (listen(fd, BACKLOG) != 0)
-        return error_set_errno(error, ERROR_UNAVAILABLE, errno, "client port: listen %s", name);
-    struct sockaddr_storage bound;
-    socklen_t size = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "client port %s", name);
-    const struct sockaddr_in *v4 = (const void *)&bound;
-    const struct sockaddr_in6 *v6 = (const void *)&bound;
-    clients->port = ntohs(bound.ss_family == AF_INET6 ? v6->sin6_port : v4->sin_port);
-    return ERROR_NONE;
-}
-
 static enum error_code open_listener(struct clients *clients, struct error *error)
 {
-    char host[ADDRESS_SIZE];
-    char service[16];
-    u32 port;
-    address_split(clients->options.listen_address, host, &port);
-    (void)snprintf(service, sizeof(service), "%u", port);
-    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    const char *address = clients->options.listen_address;
+    struct resolver resolver = {0};
     struct addrinfo *found = NULL;
-    int code = getaddrinfo(host[0] == '\0' ? NULL : host, service, &hints, &found);
-    if (code == EAI_SYSTEM)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "client port %s",
-                               clients->options.listen_address);
-    if (code != 0)
-        return error_set(error, ERROR_CONFIG, "client port %s: %s", clients->options.listen_address,
-                         gai_strerror(code));
-    enum error_code result = listen_at(clients, found, error);
-    freeaddrinfo(found);
-    return result;
+    enum error_code code = resolver_ask(&resolver, address, true, -1,
+                                        clock_monotonic_ns() + RESOLVE_NS_MAX, &found, error);
+    if (code == ERROR_NONE) {
+        code = listeners_open(&clients->listeners, found, address, BACKLOG, error);
+        freeaddrinfo(found);
+    }
+    resolver_deinit(&resolver);
+    if (code != ERROR_NONE)
+        return error_add(error, "client port");
+    clients->port = listeners_port(&clients->listeners);
+    return ERROR_NONE;
 }
 
 int clients_spare(const struct clients *clients)
@@ -200,7 +175,7 @@ static enum error_code open_epoll(struct clients *clients, struct error *error)
     struct epoll_event listener = {.events = EPOLLIN, .data.ptr = clients};
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &clients->wake_fd};
     if (clients->epoll_fd < 0 || clients->wake_fd < 0 || clients->spare_fd < 0 ||
-        epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, clients->listen_fd, &listener) != 0 ||
+        epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, clients->listeners.set, &listener) != 0 ||
         epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, clients->wake_fd, &wake) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "client port: epoll");
     clients->listening = true;
@@ -222,7 +197,7 @@ static struct clients *make_clients(const struct clients_options *options, struc
     clients->slot = slot;
     clients->report = report;
     clients->started_ns = clock_monotonic_ns();
-    clients->epoll_fd = clients->wake_fd = clients->listen_fd = clients->spare_fd = -1;
+    clients->epoll_fd = clients->wake_fd = clients->listeners.set = clients->spare_fd = -1;
     mutex_init(&clients->lock);
     condition_init(&clients->quiet);
     buffer_init(&clients->reply);
@@ -238,7 +213,7 @@ static void close_descriptor(int fd)
 
 static void free_clients(struct clients *clients)
 {
-    close_descriptor(clients->listen_fd);
+    listeners_close(&clients->listeners);
     close_descriptor(clients->spare_fd);
     close_descriptor(clients->wake_fd);
     close_descriptor(clients->epoll_fd);
@@ -268,7 +243,8 @@ enum error_code clients_create(const struct clients_options *options, struct mai
         free_clients(clients);
         return code;
     }
-    REPORT(report, REPORT_INFO, "clients", "listening for clients at %s", options->listen_address);
+    REPORT(report, REPORT_INFO, "clients", "listening for clients at %s (%s)",
+           options->listen_address, clients->listeners.names);
     *result = clients;
     return ERROR_NONE;
 }

@@ -21,9 +21,7 @@ static void begin(struct clients *clients)
 {
     while (port_accept(clients))
         continue;
-    if (clients->listen_fd >= 0)
-        (void)close(clients->listen_fd);
-    clients->listen_fd = -1;
+    listeners_close(&clients->listeners);
     clients->draining = true;
 }
 

@@ -43,7 +43,7 @@ static void watch_listener(struct clients *clients, bool listening)
     if (clients->listening == listening)
         return;
     struct epoll_event event = {.events = listening ? EPOLLIN : 0U, .data.ptr = clients};
-    if (epoll_ctl(clients->epoll_fd, EPOLL_CTL_MOD, clients->listen_fd, &event) == 0)
+    if (epoll_ctl(clients->epoll_fd, EPOLL_CTL_MOD, clients->listeners.set, &event) == 0)
         clients->listening = listening;
 }
 
@@ -336,7 +336,7 @@ static bool refuse_without_descriptor(struct clients *clients)
 {
     if (clients->spare_fd >= 0)
         (void)close(clients->spare_fd);
-    int fd = accept4(clients->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = listeners_accept(&clients->listeners);
     if (fd >= 0)
         refuse_connection(clients, fd);
     clients->spare_fd = clients_spare(clients);
@@ -375,7 +375,7 @@ static void admit(struct clients *clients, int fd)
 bool port_accept(struct clients *clients)
 {
     for (int i = 0; i < ACCEPTS_MAX; i++) {
-        int fd = accept4(clients->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = listeners_accept(&clients->listeners);
         int failure = fd < 0 ? errno : 0;
         if (fd >= 0 && clients->connection_count >= clients->options.connections_max)
             refuse_connection(clients, fd);
@@ -396,9 +396,7 @@ bool port_accept(struct clients *clients)
 static void stop_input(struct clients *clients)
 {
     clients->stopping = true;
-    if (clients->listen_fd >= 0)
-        (void)close(clients->listen_fd);
-    clients->listen_fd = -1;
+    listeners_close(&clients->listeners);
     dispatch_post(clients);
     mutex_lock(&clients->lock);
     clients->input_stopped = true;
@@ -456,7 +454,7 @@ static void round_of_events(struct clients *clients, const struct epoll_event *e
 {
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr == clients) {
-            if (clients->listen_fd >= 0)
+            if (clients->listeners.set >= 0)
                 (void)port_accept(clients);
         } else if (events[i].data.ptr == &clients->wake_fd) {
             read_wake(clients);
@@ -468,7 +466,7 @@ static void round_of_events(struct clients *clients, const struct epoll_event *e
 
 static void listen_again(struct clients *clients)
 {
-    if (clients->listen_fd < 0)
+    if (clients->listeners.set < 0)
         return;
     if (clients->spare_fd < 0)
         clients->spare_fd = clients_spare(clients);
@@ -515,7 +513,7 @@ void port_run(void *context)
     struct clients *clients = context;
     struct epoll_event events[EVENTS_MAX];
     for (bool end = false; !end;) {
-        bool waits_for_descriptor = clients->listen_fd >= 0 && !clients->listening;
+        bool waits_for_descriptor = clients->listeners.set >= 0 && !clients->listening;
         int count = epoll_wait(clients->epoll_fd, events, EVENTS_MAX,
                                patience_ms(clients, waits_for_descriptor));
         clients->now_ns = clock_monotonic_ns();

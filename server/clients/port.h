@@ -6,6 +6,7 @@
 #ifndef MAILRAFT_CLIENTS_PORT_H
 #define MAILRAFT_CLIENTS_PORT_H
 
+#include "common/listeners.h"
 #include "common/sync.h"
 #include "server/clients/clients.h"
 #include "server/clients/connection.h"
@@ -43,7 +44,7 @@ struct clients {
     struct report *report;
     struct thread thread;
     u64 started_ns;
-    u16 port; /* that it listens on */
+    u16 port; /* that it listens on; the rest of the address is in listeners.names */
     int epoll_fd;
     int wake_fd;
     _Atomic u64 output_bytes;
@@ -59,9 +60,9 @@ struct clients {
     bool input_stopped;             /* nothing is posted any more */
 
     /* ---- the port's thread alone ---- */
-    int listen_fd;
+    struct listeners listeners;
     int spare_fd;   /* given up to accept and refuse one more when descriptors are out */
-    bool listening; /* epoll watches listen_fd */
+    bool listening; /* epoll watches them */
     bool draining;
     bool stopping;
     struct connection *connections;

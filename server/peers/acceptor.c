@@ -110,7 +110,7 @@ static struct pending *find_place(struct peers *peers)
 
 static void take_connection(struct peers *peers)
 {
-    int socket = accept4(peers->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int socket = listeners_accept(&peers->listeners);
     if (socket >= 0) {
         struct pending *pending = find_place(peers);
         pending->socket = socket;
@@ -169,7 +169,7 @@ static nfds_t gather_waiting(struct peers *peers, bool may_accept, struct waitin
     }
     if (may_accept)
         waiting->polled[waiting->count + 1] =
-            (struct pollfd){.fd = peers->listener, .events = POLLIN};
+            (struct pollfd){.fd = peers->listeners.set, .events = POLLIN};
     return waiting->count + 1 + may_accept;
 }
 

@@ -52,7 +52,8 @@ struct peer {
     struct said refused; /* The acceptor's, as the two below. */
     struct report_limit refusals;
     struct report_limit arrivals;
-    struct report_limit calls; /* The writer's. */
+    struct report_limit calls; /* The writer's, as the one below. */
+    struct resolver resolver;
     bool joining; /* The writer's: the last handshake came to nothing because one side is to join
                      the other's cluster first, or there is none yet */
     struct mutex lock;
@@ -114,7 +115,7 @@ struct peers {
     struct report *report;
     _Atomic bool stopping;
     _Atomic u64 quiet_since_ns; /* the server thread waits for its disk; 0: it does not */
-    int listener;
+    struct listeners listeners;
     int wake; /* eventfd: the acceptor is to look around */
     struct thread acceptor;
     struct pending pending[PENDING_MAX]; /* The acceptor's, as all below. */

@@ -98,6 +98,7 @@ static void peer_deinit(struct peer *peer)
     thread_join(&peer->reader);
     thread_join(&peer->writer);
     ASSERT(peer->queue_first == NULL && peer->outgoing < 0 && peer->incoming < 0);
+    resolver_deinit(&peer->resolver);
     socket_close(&peer->incoming_next);
     socket_close(&peer->wake);
     condition_deinit(&peer->arrived);
@@ -128,7 +129,7 @@ static struct peers *peers_alloc(const struct peers_options *options, struct mai
     peers->options.newest = NULL;
     peers->slot = slot;
     peers->report = report;
-    peers->listener = -1;
+    peers->listeners.set = -1;
     peers->wake = -1;
     for (u32 i = 0; i < PENDING_MAX; i++)
         peers->pending[i].socket = -1;
@@ -149,7 +150,7 @@ enum error_code peers_create(const struct peers_options *options, struct mail_sl
                          options->identity.from);
     ASSERT(options->frame_bytes_max > FRAME_HEAD_SIZE_MAX);
     struct peers *peers = peers_alloc(options, slot, report);
-    enum error_code code = socket_listen(self->peer_address, &peers->listener, error);
+    enum error_code code = socket_listen(self->peer_address, &peers->listeners, error);
     if (code == ERROR_NONE)
         code = wake_create(&peers->wake, error);
     for (u32 i = 0; i < peers->count && code == ERROR_NONE; i++)
@@ -163,6 +164,8 @@ enum error_code peers_create(const struct peers_options *options, struct mail_sl
         peers_destroy(peers);
         return error_add(error, "peers");
     }
+    REPORT(report, REPORT_INFO, "peers", "listening for peers at %s (%s)", self->peer_address,
+           peers->listeners.names);
     *result = peers;
     return ERROR_NONE;
 }
@@ -177,7 +180,7 @@ void peers_destroy(struct peers *peers)
         peer_stop(&peers->peer[i]);
     for (u32 i = 0; i < peers->count; i++)
         peer_deinit(&peers->peer[i]);
-    socket_close(&peers->listener);
+    listeners_close(&peers->listeners);
     socket_close(&peers->wake);
     mutex_deinit(&peers->lock);
     memory_free(peers);

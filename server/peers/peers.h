@@ -56,8 +56,7 @@ WARN_UNUSED enum error_code peers_create(const struct peers_options *options,
                                          struct peers **peers, struct error *error);
 
 /* Closes all connections and joins all threads. A reader that waits for room in the slot must be
- * let go first (mailbox_close). Blocks, for a moment; for longer only while a name is being
- * resolved. */
+ * let go first (mailbox_close). Blocks, for a moment. */
 void peers_destroy(struct peers *peers);
 
 /* The transport for the server. Borrowed; lives as long as the peers. */

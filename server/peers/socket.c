@@ -24,50 +24,14 @@ enum {
     KEEPALIVE_INTERVAL_S = 1,
     KEEPALIVE_COUNT = 3,
     UNACKNOWLEDGED_MS = 5000,
-    HOST_SIZE = 128,
-    PORT_SIZE = 8
+    ADDRESSES_MAX = 8 /* that are tried at the same time */
 };
 
-/* Splits "host:port" and resolves it. Ownership: the caller frees `*found` (freeaddrinfo). */
-static enum error_code resolve(const char *address, bool passive, struct addrinfo **found,
-                               struct error *error)
-{
-    char host[HOST_SIZE];
-    char port[PORT_SIZE];
-    const char *colon = strrchr(address, ':');
-    if (colon == NULL || colon == address || colon[1] == '\0' || strlen(colon + 1) >= PORT_SIZE)
-        return error_set(error, ERROR_CONFIG, "address %s is not of the form host:port", address);
-    const char *begin = address;
-    const char *end = colon;
-    if (*begin == '[' && end[-1] == ']') {
-        begin++;
-        end--;
-    }
-    size_t size = (size_t)(end - begin);
-    if (size == 0 || size >= HOST_SIZE)
-        return error_set(error, ERROR_CONFIG, "address %s has no proper host", address);
-    memcpy(host, begin, size);
-    host[size] = '\0';
-    memcpy(port, colon + 1, strlen(colon + 1) + 1);
-    struct addrinfo hints = {
-        .ai_family = AF_UNSPEC,
-        .ai_socktype = SOCK_STREAM,
-        .ai_flags = AI_NUMERICSERV | (passive ? AI_PASSIVE : 0),
-    };
-    int result = getaddrinfo(host, port, &hints, found);
-    if (result == EAI_SYSTEM)
-        return error_set_errno(error, ERROR_SYSTEM, errno, "resolve %s", address);
-    if (result != 0)
-        return error_set(error, ERROR_CONFIG, "resolve %s: %s", address, gai_strerror(result));
-    return ERROR_NONE;
-}
-
-/* What an errno means to the program: this process lacks something, or the address is no good. */
-static enum error_code code_of(int number)
-{
-    bool lack = number == EMFILE || number == ENFILE || number == ENOBUFS || number == ENOMEM;
-    return lack ? ERROR_SYSTEM : ERROR_UNAVAILABLE;
-}
+/* The own name was resolved just before, by whoever made the peers. */
+#define RESOLVE_NS_MAX (5 * NS_PER_S)
+/* For how long an address is tried alone before the next one's turn; less when the deadline is
+ * near. */
+#define TURN_NS_MAX (250 * NS_PER_MS)
 
 static int socket_of(const struct addrinfo *info)
 {
@@ -81,80 +45,136 @@ static void set_option(int socket, int level, int name, int value)
     (void)setsockopt(socket, level, name, &value, sizeof(value));
 }
 
-enum error_code socket_listen(const char *address, int *socket, struct error *error)
+enum error_code socket_listen(const char *address, struct listeners *listeners, struct error *error)
 {
-    struct addrinfo *found;
-    enum error_code code = resolve(address, true, &found, error);
-    if (code != ERROR_NONE)
-        return code;
-    int failure = EADDRNOTAVAIL;
-    *socket = -1;
-    for (struct addrinfo *info = found; info != NULL && *socket < 0; info = info->ai_next) {
-        int candidate = socket_of(info);
-        if (candidate >= 0) {
-            set_option(candidate, SOL_SOCKET, SO_REUSEADDR, 1);
-            if (bind(candidate, info->ai_addr, info->ai_addrlen) == 0 &&
-                listen(candidate, LISTEN_BACKLOG) == 0) {
-                *socket = candidate;
-                break;
-            }
+    struct resolver resolver = {0};
+    struct addrinfo *found = NULL;
+    enum error_code code = resolver_ask(&resolver, address, true, -1,
+                                        clock_monotonic_ns() + RESOLVE_NS_MAX, &found, error);
+    if (code == ERROR_NONE) {
+        code = listeners_open(listeners, found, address, LISTEN_BACKLOG, error);
+        freeaddrinfo(found);
+    }
+    resolver_deinit(&resolver);
+    return code;
+}
+
+/* ---- connecting ---- */
+
+/* Attempts that go on, the eldest first. */
+struct attempts {
+    int sockets[ADDRESSES_MAX];
+    u32 count;
+    int failure; /* of the last one that failed */
+};
+
+static void begin_attempt(struct attempts *attempts, const struct addrinfo *info)
+{
+    int candidate = socket_of(info);
+    if (candidate < 0 ||
+        (connect(candidate, info->ai_addr, info->ai_addrlen) != 0 && errno != EINPROGRESS)) {
+        attempts->failure = errno;
+        socket_close(&candidate);
+        return;
+    }
+    attempts->sockets[attempts->count++] = candidate;
+}
+
+static void end_attempt(struct attempts *attempts, u32 which)
+{
+    attempts->count--;
+    memmove(&attempts->sockets[which], &attempts->sockets[which + 1],
+            (attempts->count - which) * sizeof(attempts->sockets[0]));
+}
+
+/* Waits until one is connected, which is taken out and returned; -1: none is as yet. False when the
+ * eventfd `wake` is readable. Blocks. */
+static bool await_attempts(struct attempts *attempts, int wake, u64 deadline_ns, int *connected)
+{
+    struct pollfd polled[ADDRESSES_MAX + 1] = {{.fd = wake, .events = POLLIN}};
+    for (u32 i = 0; i < attempts->count; i++)
+        polled[i + 1] = (struct pollfd){.fd = attempts->sockets[i], .events = POLLOUT};
+    struct timespec rest;
+    *connected = -1;
+    if (ppoll(polled, attempts->count + 1, socket_rest(deadline_ns, &rest), NULL) <= 0)
+        return true;
+    if (polled[0].revents != 0) {
+        wake_empty(wake);
+        return false;
+    }
+    for (u32 i = attempts->count; i-- > 0;) {
+        if (polled[i + 1].revents == 0)
+            continue;
+        int failure = 0;
+        socklen_t size = sizeof(failure);
+        int candidate = attempts->sockets[i];
+        if (getsockopt(candidate, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
+            failure = errno;
+        end_attempt(attempts, i);
+        if (failure == 0 && *connected < 0) {
+            *connected = candidate;
+            continue;
         }
-        failure = errno;
+        if (failure != 0)
+            attempts->failure = failure;
         socket_close(&candidate);
     }
-    freeaddrinfo(found);
-    if (*socket < 0)
-        return error_set_errno(error, code_of(failure), failure, "listen on %s", address);
-    return ERROR_NONE;
+    return true;
 }
 
-/* Starts and awaits one connection. Returns 0, EINTR when woken, or what went wrong. */
-static int connect_one(const struct addrinfo *info, int wake, u64 deadline_ns, int *socket)
+/* Tries one address after the other, each while those before it still go on: a dead one costs the
+ * next its turn and no more. */
+static enum error_code connect_to_any(const struct addrinfo *found, const char *address, int wake,
+                                      u64 deadline_ns, int *connected, struct error *error)
 {
-    *socket = socket_of(info);
-    if (*socket < 0)
-        return errno;
-    int failure = connect(*socket, info->ai_addr, info->ai_addrlen) == 0 ? 0 : errno;
-    if (failure == EINPROGRESS) {
-        socklen_t size = sizeof(failure);
-        switch (socket_wait(*socket, POLLOUT, wake, deadline_ns)) {
-        case SOCKET_READY:
-            if (getsockopt(*socket, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
-                failure = errno;
-            break;
-        case SOCKET_WOKEN:
-            failure = EINTR;
-            break;
-        case SOCKET_EXPIRED:
-            failure = ETIMEDOUT;
+    struct attempts attempts = {.failure = EADDRNOTAVAIL};
+    u32 count = 0;
+    for (const struct addrinfo *info = found; info != NULL; info = info->ai_next)
+        count++;
+    u64 now_ns = clock_monotonic_ns();
+    u64 turn_ns = u64_min(TURN_NS_MAX, (deadline_ns - u64_min(now_ns, deadline_ns)) / count);
+    u64 next_ns = now_ns;
+    bool woken = false;
+    *connected = -1;
+    while (*connected < 0 && !woken && (found != NULL || attempts.count > 0)) {
+        now_ns = clock_monotonic_ns();
+        if (now_ns >= deadline_ns) {
+            attempts.failure = ETIMEDOUT;
             break;
         }
+        if (found != NULL && attempts.count < ADDRESSES_MAX &&
+            (now_ns >= next_ns || attempts.count == 0)) {
+            begin_attempt(&attempts, found);
+            found = found->ai_next;
+            next_ns = now_ns + turn_ns;
+            continue;
+        }
+        woken =
+            !await_attempts(&attempts, wake,
+                            found != NULL ? u64_min(next_ns, deadline_ns) : deadline_ns, connected);
     }
-    if (failure != 0)
-        socket_close(socket);
-    return failure;
+    for (u32 i = 0; i < attempts.count; i++)
+        socket_close(&attempts.sockets[i]);
+    if (*connected >= 0)
+        return ERROR_NONE;
+    if (woken)
+        return error_set(error, ERROR_BUSY, "connect to %s: interrupted", address);
+    return error_set_errno(error, ERROR_UNAVAILABLE, attempts.failure, "connect to %s", address);
 }
 
-enum error_code socket_connect(const char *address, int wake, u64 deadline_ns, int *socket,
-                               struct error *error)
+enum error_code socket_connect(struct resolver *resolver, const char *address, int wake,
+                               u64 deadline_ns, int *socket, struct error *error)
 {
     struct addrinfo *found;
-    enum error_code code = resolve(address, false, &found, error);
+    *socket = -1;
+    enum error_code code = resolver_ask(resolver, address, false, wake, deadline_ns, &found, error);
+    if (code == ERROR_BUSY)
+        wake_empty(wake);
     if (code != ERROR_NONE)
         return code;
-    int failure = EADDRNOTAVAIL;
-    *socket = -1;
-    for (struct addrinfo *info = found; info != NULL && *socket < 0; info = info->ai_next) {
-        failure = connect_one(info, wake, deadline_ns, socket);
-        if (failure == EINTR)
-            break;
-    }
+    code = connect_to_any(found, address, wake, deadline_ns, socket, error);
     freeaddrinfo(found);
-    if (*socket >= 0)
-        return ERROR_NONE;
-    if (failure == EINTR)
-        return error_set(error, ERROR_BUSY, "connect to %s: interrupted", address);
-    return error_set_errno(error, ERROR_UNAVAILABLE, failure, "connect to %s", address);
+    return code;
 }
 
 void socket_tune(int socket, bool blocking)

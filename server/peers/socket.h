@@ -6,19 +6,22 @@
 #define MAILRAFT_PEERS_SOCKET_H
 
 #include "common/error.h"
+#include "common/listeners.h"
+#include "common/resolver.h"
 #include "common/types.h"
 
 enum { SOCKET_NAME_SIZE = 64 }; /* a numeric address with its NUL */
 
-/* A socket that listens on `address` ("host:port", "[v6]:port"). Errors: ERROR_CONFIG (does not
- * resolve), ERROR_UNAVAILABLE (cannot be bound), ERROR_SYSTEM (no descriptor, no memory). Blocks in
- * the resolver. */
-WARN_UNUSED enum error_code socket_listen(const char *address, int *socket, struct error *error);
+/* Listens at all addresses of `address` ("host:port", "[v6]:port"). Errors: as resolver_ask and
+ * listeners_open. Blocks in the resolver, for a while. */
+WARN_UNUSED enum error_code socket_listen(const char *address, struct listeners *listeners,
+                                          struct error *error);
 
-/* Connects to the first of the address's hosts that answers. Returns early with ERROR_BUSY when
- * `wake` becomes readable. Errors: ERROR_CONFIG, ERROR_UNAVAILABLE. Blocks. */
-WARN_UNUSED enum error_code socket_connect(const char *address, int wake, u64 deadline_ns,
-                                           int *socket, struct error *error);
+/* Connects to whichever of the address's hosts answers first; they are tried by turns. Returns
+ * early with ERROR_BUSY when `wake` becomes readable, which it empties. Errors: as resolver_ask,
+ * ERROR_UNAVAILABLE. Blocks. */
+WARN_UNUSED enum error_code socket_connect(struct resolver *resolver, const char *address, int wake,
+                                           u64 deadline_ns, int *socket, struct error *error);
 
 /* Sets the options of a connection between servers, and its mode. */
 void socket_tune(int socket, bool blocking);

@@ -50,7 +50,8 @@ static enum error_code open_connection(struct peer *peer, int *socket, struct he
                                        struct error *error)
 {
     u64 deadline_ns = clock_monotonic_ns() + peer->peers->options.handshake_ns_max;
-    enum error_code code = socket_connect(peer->address, peer->wake, deadline_ns, socket, error);
+    enum error_code code =
+        socket_connect(&peer->resolver, peer->address, peer->wake, deadline_ns, socket, error);
     if (code != ERROR_NONE)
         return code;
     socket_tune(*socket, false);

@@ -86,8 +86,7 @@ class Observers(Case):
         """Leader, followers and candidates with a full pipe as standard error: strangers, restarts of
         a member, a fail-over, SIGTERM; and what is said once somebody reads."""
         cluster = self.cluster(settings="log-level debug\n")
-        for server in cluster.servers:
-            server.init()
+        cluster.init()
         readers = {server: self.start_unread(server) for server in cluster.servers[:2]}
         cluster[3].start()
         cluster.wait_for_leader()
@@ -132,8 +131,7 @@ class Observers(Case):
     def test_sigterm_ends_it_in_each_state(self):
         """A leader, a follower, and a candidate, whose standard error nobody reads."""
         cluster = self.cluster(settings="log-level debug\n")
-        for server in cluster.servers:
-            server.init()
+        cluster.init()
         for server in cluster.servers:
             self.start_unread(server)
         leader = cluster.wait_for_leader()

@@ -1,5 +1,4 @@
 """What stands between servers: bits that flip on the way, members that were given different limits."""
-import os
 import re
 import socket
 import threading
@@ -71,15 +70,13 @@ class Peers(Case):
     def test_a_flipped_bit_in_a_length_makes_nobody_deaf(self):
         """The connection ends at once and comes again, and the follower goes on hearing its leader."""
         cluster = self.cluster(2, CALM)
+        cluster.init()
         # The first server calls the second through the proxy; by its own file that is where it is.
         port = free_ports(1)[0]
         proxy = FlippingProxy(port, cluster[2].peer_port)
         self.addCleanup(proxy.close)
         self.own_file(cluster[1], lambda text: text.replace("127.0.0.1:%d client" % cluster[2].peer_port,
                                                             "127.0.0.1:%d client" % port))
-        for server in cluster.servers:
-            server.init()
-        self.as_if_made_alike(cluster)
         for server in cluster.servers:
             server.start()
         leader = cluster.wait_for_leader()
@@ -101,21 +98,8 @@ class Peers(Case):
         path = server.data + ".conf"
         with open(path, "w") as config:
             config.write(text)
-        server.cluster = types.SimpleNamespace(config=path, directory=server.cluster.directory)
-
-    def as_if_made_alike(self, cluster):
-        """Directories are made from one file, and only then has a server a file of its own."""
-        own, cluster[1].cluster = cluster[1].cluster, cluster
-        for name in os.listdir(cluster[1].data):
-            path = os.path.join(cluster[1].data, name)
-            if os.path.isdir(path):
-                for below in os.listdir(path):
-                    os.unlink(os.path.join(path, below))
-                os.rmdir(path)
-            else:
-                os.unlink(path)
-        cluster[1].init()
-        cluster[1].cluster = own
+        server.cluster = types.SimpleNamespace(config=path, directory=server.cluster.directory,
+                                               servers=server.cluster.servers)
 
     def test_members_with_different_limits(self):
         """The smaller ones hold for the clients of all; the difference is said once."""
@@ -139,8 +123,7 @@ class Peers(Case):
         """It gets that all the same, and nobody hangs up on anybody."""
         cluster = self.cluster(3, CALM)
         self.own_file(cluster[3], lambda text: text + "max-value-bytes 1MiB\nclient-input-bytes 2MiB\n")
-        for server in cluster.servers:
-            server.init()
+        cluster.init()
         for server in cluster.servers[:2]:
             server.start()
         leader = cluster.wait_for_leader(cluster.servers[:2])

@@ -39,7 +39,7 @@ class Descriptors(Case):
         """Its files never get the numbers of standard output and error."""
         cluster = self.cluster(1)
         server = cluster[1]
-        self.assertEqual(run_closed(*server.words("--init")), 0)
+        self.assertEqual(run_closed(*server.words("--bootstrap")), 0)
         for closed in ((0, 1, 2), (2,), (0, 2), (1,)):
             server.process = subprocess.Popen(server.words("-v"), stdin=subprocess.DEVNULL,
                                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -155,7 +155,7 @@ class Signals(Case):
             die_with_parent()
             resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
         cluster = self.cluster(1)
-        code, text = run(*cluster[1].words("--init"), prepare=limited_files)
+        code, text = run(*cluster[1].words("--bootstrap"), prepare=limited_files)
         self.assertEqual(code, 74, text)
         self.assertIn("File too large", text)
 
@@ -223,7 +223,7 @@ class Missing(Case):
         hide = ["/dev", "/proc"]
         if not self.directory.startswith("/tmp/"):
             hide.append("/tmp")
-        code, text = without(hide, *server.words("--init"), environment={})
+        code, text = without(hide, *server.words("--bootstrap"), environment={})
         self.assertEqual(code, 0, text)
         script = " && ".join("mount -t tmpfs none %s" % name for name in hide) + ' && exec "$@"'
         with open(server.log_path, "ab") as log:
