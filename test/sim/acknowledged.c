@@ -61,7 +61,24 @@ static void in_sending_order(const struct sim_server *server, u64 index,
                      " of its client; command " U64
                      ", sent behind it on the same connection, was applied before, as entry " U64,
                      server->id, index, sent->number, connection->number, connection->index);
+    if (sent->overtaken != 0)
+        cluster_fail(server->cluster, "a connection's writes in order", cluster_set_of(server->id),
+                     "server %u applies entry " U64 ", which is command " U64
+                     " of its client; command " U64
+                     ", a read sent behind it on the same connection, was answered before",
+                     server->id, index, sent->number, sent->overtaken);
     *connection = (struct applied_connection){sent->number, index};
+}
+
+void acknowledged_overtaken(struct cluster *cluster, const struct flight *write, u64 read)
+{
+    struct acknowledged *self = &cluster->checks.acknowledged;
+    if (self->sent_capacity == 0)
+        return;
+    struct sent_command *sent =
+        sent_slot(self->sent, self->sent_capacity, write->request->body_crc);
+    if (sent->sent == 1 && sent->applied == 0 && sent->number == write->serial)
+        sent->overtaken = read;
 }
 
 /* An entry of its own for each command that was sent, at most. */

@@ -6,7 +6,8 @@
  *   - each server's machine is given the same commands in the same order, none twice, none left out
  *     (a snapshot stands for all before it), and no command more often than clients sent it: nobody
  *     hands one on twice;
- *   - the writes of one connection go in in the order in which they were sent;
+ *   - the writes of one connection go in in the order in which they were sent, and none goes in after
+ *     a read that was sent behind it has been answered;
  *   - when a client is told that its write succeeded, some machine was given that very command
  * since the client had sent it; the answer is the one it has at that place; and no other client was
  *     told of that same place. So each acknowledged write has an entry of its own;
@@ -50,6 +51,8 @@ struct sent_command {
     u32 applied;    /* at so many indexes */
     u64 connection; /* the newest one's: on which it came */
     u64 number;     /* its client's number for it */
+    u64 overtaken;  /* the number of a read, sent behind it, that was answered before it was applied;
+                       0: there is none */
 };
 
 /* What was applied last of what came on a connection. */
@@ -90,6 +93,9 @@ struct machine *acknowledged_watch(struct sim_server *server, struct machine *ma
  * Returns its checksum. */
 u32 acknowledged_sent(struct cluster *cluster, const struct command *command, u64 connection,
                       u64 number);
+
+/* A read is answered before this write, which was sent on the same connection before it. */
+void acknowledged_overtaken(struct cluster *cluster, const struct flight *write, u64 read);
 
 /* `server` answers a command in flight: flight->incoming. */
 void acknowledged_answered(struct sim_server *server, const struct flight *flight);

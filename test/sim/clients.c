@@ -75,6 +75,16 @@ static void call_free(struct client_call *call)
 
 /* ---- answers ---- */
 
+static bool op_reads(enum client_op op)
+{
+    return op == CLIENT_GET || op == CLIENT_SCAN;
+}
+
+static bool op_writes(enum client_op op)
+{
+    return !op_reads(op) && op != CLIENT_TRANSFER;
+}
+
 static void send_next(struct client *client);
 
 static struct flight *flight_of(const struct client *client, u64 serial)
@@ -144,6 +154,17 @@ static void answer_leaves(struct client *client, u64 serial)
              serial);
 }
 
+/* A read that is answered has seen, or will never see, the writes before it. */
+static void read_is_answered(const struct client *client, const struct flight *read)
+{
+    bool executed = read->incoming.kind == ANSWER_OK || read->incoming.kind == ANSWER_NIL;
+    if (!op_reads(read->request->op) || !executed)
+        return;
+    for (const struct flight *flight = client->flights; flight != read; flight = flight->next)
+        if (op_writes(flight->request->op) && !flight->answered)
+            acknowledged_overtaken(client->cluster, flight, read->serial);
+}
+
 static void sink_answer(struct command_sink *sink, struct command *command, const u8 *data,
                         size_t size)
 {
@@ -154,6 +175,7 @@ static void sink_answer(struct command_sink *sink, struct command *command, cons
         flight->answered = true;
         flight_take_answer(flight, data, size);
         acknowledged_answered(server, flight);
+        read_is_answered(client, flight);
         answer_leaves(client, command->slot);
     }
     command_destroy(command);
@@ -242,16 +264,6 @@ static struct span body_of(const struct asked *request)
     struct span body = span_of(block, block->data, block->size);
     block_release(block);
     return body;
-}
-
-static bool op_reads(enum client_op op)
-{
-    return op == CLIENT_GET || op == CLIENT_SCAN;
-}
-
-static bool op_writes(enum client_op op)
-{
-    return !op_reads(op) && op != CLIENT_TRANSFER;
 }
 
 /* Whether a write of this client, sent before this one, is under way at its server. */
