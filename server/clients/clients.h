@@ -7,7 +7,8 @@
  * sends what is in order, without blocking; what does not fit in the socket the port sends later.
  *
  * Order: a connection's answers have the order of its commands, and so have their effects: a write
- * that follows a read not yet answered waits in the port.
+ * that follows a read not yet answered waits in the port. What keeps it between servers stands in
+ * server/README.md, "The order of a connection's commands".
  *
  * Bounds: connections, bytes of unparsed input and of unsent answers a connection, bytes of all
  * together. A client whose answers pile up is not read until it reads. One that for too long

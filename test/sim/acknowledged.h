@@ -6,8 +6,8 @@
  *   - each server's machine is given the same commands in the same order, none twice, none left out
  *     (a snapshot stands for all before it), and no command more often than clients sent it: nobody
  *     hands one on twice;
- *   - the writes of one connection go in in the order in which they were sent, and none goes in after
- *     a read that was sent behind it has been answered;
+ *   - the writes of one connection go in in the order in which they were sent, and none goes in
+ *     after a read that was sent behind it has been answered;
  *   - when a client is told that its write succeeded, some machine was given that very command
  * since the client had sent it; the answer is the one it has at that place; and no other client was
  *     told of that same place. So each acknowledged write has an entry of its own;
@@ -51,8 +51,8 @@ struct sent_command {
     u32 applied;    /* at so many indexes */
     u64 connection; /* the newest one's: on which it came */
     u64 number;     /* its client's number for it */
-    u64 overtaken;  /* the number of a read, sent behind it, that was answered before it was applied;
-                       0: there is none */
+    u64 overtaken;  /* the number of a read, sent behind it, that was answered before it was
+                       applied; 0: there is none */
 };
 
 /* What was applied last of what came on a connection. */
