@@ -21,8 +21,9 @@ struct resolver_question {
     bool passive;
     int done; /* eventfd: the answer is there */
     struct thread thread;
-    int result; /* of getaddrinfo; valid once done, as the two below */
-    int number; /* errno */
+    atomic_bool answered; /* set before `done` is written to: then those below are valid */
+    int result;           /* of getaddrinfo */
+    int number;           /* errno */
     struct addrinfo *found;
     atomic_int holders; /* the thread and whoever asks: the last one frees it */
 };
@@ -96,6 +97,7 @@ static void question_run(void *argument)
     question->result =
         ask_system(question->host, question->port, question->passive, 0, &question->found);
     question->number = errno;
+    atomic_store_explicit(&question->answered, true, memory_order_release);
     u64 one = 1;
     ssize_t written = write(question->done, &one, sizeof(one));
     (void)written; /* it fails only when it has been written to 2^64 times */
@@ -138,9 +140,9 @@ static enum error_code await(const struct resolver_question *question, const cha
         struct timespec rest = {.tv_sec = (time_t)(left_ns / NS_PER_S),
                                 .tv_nsec = (long)(left_ns % NS_PER_S)};
         int ready = ppoll(polled, 2, &rest, NULL);
-        if (ready > 0 && polled[1].revents != 0)
+        if (atomic_load_explicit(&question->answered, memory_order_acquire))
             return ERROR_NONE;
-        if (ready > 0)
+        if (ready > 0 && polled[0].revents != 0)
             return error_set(error, ERROR_BUSY, "resolve %s: interrupted", address);
         if (ready == 0 && clock_monotonic_ns() >= deadline_ns)
             return error_set(error, ERROR_UNAVAILABLE,
