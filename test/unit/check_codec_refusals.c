@@ -237,8 +237,28 @@ START_TEST(frame_size__bounds)
 }
 END_TEST
 
+/* What it takes for a length is one that was written: each bit of the prefix counts. */
+START_TEST(frame_size__every_flipped_bit_of_the_prefix)
+{
+    struct message sent = append_of_three();
+    struct block *frame = frame_of(&sent);
+    u32 size;
+    enum frame_type type;
+    struct error error;
+    for (u32 bit = 0; bit < 8 * FRAME_PREFIX_SIZE; bit++) {
+        frame->data[bit / 8] ^= (u8)(1 << bit % 8);
+        ck_assert_msg(frame_size(frame->data, UINT64_MAX, &size, &type, &error) == ERROR_FORMAT,
+                      "bit %u", bit);
+        frame->data[bit / 8] ^= (u8)(1 << bit % 8);
+    }
+    block_release(frame);
+    message_release(&sent);
+}
+END_TEST
+
 UNIT_MAIN("codec_refusals", message_decode__every_flipped_byte, message_decode__cut_at_every_length,
           message_decode__flipped_and_sealed_again, message_decode__ids_and_terms_out_of_range,
           message_decode__votes_out_of_range, message_decode__appends_out_of_range,
           message_decode__replies_out_of_range, message_decode__forwards_out_of_range,
-          message_decode__damaged_record, frame_size__bounds)
+          message_decode__damaged_record, frame_size__bounds,
+          frame_size__every_flipped_bit_of_the_prefix)
