@@ -169,12 +169,11 @@ int clients_spare(const struct clients *clients)
 
 static enum error_code open_epoll(struct clients *clients, struct error *error)
 {
-    clients->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    clients->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    clients->spare_fd = clients_spare(clients);
     struct epoll_event listener = {.events = EPOLLIN, .data.ptr = clients};
     struct epoll_event wake = {.events = EPOLLIN, .data.ptr = &clients->wake_fd};
-    if (clients->epoll_fd < 0 || clients->wake_fd < 0 || clients->spare_fd < 0 ||
+    if ((clients->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) < 0 ||
+        (clients->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0 ||
+        (clients->spare_fd = clients_spare(clients)) < 0 ||
         epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, clients->listeners.set, &listener) != 0 ||
         epoll_ctl(clients->epoll_fd, EPOLL_CTL_ADD, clients->wake_fd, &wake) != 0)
         return error_set_errno(error, ERROR_SYSTEM, errno, "client port: epoll");
