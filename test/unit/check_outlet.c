@@ -12,7 +12,13 @@
 #include "common/sync.h"
 #include "test/unit/unit.h"
 
-enum { LINES = 20000, BUFFER_BYTES = 2 * OUTLET_LINE_MAX, LINE_BYTES = 100 };
+enum {
+    LINES = 20000,
+    BUFFER_BYTES = 2 * OUTLET_LINE_MAX,
+    LINE_BYTES = 100,
+    STORY_SECONDS_MAX = 30,
+    PIPE_BYTES = 4096
+};
 
 static u32 say_dropped(void *context, u64 count, char *line, u32 size)
 {
@@ -28,6 +34,13 @@ static struct outlet *open_sink(int fd)
     struct error error;
     ck_assert_int_eq(outlet_open(&options, &outlet, &error), ERROR_NONE);
     return outlet;
+}
+
+/* A pipe that holds less than may wait for it. */
+static void small_pipe(int ends[2], int flags)
+{
+    ck_assert_int_eq(pipe2(ends, flags), 0);
+    ck_assert_int_eq(fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES), PIPE_BYTES);
 }
 
 static void put_line(struct outlet *outlet, u32 number)
@@ -48,6 +61,7 @@ struct story {
 static void read_story(struct story *story, u64 until)
 {
     char text[256];
+    alarm(STORY_SECONDS_MAX); /* ends a test that waits for a line that never comes */
     while (story->next < until && fgets(text, sizeof(text), story->stream) != NULL) {
         unsigned long long number;
         if (sscanf(text, "dropped %llu\n", &number) == 1) {
@@ -61,12 +75,13 @@ static void read_story(struct story *story, u64 until)
             story->lines++;
         }
     }
+    alarm(0);
 }
 
 START_TEST(put__never_waits_and_counts_what_is_missing)
 {
     int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
+    small_pipe(ends, 0);
     struct outlet *outlet = open_sink(ends[1]);
     for (u32 i = 0; i < LINES; i++)
         put_line(outlet, i); /* waits for ever, if it waits for the reader */
@@ -90,7 +105,7 @@ END_TEST
 START_TEST(put__a_line_behind_a_gap_waits_for_the_gap_to_be_said)
 {
     int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
+    small_pipe(ends, 0);
     struct outlet *outlet = open_sink(ends[1]);
     struct story story = {.stream = fdopen(ends[0], "r")};
     (void)setvbuf(story.stream, NULL, _IONBF, 0);
@@ -135,7 +150,7 @@ END_TEST
 START_TEST(close__leaves_a_thread_that_is_held_up)
 {
     int ends[2];
-    ck_assert_int_eq(pipe(ends), 0);
+    small_pipe(ends, 0);
     struct outlet *outlet = open_sink(ends[1]);
     for (u32 i = 0; i < LINES; i++)
         put_line(outlet, i);
@@ -152,7 +167,7 @@ END_TEST
 START_TEST(thread__a_descriptor_that_does_not_block)
 {
     int ends[2];
-    ck_assert_int_eq(pipe2(ends, O_NONBLOCK), 0);
+    small_pipe(ends, O_NONBLOCK);
     ck_assert_int_eq(fcntl(ends[0], F_SETFL, 0), 0);
     struct outlet *outlet = open_sink(ends[1]);
     for (u32 i = 0; i < LINES; i++)
