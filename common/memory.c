@@ -4,6 +4,7 @@
  * by nobody until the worst day. A server that ends instead is what Raft is built to survive. */
 #include "common/memory.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,11 @@ void *memory_resize(void *pointer, size_t size)
 void memory_free(void *pointer)
 {
     free(pointer);
+}
+
+void memory_trim(void)
+{
+    (void)malloc_trim(0);
 }
 
 char *memory_copy_string(const char *text)

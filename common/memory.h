@@ -18,6 +18,9 @@ void *memory_alloc_zero(size_t count, size_t size)
 void *memory_resize(void *pointer, size_t size) __attribute__((alloc_size(2), returns_nonnull));
 /* NULL is a no-op. */
 void memory_free(void *pointer);
+/* Gives back to the system what was freed. Other threads wait where they allocate meanwhile, some
+ * milliseconds for a gigabyte: for times of rest. */
+void memory_trim(void);
 char *memory_copy_string(const char *text) __attribute__((malloc, returns_nonnull));
 
 #endif

@@ -23,6 +23,8 @@
 #include "server/signals.h"
 #include "server/storage/snapshot.h"
 
+enum { LARGE_PIECE_BYTES = 2 * 1024 * 1024 };
+
 const char *argp_program_version = "mailraft 0.1.0";
 
 static const char doc[] =
@@ -456,6 +458,11 @@ int main(int argc, char **argv)
     /* glibc would gather what was freed in small pieces, and merge it all at some later request:
      * after a million keys went, that one took many milliseconds. Merging at once costs no more. */
     (void)mallopt(M_MXFAST, 0);
+    /* Large pieces go back to the system when they are freed, for ever: glibc would raise its bound
+     * with each that is freed, and keep what a burst of large answers has needed. What is smaller
+     * is used again too often for that; the client port trims the heap when it is at rest. */
+    (void)mallopt(M_MMAP_THRESHOLD, LARGE_PIECE_BYTES);
+    (void)mallopt(M_TRIM_THRESHOLD, 4 * LARGE_PIECE_BYTES);
     (void)argp_parse(&argp, argc, argv, 0, NULL, &raftd.arguments);
 
     signals_begin(&raftd.signals);

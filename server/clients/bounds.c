@@ -12,6 +12,8 @@
  * those with CLIENT NO-EVICT only when there is nobody else. What a connection has under way in the
  * server does not count for that, since its end would not free it.
  *
+ * What a burst has left in the heap goes back to the system when all is at rest.
+ *
  * Hosts that are gone say nothing. The kernel asks those that are idle (keepalive); of those that
  * have answers to get we ask the kernel whether it still hears of them. Rejected: TCP_USER_TIMEOUT,
  * which peers have: it also ends a client that is well and reads its answers late, as it may.
@@ -23,6 +25,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "common/memory.h"
 #include "common/quantity.h"
 #include "server/clients/commands.h"
 
@@ -31,8 +34,11 @@ enum {
     EVICTIONS_MAX = 16,        /* in one round: each is a look at all connections */
     EVICTABLE_MIN = 16 * 1024, /* nobody goes for less */
     KEEPALIVE_COUNT = 3,
-    UNANSWERED_MIN = 2 /* packets of the kernel's: one may just be on its way */
+    UNANSWERED_MIN = 2, /* packets of the kernel's: one may just be on its way */
+    TRIM_MIN = 32 * 1024 * 1024
 };
+
+#define TRIM_REST_NS NS_PER_S
 
 /* ---- patience ---- */
 
@@ -232,19 +238,44 @@ static void look_at_memory(struct clients *clients)
     }
 }
 
+/* Whether a burst is over whose memory the heap may still have. */
+static bool trim_is_due(const struct clients *clients)
+{
+    u64 memory = atomic_load(&clients->bounds.memory);
+    return clients->memory_peak >= TRIM_MIN && memory < clients->memory_peak / 4;
+}
+
+/* Trimming makes who allocates wait, so it waits itself until nobody has asked for anything for a
+ * while. */
+static void look_at_rest(struct clients *clients)
+{
+    u64 memory = atomic_load_explicit(&clients->bounds.memory, memory_order_relaxed);
+    clients->memory_peak = u64_max(clients->memory_peak, memory);
+    if (!trim_is_due(clients) || clients->now_ns - clients->heard_ns < TRIM_REST_NS)
+        return;
+    clients->memory_peak = memory;
+    memory_trim();
+}
+
 void bounds_work(struct clients *clients)
 {
     look_at_patience(clients);
     look_at_memory(clients);
+    look_at_rest(clients);
 }
 
 int bounds_timeout_ms(const struct clients *clients)
 {
     if (clients->evicts)
         return 0;
-    if (clients->patient_first == NULL)
+    u64 ends_ns = UINT64_MAX;
+    if (clients->patient_first != NULL)
+        ends_ns = clients->patient_first->patience_ends_ns;
+    if (trim_is_due(clients))
+        ends_ns = u64_min(ends_ns,
+                          u64_max(clients->heard_ns + TRIM_REST_NS, clients->now_ns + NS_PER_MS));
+    if (ends_ns == UINT64_MAX)
         return -1;
-    u64 ends_ns = clients->patient_first->patience_ends_ns;
     return ends_ns <= clients->now_ns ? 0 : (int)((ends_ns - clients->now_ns) / NS_PER_MS) + 1;
 }
 

@@ -206,6 +206,7 @@ static enum got receive(struct clients *clients, struct connection *connection, 
     if (got > 0) {
         *size = (size_t)got;
         connection->heard_ns = clients->now_ns;
+        clients->heard_ns = clients->now_ns;
         connection->received += (u64)got;
         clients->counters.input_bytes += (u64)got;
         return GOT_BYTES;

@@ -69,6 +69,7 @@ struct clients {
     u32 connection_count;
     struct connection *buried; /* closed in this round; events may still name them */
     u64 last_id;
+    u64 heard_ns;                     /* when bytes last came from anybody */
     u64 now_ns;                       /* of this round */
     struct report_limit lacks;        /* lines about descriptors and clients that are too many */
     struct report_limit strangers;    /* lines about clients that speak no RESP */
@@ -76,7 +77,8 @@ struct clients {
     struct report_limit stalls;       /* lines about clients that do not get on */
     struct connection *patient_first; /* whose patience ends, the first of all */
     struct connection *patient_last;
-    bool evicts; /* more have to go than went in one round */
+    bool evicts;     /* more have to go than went in one round */
+    u64 memory_peak; /* most bytes that all held since memory was last given back */
     u8 *scratch;
     struct resp_parser *parser; /* for connections that have no command begun */
     struct buffer reply;

@@ -90,6 +90,11 @@ void memory_free(void *pointer)
     sim_free(header);
 }
 
+void memory_trim(void)
+{
+    /* There is no system to give anything back to. */
+}
+
 char *memory_copy_string(const char *text)
 {
     size_t size = strlen(text) + 1;
