@@ -72,8 +72,8 @@ class Descriptors(Case):
         cluster[1].end(signal.SIGTERM)
         self.assertEqual(run_closed(RAFTDUMP, cluster[1].data), 0)
         trace = os.path.join(self.directory, "trace")
-        self.assertEqual(run_closed(os.path.join(BUILD, "raftsim"), "chaos", "--seconds", "2", "--seeds",
-                                    "1..1", "--trace", trace), 0)
+        self.assertEqual(run_closed(os.path.join(BUILD, "raftsim"), "replay", "--seconds", "2", "--seed",
+                                    "1", "--trace", trace), 0)
         self.assertNotEqual(run_closed(os.path.join(BUILD, "raftcheck"), "/nowhere"), 0)
         self.assertEqual(run_closed(os.path.join(BUILD, "raftpipe")), 0)
 

@@ -49,9 +49,10 @@ struct judged {
     server_id saved_vote;
     u64 contact_ns[CLUSTER_SERVERS_MAX + 1]; /* when a leader last heard each peer; world time */
     u64 led_since_ns;
-    u64 heard_ns;   /* when it last got a message of its leader, by its own clock; 0: silence is
-                       not the only reason to campaign */
-    u64 heard_term; /* that leader's */
+    u64 heard_ns;          /* when it last got a message of its leader, by its own clock; 0: it did
+                              not, since something else told it to campaign */
+    bool may_campaign;     /* that may not be read yet */
+    u64 heard_term;        /* that leader's */
     u64 heard_timeout_ns;  /* the shortest election timeout then */
     u64 excused_until_ns;  /* it was paused or stalled: late is no fault */
     bool recovering;       /* it has been started, and not yet looked at */

@@ -26,20 +26,36 @@ void checks_delivered(struct cluster *cluster, struct sim_server *server, const 
     } else if (mail->kind == MAIL_TIMEOUT_NOW || mail->kind == MAIL_CAMPAIGN ||
                mail->kind == MAIL_ELECTION_TIMEOUT || mail->kind == MAIL_DISCONNECTED) {
         judged->heard_ns = 0; /* it may campaign for another reason than silence */
+        judged->may_campaign = true;
     }
+}
+
+/* Whether the server has read all that was delivered to it. */
+static bool has_read_all(const struct sim_server *server)
+{
+    const struct server *live = server->server;
+    bool all = mail_pile_is_empty(&live->mailbox.pile) &&
+               mail_pile_is_empty(&live->mailbox.backlog) && mail_pile_is_empty(&live->pile) &&
+               (live->dispatch == NULL || live->dispatch->waiting == 0);
+    for (server_id source = 0; source <= server->cluster->count; source++)
+        all = all && server->readers[source].first == NULL;
+    return all;
 }
 
 /* Nobody campaigns by time-out within the shortest election timeout of a message of its leader,
  * entries or a piece (Figure 2, Followers 2): what has arrived is read before anybody is given up.
  */
 void checks_campaign(struct cluster *cluster, const struct sim_server *server,
-                     const struct judged *judged)
+                     struct judged *judged)
 {
     const struct raft *raft = &server->server->raft;
+    bool may_campaign = judged->may_campaign;
+    if (may_campaign && has_read_all(server))
+        judged->may_campaign = false;
     u64 shortest_ns = u64_min(judged->heard_timeout_ns, raft->election_timeout_ns_min);
     u64 now_ns = local_ns(cluster, server);
     if (server->server->state != RAFT_CANDIDATE || server->last_state == RAFT_CANDIDATE ||
-        judged->heard_ns == 0 || raft->current_term != judged->heard_term ||
+        may_campaign || judged->heard_ns == 0 || raft->current_term != judged->heard_term ||
         now_ns >= judged->heard_ns + shortest_ns)
         return;
     cluster_fail(cluster, "who hears a leader waits", cluster_set_of(server->id),

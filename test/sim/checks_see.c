@@ -148,6 +148,7 @@ void checks_started(struct cluster *cluster, struct sim_server *server)
     judged->saved_term = 0;
     judged->saved_vote = SERVER_NONE;
     judged->heard_ns = 0;
+    judged->may_campaign = false;
 }
 
 void checks_forgive(struct cluster *cluster, struct sim_server *server)

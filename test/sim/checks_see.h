@@ -44,7 +44,7 @@ void checks_tell_commit(struct cluster *cluster, const struct sim_server *server
 
 /* checks_figures.c: after every step. `first`: of the log's entries that are new. */
 void checks_campaign(struct cluster *cluster, const struct sim_server *server,
-                     const struct judged *judged);
+                     struct judged *judged);
 void checks_entries(struct cluster *cluster, const struct sim_server *server, u64 first);
 /* And the term of the last entry. */
 void checks_counters(struct cluster *cluster, const struct sim_server *server);

@@ -89,12 +89,17 @@ int scenario_play_file(const char *path, struct play_request *request)
         exit_code = error_exit_code(error.code);
         goto done;
     }
+    u64 plays = 0;
     u64 first = request->seed_given ? request->seed_first : scenario->seed_first;
     u64 last = request->seed_given ? request->seed_last : scenario->seed_last;
     for (u32 design = 0; design < ARRAY_LENGTH(play_designs); design++) {
         if ((designs >> design & 1) == 0)
             continue;
         for (u64 seed = first; exit_code == 0; seed++) {
+            /* One story by itself needs no title. */
+            if (request->story != NULL && (designs & (designs - 1) || last > first))
+                fprintf(request->story, "%s==== %s, design %s, seed %" PRIu64 " ====\n",
+                        plays++ > 0 ? "\n" : "", path, play_designs[design], seed);
             exit_code = play_once(scenario, request, (enum cluster_design)design, seed);
             if (seed == last)
                 break;

@@ -27,7 +27,7 @@ static struct verdict attempt(struct shrinking *shrinking, const struct chaos_op
 {
     struct verdict verdict = {0};
     int ends[2];
-    if (shrinking->trials++ >= TRIALS_MAX)
+    if (shrinking->trials++ >= TRIALS_MAX || sweep_is_interrupted())
         return verdict;
     ASSERT(pipe(ends) == 0);
     (void)fflush(NULL);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -31,6 +32,41 @@ struct job {
     bool busy;
     bool open;
 };
+
+/* ---- being interrupted ---- */
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+bool sweep_is_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM};
+
+static void watch_signals(struct sigaction before[])
+{
+    struct sigaction action = {.sa_handler = interrupt, .sa_flags = (int)SA_RESETHAND};
+    (void)sigemptyset(&action.sa_mask);
+    interrupted = 0;
+    for (size_t i = 0; i < ARRAY_LENGTH(ending_signals); i++) {
+        (void)sigaction(ending_signals[i], NULL, &before[i]);
+        if (before[i].sa_handler != SIG_IGN)
+            (void)sigaction(ending_signals[i], &action, NULL);
+    }
+}
+
+static void forget_signals(const struct sigaction before[])
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(ending_signals); i++)
+        (void)sigaction(ending_signals[i], &before[i], NULL);
+}
 
 static u64 wall_ns(void)
 {
@@ -80,6 +116,7 @@ static void job_start(const struct sweep_options *options, struct job *job, u32 
     ASSERT(job->pid >= 0);
     if (job->pid == 0) {
         (void)close(ends[0]);
+        (void)signal(SIGINT, SIG_IGN); /* a terminal tells all of them; the parent decides */
         work(options, number, ends[1]);
     }
     (void)close(ends[1]);
@@ -144,9 +181,11 @@ static void failed(const struct sweep_options *options, struct sweep_result *res
         return;
     }
     result->first_failed = seed;
-    if (options->progress)
+    if (options->terminal)
         (void)fprintf(stderr, "\n");
     (void)printf("seed %" PRIu64 " FAILED\n", seed);
+    if (options->shrink && options->progress_ns != 0)
+        (void)fprintf(stderr, "looking for the smallest form of it, which may take minutes\n");
     struct chaos_options chaos = options->chaos;
     chaos.seed = seed;
     bool *left_out = sim_alloc_zero(faults, sizeof(*left_out));
@@ -205,15 +244,17 @@ static void show_progress(const struct sweep_options *options, const struct swee
                           u64 began, u64 *shown)
 {
     u64 now = wall_ns();
-    if (!options->progress || now - *shown < NS_PER_S / 2)
+    if (options->progress_ns == 0 || now - *shown < options->progress_ns)
         return;
     *shown = now;
     u64 ms = u64_max(1, (now - began) / NS_PER_MS);
     (void)fprintf(stderr,
-                  "\r%" PRIu64 " of %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
-                  " virtual s, %" PRIu64 " events/s ",
-                  result->seeds, options->seed_last - options->seed_first + 1, result->failures,
-                  result->virtual_ns / NS_PER_S, result->events * 1000 / ms);
+                  "%s%" PRIu64 " of %" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64
+                  " virtual s, %" PRIu64 " events/s%s",
+                  options->terminal ? "\r" : "", result->seeds,
+                  options->seed_last - options->seed_first + 1, result->failures,
+                  result->virtual_ns / NS_PER_S, result->events * 1000 / ms,
+                  options->terminal ? " " : "\n");
 }
 
 /* Reads one report of one of the jobs. Returns false when all have ended. */
@@ -245,12 +286,14 @@ static bool listen_once(const struct sweep_options *options, struct job *jobs,
 void sweep_run(const struct sweep_options *options, struct sweep_result *result)
 {
     *result = (struct sweep_result){0};
+    struct sigaction before[ARRAY_LENGTH(ending_signals)];
+    watch_signals(before);
     struct job *jobs = sim_alloc_zero(options->jobs, sizeof(*jobs));
     u64 began = wall_ns();
     u64 shown = began;
     for (u32 i = 0; i < options->jobs; i++)
         job_start(options, &jobs[i], i);
-    while (listen_once(options, jobs, result)) {
+    while (!sweep_is_interrupted() && listen_once(options, jobs, result)) {
         show_progress(options, result, began, &shown);
         if (result->failures > 0 && !options->keep_going)
             break;
@@ -258,11 +301,14 @@ void sweep_run(const struct sweep_options *options, struct sweep_result *result)
     for (u32 i = 0; i < options->jobs; i++) {
         if (!jobs[i].open)
             continue;
-        (void)close(jobs[i].pipe); /* its next report ends it */
+        (void)close(jobs[i].pipe);
+        (void)kill(jobs[i].pid, SIGKILL); /* nobody wants to hear what it would tell next */
         ASSERT(waitpid(jobs[i].pid, NULL, 0) == jobs[i].pid);
     }
-    if (options->progress)
+    if (options->terminal)
         (void)fprintf(stderr, "\n");
     sim_free(jobs);
+    result->interrupted = sweep_is_interrupted();
+    forget_signals(before);
     result->wall_ns = wall_ns() - began;
 }

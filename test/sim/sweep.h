@@ -16,12 +16,14 @@ struct sweep_options {
     u32 jobs; /* processes, at least 1 */
     bool shrink;
     bool keep_going; /* after a failure, with the other seeds */
-    bool progress;   /* a line on stderr that tells how far it is */
+    u64 progress_ns; /* how often to tell on stderr how far it is; 0: never */
+    bool terminal;   /* that is one: the line is written over */
 };
 
 struct sweep_result {
-    u64 seeds;
+    u64 seeds; /* run to their end */
     u64 failures;
+    bool interrupted; /* by SIGINT or SIGTERM */
     u64 first_failed; /* seed; with failures > 0 */
     u64 events;
     u64 virtual_ns;
@@ -29,11 +31,16 @@ struct sweep_result {
     u64 wall_ns;
 };
 
-/* Runs all seeds. Failures are told on stdout, the first one shrunk. */
+/* Runs all seeds. Failures are told on stdout, the first one shrunk. SIGINT and SIGTERM end it, and
+ * a second one the program; when it returns they do what they did before. */
 void sweep_run(const struct sweep_options *options, struct sweep_result *result);
 
+/* Whether sweep_run has been told to end. */
+bool sweep_is_interrupted(void);
+
 /* Looks for a smaller form of a failing run: fewer faults, fewer servers, a shorter time, as long
- * as it fails. `left_out` has room for `count` faults of the plan. Runs children. */
+ * as it fails, and as long as nobody interrupts. `left_out` has room for `count` faults of the
+ * plan. Runs children. */
 void sweep_shrink(struct chaos_options *chaos, bool *left_out, u32 count);
 
 /* The command line that repeats this run. */
