@@ -68,8 +68,9 @@ static void forget(struct raft *raft)
     if (lineage->count > 0 && raft->configuration.index <= raft->commit_index)
         useless = lineage->count;
     lineage->count -= useless;
-    memmove(lineage->earlier, lineage->earlier + useless,
-            lineage->count * sizeof(lineage->earlier[0]));
+    if (lineage->count > 0) /* else there may be no memory at all */
+        memmove(lineage->earlier, lineage->earlier + useless,
+                lineage->count * sizeof(lineage->earlier[0]));
 }
 
 static void keep(struct raft *raft)

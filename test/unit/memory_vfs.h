@@ -430,9 +430,11 @@ static inline void memory_destroy(struct memory_vfs *memory)
 static inline void memory_fault_after(struct memory_vfs *memory, u64 after, enum memory_fault fault,
                                       enum error_code code)
 {
+    pthread_mutex_lock(&memory->lock);
     memory->fault_at = memory->changes + after;
     memory->fault = fault;
     memory->fault_code = code;
+    pthread_mutex_unlock(&memory->lock);
 }
 
 static inline u64 memory_changes(struct memory_vfs *memory)

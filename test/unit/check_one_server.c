@@ -1,0 +1,369 @@
+/* check_one_server.c - the loops: what one server makes of its mail, in each design. This is act.c
+ * for two of them, and step/node.c with step/carry_out.c for the third; what the rules say is
+ * tested where they are. */
+#include "test/unit/one_server.h"
+
+#define EACH_DESIGN(design)                                                   \
+    for (enum server_design design = DESIGN_PER_STATE; design <= DESIGN_STEP; \
+         design = (enum server_design)(design + 1))
+
+static const struct entry_id nothing = {1, 1}; /* the log's end at the beginning */
+
+/* ---- following ---- */
+
+START_TEST(entries__are_acknowledged_when_they_are_on_disk)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_hand(append_of(2, 2, nothing, "2 2", 1));
+        const struct message *reply = one_next(MESSAGE_APPEND_ENTRIES_REPLY, 2);
+        ck_assert_int_eq(reply->as.append_reply.result, APPEND_ACCEPTED);
+        ck_assert_uint_eq(reply->as.append_reply.match_index, 3);
+        ck_assert_uint_eq(reply->term, 2);
+        /* Now the power goes: it must all be there. */
+        struct memory_vfs *after = memory_crash(one_disk, NULL, NULL, false);
+        one_end();
+        one_disk = after;
+        struct server_options options = one_options(design);
+        one_start(&options);
+        one_hand(append_of(2, 2, (struct entry_id){2, 3}, "", 3));
+        reply = one_next(MESSAGE_APPEND_ENTRIES_REPLY, 2);
+        ck_assert_int_eq(reply->as.append_reply.result, APPEND_ACCEPTED);
+        one_await(one_applied, "2:x 3:x");
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(entries__that_are_not_on_disk_are_not_acknowledged)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        memory_fault_after(one_disk, 1, MEMORY_FAIL_ON, ERROR_IO);
+        one_hand(append_of(2, 2, nothing, "2 2", 1));
+        one_join();
+        ck_assert_int_eq(one_code, ERROR_IO);
+        ck_assert_uint_eq(one_count(MESSAGE_APPEND_ENTRIES_REPLY), 0);
+        ck_assert_ptr_nonnull(strstr(one_said, "stopping: "));
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(entries__a_conflict_is_said_and_repaired)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_hand(append_of(2, 2, nothing, "2 2", 1));
+        (void)one_next(MESSAGE_APPEND_ENTRIES_REPLY, 2);
+        one_hand(append_of(3, 4, (struct entry_id){3, 3}, "4", 1));
+        const struct message *reply = one_next(MESSAGE_APPEND_ENTRIES_REPLY, 3);
+        ck_assert_int_eq(reply->as.append_reply.result, APPEND_REFUSED_CONFLICT);
+        ck_assert_uint_eq(reply->as.append_reply.conflict.term, 2);
+        one_hand(append_of(3, 4, nothing, "3 3 4", 4));
+        reply = one_next(MESSAGE_APPEND_ENTRIES_REPLY, 3);
+        ck_assert_uint_eq(reply->as.append_reply.match_index, 4);
+        one_await(one_applied, "2:x 3:x 4:x");
+        one_end();
+    }
+}
+END_TEST
+
+/* ---- votes ---- */
+
+START_TEST(votes__are_on_disk_before_they_are_given)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_hand(vote_of(2, 5, nothing));
+        const struct message *reply = one_next(MESSAGE_REQUEST_VOTE_REPLY, 2);
+        ck_assert(reply->as.vote_reply.granted);
+        struct memory_vfs *after = memory_crash(one_disk, NULL, NULL, false);
+        one_end();
+        one_disk = after;
+        struct server_options options = one_options(design);
+        one_start(&options);
+        one_hand(vote_of(3, 5, nothing));
+        reply = one_next(MESSAGE_REQUEST_VOTE_REPLY, 3);
+        ck_assert(!reply->as.vote_reply.granted);
+        ck_assert_uint_eq(reply->term, 5);
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(votes__are_asked_for_again_over_a_new_connection)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_tell(MAIL_ELECTION_TIMEOUT, SERVER_NONE);
+        (void)one_next(MESSAGE_PRE_VOTE, 2);
+        (void)one_next(MESSAGE_PRE_VOTE, 3);
+        one_tell(MAIL_CONNECTED, 3);
+        const struct message *again = one_next(MESSAGE_PRE_VOTE, 3);
+        ck_assert_uint_eq(again->term, 2);
+        struct message yes = {
+            .kind = MESSAGE_PRE_VOTE_REPLY, .from = 3, .term = 1, .call = again->call};
+        yes.as.vote_reply.granted = true;
+        one_hand(yes);
+        ck_assert_uint_eq(one_next(MESSAGE_REQUEST_VOTE, 3)->term, 2);
+        one_end();
+    }
+}
+END_TEST
+
+/* ---- leading ---- */
+
+START_TEST(leader__answers_what_a_quorum_holds)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        (void)one_lead();
+        one_ask(one_command(COMMAND_WRITE, 1, "a"));
+        const struct message *append = one_next(MESSAGE_APPEND_ENTRIES, 2);
+        ck_assert_uint_eq(append->as.append_request.count, 1);
+        ck_assert_str_eq(one_answers, "");
+        one_accept(append);
+        one_await(one_answers, "1:+done a");
+        ck_assert_str_eq(one_applied, "3:a");
+        /* A read waits for the answers to a round of its own. */
+        one_ask(one_command(COMMAND_READ, 2, "b"));
+        append = one_next(MESSAGE_APPEND_ENTRIES, 2);
+        ck_assert_uint_eq(append->as.append_request.count, 0);
+        ck_assert_str_eq(one_answers, "1:+done a");
+        one_accept(append);
+        one_await(one_answers, "1:+done a 2:+read b");
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(leader__that_is_deposed_does_not_know_the_outcome)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        u64 term = one_lead();
+        one_ask(one_command(COMMAND_WRITE, 1, "a"));
+        (void)one_next(MESSAGE_APPEND_ENTRIES, 2);
+        one_ask(one_command(COMMAND_READ, 2, "b"));
+        (void)one_next(MESSAGE_APPEND_ENTRIES, 2);
+        one_hand(append_of(3, term + 1, (struct entry_id){term, 2}, "9", 2));
+        one_await(one_answers,
+                  "1:-TIMEOUT outcome unknown: the command may or may not have been executed");
+        /* The read goes to the new leader. */
+        const struct message *forward = one_next(MESSAGE_FORWARD, 3);
+        ck_assert_uint_eq(forward->as.forward_request.count, 1);
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(leader__that_is_told_to_stop_leaves_nobody_waiting)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        (void)one_lead();
+        one_ask(one_command(COMMAND_WRITE, 1, "a"));
+        (void)one_next(MESSAGE_APPEND_ENTRIES, 2);
+        one_stop();
+        ck_assert_int_eq(one_code, ERROR_NONE);
+        ck_assert_str_eq(one_answers, "1:-TIMEOUT outcome unknown: the command may or may not "
+                                      "have been executed");
+        memory_destroy(one_disk);
+    }
+}
+END_TEST
+
+START_TEST(leader__whose_disk_fails_answers_nothing_as_done)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        (void)one_lead();
+        memory_fault_after(one_disk, 1, MEMORY_FAIL_ON, ERROR_IO);
+        one_ask(one_command(COMMAND_WRITE, 1, "a"));
+        one_join();
+        ck_assert_int_eq(one_code, ERROR_IO);
+        one_end();
+        ck_assert_ptr_nonnull(strstr(one_answers, "1:-TIMEOUT"));
+    }
+}
+END_TEST
+
+/* Old entries are read from the disk by a job; what cannot be read now is asked for again. */
+START_TEST(leader__feeds_a_peer_from_its_disk)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_stop();
+        struct server_options options = one_options(design);
+        options.log_memory_bytes_max = 1; /* nothing that is applied stays in memory */
+        one_start(&options);
+        (void)one_lead();
+        for (u64 slot = 1; slot <= 20; slot++) {
+            char wanted[ONE_TEXT_MAX] = "";
+            one_ask(one_command(COMMAND_WRITE, slot, "a"));
+            one_accept(one_next(MESSAGE_APPEND_ENTRIES, 2));
+            for (u64 i = 1; i <= slot; i++)
+                one_add(wanted, "%s%llu:+done a", i == 1 ? "" : " ", (unsigned long long)i);
+            one_await(one_answers, wanted);
+        }
+        /* Server 3 has answered nothing yet: it lacks all but the configuration. */
+        one_rewind();
+        const struct message *probe = one_next(MESSAGE_APPEND_ENTRIES, 3);
+        struct message refusal = {.kind = MESSAGE_APPEND_ENTRIES_REPLY,
+                                  .from = 3,
+                                  .term = probe->term,
+                                  .call = probe->call};
+        refusal.as.append_reply =
+            (struct append_reply){.result = APPEND_ACCEPTED, .match_index = 2, .round = 0};
+        one_hand(refusal);
+        u64 held = 2;
+        while (held < 22) {
+            const struct message *append = one_next(MESSAGE_APPEND_ENTRIES, 3);
+            if (append->as.append_request.prev.index != held)
+                continue;
+            held += append->as.append_request.count;
+            one_accept(append);
+        }
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(leader__hands_leadership_over_by_order)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        u64 term = one_lead();
+        struct command *order = command_create(COMMAND_TRANSFER, command_order_body(2), &one_sink);
+        order->slot = 1;
+        one_ask(order);
+        ck_assert_uint_eq(one_next(MESSAGE_TIMEOUT_NOW, 2)->term, term);
+        /* What comes now is held, and goes to the next leader. */
+        one_ask(one_command(COMMAND_WRITE, 2, "late"));
+        one_hand(append_of(2, term + 1, (struct entry_id){term, 2}, "9", 2));
+        ck_assert_uint_eq(one_next(MESSAGE_FORWARD, 2)->as.forward_request.count, 1);
+        one_await(one_answers, "1::2");
+        one_end();
+    }
+}
+END_TEST
+
+/* ---- commands elsewhere ---- */
+
+START_TEST(follower__parks_forwards_and_redirects)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_ask(one_command(COMMAND_WRITE, 1, "a")); /* no leader is known */
+        one_hand(append_of(2, 2, nothing, "", 1));
+        const struct message *forward = one_next(MESSAGE_FORWARD, 2);
+        ck_assert_uint_eq(forward->as.forward_request.count, 1);
+        struct command *command = one_command(COMMAND_WRITE, 2, "b");
+        command->may_redirect = true;
+        one_ask(command);
+        one_await(one_answers, "2:to 2");
+        one_end();
+        ck_assert_ptr_nonnull(strstr(one_answers, "1:-TIMEOUT"));
+    }
+}
+END_TEST
+
+/* A FORWARD that certainly was not sent has had no effect: its commands wait for the next chance.
+ */
+START_TEST(follower__tries_again_what_could_not_be_sent)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_cannot_forward = true;
+        one_hand(append_of(2, 2, nothing, "", 1));
+        (void)one_next(MESSAGE_APPEND_ENTRIES_REPLY, 2);
+        one_ask(one_command(COMMAND_READ, 1, "a"));
+        one_ask(one_command(COMMAND_STATUS, 2, "")); /* when this is answered, that was read */
+        u64 deadline_ns = clock_monotonic_ns() + ONE_PATIENCE_NS;
+        for (bool there = false; !there;) {
+            pthread_mutex_lock(&one_lock);
+            there = strncmp(one_answers, "2:", 2) == 0;
+            pthread_mutex_unlock(&one_lock);
+            if (!there)
+                one_wait(deadline_ns);
+        }
+        pthread_mutex_lock(&one_lock);
+        one_cannot_forward = false;
+        pthread_mutex_unlock(&one_lock);
+        one_hand(append_of(2, 2, nothing, "", 1)); /* the next pile */
+        ck_assert_uint_eq(one_next(MESSAGE_FORWARD, 2)->as.forward_request.count, 1);
+        one_end();
+    }
+}
+END_TEST
+
+START_TEST(follower__does_not_know_what_became_of_a_lost_forward)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_hand(append_of(2, 2, nothing, "", 1));
+        one_ask(one_command(COMMAND_WRITE, 1, "a"));
+        (void)one_next(MESSAGE_FORWARD, 2);
+        one_tell(MAIL_CONNECTED, 2);
+        one_await(one_answers,
+                  "1:-TIMEOUT outcome unknown: the command may or may not have been executed");
+        one_end();
+    }
+}
+END_TEST
+
+/* A machine without snapshots can take none, and none can be loaded into it: it is said to who
+ * asks, and to the leader that sends one, and nothing else stops. */
+START_TEST(snapshots__that_cannot_be_taken_down_are_lost_and_asked_for_again)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_ask(one_command(COMMAND_SNAPSHOT, 1, ""));
+        one_await(one_answers, "1:-ERR no snapshot could be taken, the server's log says why; "
+                               "nothing was executed");
+        struct message piece = {.kind = MESSAGE_INSTALL_SNAPSHOT, .from = 2, .term = 2, .call = 3};
+        struct block *block = block_create(100);
+        memset(block->data, 0, 100);
+        piece.as.install_request =
+            (struct install_request){.last = {2, 9}, .size = 100, .checksum = 5};
+        piece.spans[piece.span_count++] = span_of(block, block->data, 100);
+        one_hand(piece);
+        block_release(block);
+        (void)one_next(MESSAGE_INSTALL_SNAPSHOT_REPLY, 2);
+        piece.span_count = 0;
+        piece.call = 4;
+        one_hand(piece); /* how much is there? */
+        const struct message *reply = one_next(MESSAGE_INSTALL_SNAPSHOT_REPLY, 2);
+        ck_assert_uint_eq(reply->as.install_reply.next_offset, 0);
+        one_end();
+    }
+}
+END_TEST
+
+UNIT_MAIN("one_server", entries__are_acknowledged_when_they_are_on_disk,
+          entries__that_are_not_on_disk_are_not_acknowledged,
+          entries__a_conflict_is_said_and_repaired, votes__are_on_disk_before_they_are_given,
+          votes__are_asked_for_again_over_a_new_connection, leader__answers_what_a_quorum_holds,
+          leader__that_is_deposed_does_not_know_the_outcome,
+          leader__that_is_told_to_stop_leaves_nobody_waiting,
+          leader__whose_disk_fails_answers_nothing_as_done, leader__feeds_a_peer_from_its_disk,
+          leader__hands_leadership_over_by_order, follower__parks_forwards_and_redirects,
+          follower__tries_again_what_could_not_be_sent,
+          follower__does_not_know_what_became_of_a_lost_forward,
+          snapshots__that_cannot_be_taken_down_are_lost_and_asked_for_again)
