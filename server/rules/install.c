@@ -312,8 +312,9 @@ u64 compaction_index(const struct raft *raft, const struct leadership *leadershi
     u64 index = last > limits->trailing_entries ? last - limits->trailing_entries : 0;
     if (leadership != NULL && log_bytes <= limits->lagging_bytes)
         index = u64_min(index, needed_by_peers(raft, leadership, now_ns));
-    /* A log that was repaired may hold less than the snapshot stands for. */
-    index = u64_min(index, raft->log.durable_index);
+    /* A log that was repaired may hold less than the snapshot stands for; and one that was received
+     * may stand for entries that are committed, but that the machine was not given yet. */
+    index = u64_min(index, u64_min(raft->log.durable_index, raft->last_applied));
     return index > raft->log.base.index ? index : 0;
 }
 

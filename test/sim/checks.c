@@ -181,14 +181,14 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
         if (index < base.index || (index <= raft->log.last_index &&
                                    log_term_at(&raft->log, index) == judged->terms[index]))
             continue;
-        struct entry_id held = {judged->terms[judged->durable_index], judged->durable_index};
+        struct entry_id held = {judged->terms[durable], durable};
         if (judged->damaged && raft->promised.index != 0 &&
             entry_id_is_up_to_date(raft->promised, held))
             return; /* it lacks some of it, and knows how far it reached */
         cluster_fail(cluster, "promises survive", self,
                      "server %u had synced all through entry " U64
                      ", and after a restart entry " U64 " of term " U64 " is gone",
-                     server->id, judged->durable_index, index, judged->terms[index]);
+                     server->id, durable, index, judged->terms[index]);
         return;
     }
 }

@@ -201,6 +201,29 @@ START_TEST(snapshot_install__keeps_the_log_that_holds_its_last_entry)
 }
 END_TEST
 
+/* It came while entries did, which are committed and wait for their turn: the machine goes on by
+ * itself, and the log keeps what it has not been given. */
+START_TEST(snapshot_install__of_what_is_committed_and_not_yet_applied)
+{
+    static const struct compaction_limits limits = {.trailing_entries = 0};
+    raft_of(&raft, 3, 1, "1 1 3 3 3");
+    raft.commit_index = 5;
+    raft.last_applied = 2;
+    struct snapshot_name name = {{3, 4}, FILE_SIZE, 1};
+    struct snapshot_point point = point_of(&name);
+    ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_OLD);
+    ck_assert_uint_eq(raft.last_applied, 2);
+    ck_assert_uint_eq(raft.commit_index, 5);
+    ck_assert_uint_eq(raft.snapshot.last.index, 4);
+    ck_assert_uint_eq(compaction_index(&raft, NULL, &limits, 0, 0), 2);
+    log_compact(&raft.log, 2);
+    ck_assert(log_in_memory(&raft.log, 3));
+    raft.last_applied = 5;
+    ck_assert_uint_eq(compaction_index(&raft, NULL, &limits, 0, 0), 4);
+    release();
+}
+END_TEST
+
 /* [InstallSnapshot 7, §7] [InstallSnapshot 8, §7] */
 START_TEST(snapshot_install__replaces_any_other_log)
 {
@@ -286,6 +309,7 @@ UNIT_MAIN("install", raft_refuse__a_stale_snapshot, install_snapshot__takes_piec
           install_snapshot__another_file_begins_anew_and_the_same_goes_on,
           install_snapshot__what_is_known_is_done, install_snapshot__a_second_leader_is_a_bug,
           snapshot_install__keeps_the_log_that_holds_its_last_entry,
+          snapshot_install__of_what_is_committed_and_not_yet_applied,
           snapshot_install__replaces_any_other_log,
           append_entries__another_term_at_the_base_contradicts_what_is_committed,
           log_compact__forgets_the_front_and_nothing_else)

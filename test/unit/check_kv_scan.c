@@ -189,6 +189,82 @@ START_TEST(kv_glob_match__many_stars_end_soon)
 }
 END_TEST
 
-UNIT_MAIN("kv_scan", scan__brings_all_that_stays_exactly_once,
-          scan__count_is_about_what_one_call_looks_at, scan__match_and_type,
-          kv_glob_match__as_redis_matches, kv_glob_match__many_stars_end_soon)
+/* ---- long names ---- */
+
+enum { NAME_SIZE = 32 * 1024, NAMES = 40 };
+
+/* The number of the next name from `number` on that lies in this table. */
+static u32 name_in_table(u8 *name, u32 number, u32 table)
+{
+    const struct kv_argument key = {name, NAME_SIZE};
+    do
+        store_u32(name, ++number);
+    while (kv_hash(&key) >> (64 - KV_TABLE_BITS) != table);
+    return number;
+}
+
+/* The names of one table alone are more than a call gathers: it stops behind that table, and every
+ * name comes once. */
+START_TEST(scan__one_table_with_more_than_a_call_gathers)
+{
+    static u8 name[NAME_SIZE];
+    static u32 numbers[NAMES];
+    static const u8 count[] = "1000000";
+    const struct kv_argument pair[] = {{name, NAME_SIZE}, {(const u8 *)"1", 1}};
+    struct machine *machine = kv_create();
+    struct buffer answer;
+    buffer_init(&answer);
+    u32 number = 0;
+    ck_assert_uint_gt((u64)NAME_SIZE * NAMES, KV_SCAN_BYTES_MAX);
+    for (u32 i = 0; i < NAMES; i++) {
+        numbers[i] = number = name_in_table(name, number, 77);
+        run_arguments(machine, KV_SET, pair, 2, &answer);
+    }
+    (void)name_in_table(name, 0, 78);
+    run_arguments(machine, KV_SET, pair, 2, &answer);
+    run(machine, "set k1 1");
+
+    char cursor[24] = "0";
+    u64 names = 0, calls = 0;
+    do {
+        const struct kv_argument arguments[] = {{(const u8 *)cursor, (u32)strlen(cursor)},
+                                                {(const u8 *)"count", 5},
+                                                {count, sizeof(count) - 1}};
+        buffer_clear(&answer);
+        run_arguments(machine, KV_SCAN, arguments, 3, &answer);
+        buffer_append(&answer, "", 1);
+        int used;
+        unsigned keys;
+        ck_assert_int_eq(sscanf((char *)answer.data, "*2\r\n$%*u\r\n%23[0-9]\r\n*%u\r\n%n", cursor,
+                                &keys, &used),
+                         2);
+        const u8 *at = answer.data + used;
+        for (unsigned i = 0; i < keys; i++) {
+            unsigned size;
+            ck_assert_int_eq(sscanf((const char *)at, "$%u\r\n%n", &size, &used), 1);
+            at += used;
+            if (size == NAME_SIZE && names < NAMES) {
+                bool known = false;
+                for (u32 n = 0; n < NAMES && !known; n++) {
+                    known = numbers[n] == load_u32(at);
+                    numbers[n] = known ? 0 : numbers[n];
+                }
+                ck_assert(known);
+            }
+            names += size == NAME_SIZE;
+            at += size + 2;
+        }
+        ck_assert_ptr_eq(at, answer.data + answer.size - 1);
+        ck_assert(answer.size < KV_SCAN_BYTES_MAX || strcmp(cursor, "78") == 0);
+        calls++;
+    } while (strcmp(cursor, "0") != 0);
+    ck_assert_uint_eq(names, NAMES + 1);
+    ck_assert_uint_ge(calls, 2);
+    buffer_deinit(&answer);
+    machine->ops->destroy(machine);
+}
+END_TEST
+
+UNIT_MAIN("kv_scan", scan__one_table_with_more_than_a_call_gathers,
+          scan__brings_all_that_stays_exactly_once, scan__count_is_about_what_one_call_looks_at,
+          scan__match_and_type, kv_glob_match__as_redis_matches, kv_glob_match__many_stars_end_soon)
