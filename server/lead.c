@@ -86,6 +86,8 @@ static void take_order(struct server *server, struct lead *lead, struct command 
     enum transfer_result result = leading_take_order(&server->raft, lead, command, now_ns, &who);
     if (result != TRANSFER_BEGUN)
         server_answer_order(server, command, result, who);
+    else if (command_order_is_readmit(command))
+        events_appended(&server->events, command->wait_index);
 }
 
 void lead_take(struct server *server, struct lead *lead, struct command *command, u64 now_ns)

@@ -72,11 +72,27 @@ u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns)
 
 /* ---- handing over ---- */
 
-enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,
+static enum transfer_result take_readmission(struct raft *raft, struct lead *lead,
+                                             struct command *command, server_id target)
+{
+    if (transfer_goes_on(&lead->transfer))
+        return READMIT_WAIT;
+    u64 index;
+    enum transfer_result result = identities_readmit(raft, &lead->leadership, target, &index);
+    if (result == TRANSFER_BEGUN) {
+        command->wait_index = index;
+        command_list_put(&lead->writes, command);
+    }
+    return result;
+}
+
+enum transfer_result leading_take_order(struct raft *raft, struct lead *lead,
                                         struct command *command, u64 now_ns, server_id *who)
 {
     server_id target = command_order_target(command);
     *who = target;
+    if (command_order_is_readmit(command))
+        return take_readmission(raft, lead, command, target);
     if (target == raft->self)
         return TRANSFER_DONE;
     enum transfer_result result =

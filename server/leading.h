@@ -65,9 +65,10 @@ void leading_refuse_forward(struct raft *raft, const struct lead *lead,
  * was appended; 0: nothing was. To be called with every pile, before messages are made. */
 u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns);
 
-/* Takes an order to hand leadership over. While the result is TRANSFER_BEGUN the order waits in
- * `lead`; else it is still the caller's. `*who` is the server that the result is about. */
-WARN_UNUSED enum transfer_result leading_take_order(const struct raft *raft, struct lead *lead,
+/* Takes an order to hand leadership over, or to readmit a server. While the result is
+ * TRANSFER_BEGUN the order waits in `lead`, for the transfer's end or, among the writes, for the
+ * entry; else it is still the caller's. `*who` is the server that the result is about. */
+WARN_UNUSED enum transfer_result leading_take_order(struct raft *raft, struct lead *lead,
                                                     struct command *command, u64 now_ns,
                                                     server_id *who);
 

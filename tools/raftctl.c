@@ -2,6 +2,7 @@
  *
  *     raftctl status       who leads, who follows, how far behind; waits for a leader if told to
  *     raftctl transfer     hands leadership to another server
+ *     raftctl member       readmit N: a server that is not recognised any more votes again
  *     raftctl snapshot     makes a server write its state to a file, and forget the log before it
  *     raftctl backup       fetches such a file from the running cluster
  *     raftctl servers      the servers of cluster.conf, one a line, for scripts
@@ -16,6 +17,7 @@
 
 #include "common/process.h"
 #include "tools/raftctl/backup.h"
+#include "tools/raftctl/member.h"
 #include "tools/raftctl/status.h"
 #include "tools/raftctl/transfer.h"
 
@@ -133,6 +135,33 @@ static error_t parse_status(int key, char *value, struct argp_state *state)
     }
 }
 
+static error_t parse_member(int key, char *value, struct argp_state *state)
+{
+    struct raftctl *raftctl = state->input;
+    u64 id = 0;
+    switch (key) {
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0) {
+            if (strcmp(value, "readmit") != 0)
+                argp_error(state, "%s: expected readmit", value);
+            return 0;
+        }
+        if (state->arg_num > 1 || !quantity_parse_u64(value, &id) || id == 0 || id > UINT32_MAX)
+            argp_error(state, "%s: expected readmit and the number of one server", value);
+        raftctl->to = (server_id)id;
+        return 0;
+    case ARGP_KEY_END:
+        if (raftctl->to == SERVER_NONE)
+            argp_error(state, "which server is to be readmitted?");
+        return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = raftctl;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse_transfer(int key, char *value, struct argp_state *state)
 {
     struct raftctl *raftctl = state->input;
@@ -226,6 +255,21 @@ static const struct command_row commands[] = {
       "refused, or it did not take over: then the old leader leads on; 64 wrong usage; 78 wrong "
       "configuration.",
       children, NULL, NULL}},
+    {"member",
+     member_run,
+     {NULL, parse_member, "readmit N",
+      "Makes server N a voter again, on the data directory that it runs on now: one that was not "
+      "recognised any more, because its directory was lost and made anew with raftd --init, set "
+      "back "
+      "to an older copy, or lacks entries.\vWhen its own newest directory still exists, put that "
+      "one "
+      "back instead. Server N must run and be connected; a majority without it must answer. It "
+      "votes "
+      "when its log has caught up; raftctl status shows it. Where a copy of its directory ran "
+      "somewhere, end that first, then restart server N. Exit status: 0 done; 69 refused, no "
+      "leader, "
+      "or not known to be done; 64 wrong usage; 78 wrong configuration.",
+      children, NULL, NULL}},
     {"snapshot",
      snapshot_run,
      {NULL, parse_snapshot, "[SERVER]",
@@ -278,7 +322,8 @@ static error_t parse_main(int key, char *value, struct argp_state *state)
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a command is missing: status, transfer, snapshot, backup or servers");
+        argp_error(state, "a command is missing: status, transfer, member, snapshot, backup or "
+                          "servers");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -294,6 +339,7 @@ static void parse_arguments(int argc, char **argv, struct choice *choice)
         "Asks a running cluster about itself.\vCommands:\n"
         "  status     who leads, who follows, how far behind (-w json, --wait)\n"
         "  transfer   hands leadership to another server\n"
+        "  member     readmit N: a server that is not recognised any more votes again\n"
         "  snapshot   makes a server write its state to a file\n"
         "  backup     fetches the state of the running cluster into a file\n"
         "  servers    the servers of the configuration, for scripts\n\n"

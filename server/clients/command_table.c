@@ -31,6 +31,8 @@ static const struct local_command local_commands[] = {
      "A piece of a snapshot's file: index, term, size and checksum as in INFO, offset, count."},
     {"raft.transfer", -1, TAKE_STATUS, command_run_transfer,
      "Hands leadership over, to a server or to whoever can take over soonest; answers who leads."},
+    {"raft.member", -2, TAKE_STATUS, command_run_member,
+     "READMIT id: a server that is not recognised any more votes again; see raftctl member."},
     {"raft.redirect", 2, TAKE_LOCAL, command_run_redirect,
      "on: answer -MOVED instead of forwarding to the leader."},
     /* The first word of HTTP, by which web pages try to make a browser speak to us. */

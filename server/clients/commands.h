@@ -106,6 +106,7 @@ void command_run_status(struct call *call);
 void command_run_snapshot(struct call *call);
 void command_run_backup(struct call *call);
 void command_run_transfer(struct call *call);
+void command_run_member(struct call *call);
 void command_run_http(struct call *call);
 /* What HELLO answers, in the reply's protocol; the status says who leads. */
 void hello_shape(const struct connection *connection, const char *status, size_t size,

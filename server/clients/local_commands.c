@@ -248,6 +248,28 @@ void command_run_transfer(struct call *call)
     call->outcome = CALL_TRANSFER;
 }
 
+/* RAFT.MEMBER READMIT id. */
+void command_run_member(struct call *call)
+{
+    u64 target = SERVER_NONE;
+    char word[16];
+    if (!argument_text(&call->arguments[1], word, sizeof(word)) ||
+        strcasecmp(word, "readmit") != 0) {
+        reply_error(&call->reply, "ERR unknown subcommand of RAFT.MEMBER: there is READMIT id");
+        return;
+    }
+    if (call->count != 3) {
+        call_wrong_arity(call, "raft.member|readmit");
+        return;
+    }
+    if (!argument_number(&call->arguments[2], &target) || target == 0 || target > UINT32_MAX) {
+        reply_error(&call->reply, "ERR RAFT.MEMBER READMIT takes the number of a server");
+        return;
+    }
+    call->body = command_readmit_body((server_id)target);
+    call->outcome = CALL_TRANSFER;
+}
+
 /* ---- CONFIG ---- */
 
 /* Parameters of Redis that tools ask for before they begin, and what is true of us. */

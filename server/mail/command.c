@@ -84,8 +84,23 @@ struct span command_order_body(server_id target)
 
 server_id command_order_target(const struct command *command)
 {
-    ASSERT(command->class == COMMAND_TRANSFER && command->body.size == sizeof(u32));
+    ASSERT(command->class == COMMAND_TRANSFER && command->body.size >= sizeof(u32));
     return load_u32(command->body.data);
+}
+
+struct span command_readmit_body(server_id target)
+{
+    u8 bytes[sizeof(u32) + 1] = {0}; /* longer than that of the order above */
+    store_u32(bytes, target);
+    struct block *block = block_create_copy(bytes, sizeof(bytes));
+    struct span body = span_of(block, block->data, block->size);
+    block_release(block);
+    return body;
+}
+
+bool command_order_is_readmit(const struct command *command)
+{
+    return command->body.size > sizeof(u32);
 }
 
 struct span command_backup_body(const struct backup_order *order)

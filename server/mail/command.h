@@ -23,7 +23,9 @@ enum command_class {
     COMMAND_RESET_STATISTICS, /* durations are measured anew; the answer is OK */
     COMMAND_SNAPSHOT,         /* this server is to take a snapshot; the answer is its last index */
     COMMAND_BACKUP,  /* the answer is a piece of a snapshot's file; body is command_backup_body's */
-    COMMAND_TRANSFER /* hand leadership over; body is command_order_body's */
+    COMMAND_TRANSFER /* an order that only a leader can carry out: hand leadership over
+                        (command_order_body), or make a server a voter again (command_readmit_body)
+                      */
 };
 
 struct command {
@@ -104,6 +106,9 @@ void command_give_back(struct command *command);
 /* The body of a COMMAND_TRANSFER: to whom; SERVER_NONE: to whoever can take over soonest. */
 struct span command_order_body(server_id target);
 server_id command_order_target(const struct command *command);
+/* The same of the other order: who is to be readmitted. */
+struct span command_readmit_body(server_id target);
+bool command_order_is_readmit(const struct command *command);
 
 /* The body of a COMMAND_BACKUP: which bytes are wanted, of which snapshot's file. */
 struct backup_order {

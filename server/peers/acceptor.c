@@ -6,11 +6,14 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 
 #include "common/clock.h"
 #include "server/peers/peer.h"
 
+/* A hand that was shaken so lately proves that the process at the member's address lives. */
+static const u64 PROOF_NS = 10 * NS_PER_S;
 /* How long no connection is taken when the process has run out of descriptors. */
 static const u64 ACCEPT_PAUSE_NS = 100 * NS_PER_MS;
 
@@ -42,6 +45,25 @@ static void nudge_writer(struct peer *peer, const struct hello *hello)
         wake_post(peer->wake);
 }
 
+/* Whether an earlier start of the same directory runs at the member's own address: then this is a
+ * copy of it, and two that go on from one start cannot both be believed. Where the proof is old our
+ * connection there is made anew, and the next try decides: a server that was really started anew
+ * answers there itself. Returns which start that is; 0: none. */
+static u64 runs_beside(struct peer *peer, const struct hello *hello)
+{
+    mutex_lock(&peer->lock);
+    bool beside = peer->outgoing >= 0 && !peer->outgoing_broken &&
+                  peer->outgoing_directory == hello->directory_id &&
+                  peer->outgoing_start < hello->start_count;
+    u64 start = beside ? peer->outgoing_start : 0;
+    bool old = beside && clock_monotonic_ns() - peer->outgoing_since_ns > PROOF_NS;
+    peer->outgoing_broken = peer->outgoing_broken || old;
+    mutex_unlock(&peer->lock);
+    if (old)
+        wake_post(peer->wake);
+    return start;
+}
+
 /* Says that a hello was refused. One that claims to be from a member is that member's trouble. */
 static void say_refused(struct peers *peers, const struct pending *pending,
                         const struct hello *hello, bool joining, const char *why)
@@ -63,6 +85,16 @@ static void judge_pending(struct peers *peers, struct pending *pending, const st
     bool joining;
     struct peer *peer = handshake_judge(peers, hello, &answer, &joining);
     struct error error;
+    u64 beside = peer != NULL ? runs_beside(peer, hello) : 0;
+    if (beside != 0) {
+        answer.version = 0;
+        (void)snprintf(answer.refusal, sizeof(answer.refusal),
+                       "start %" PRIu64
+                       " of this data directory runs at %.50s: end that one, or this "
+                       "copy of it (start %" PRIu64 ")",
+                       beside, peer->address, hello->start_count);
+        peer = NULL;
+    }
     enum error_code code = greeting_send(pending->socket, true, &answer, &error);
     if (peer == NULL || code != ERROR_NONE) {
         socket_close(&pending->socket);

@@ -63,6 +63,7 @@ struct peer {
     int outgoing;
     u64 outgoing_start;           /* the start counter shown on it */
     u64 outgoing_directory;       /* and the directory */
+    u64 outgoing_since_ns;        /* when it was: that process lived then */
     u32 outgoing_version;         /* the protocol version agreed on it */
     u64 outgoing_frame_bytes_max; /* what the other side takes */
     bool outgoing_broken;         /* nothing more can be sent on it; the writer will close it */

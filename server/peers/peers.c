@@ -27,17 +27,25 @@ static void take_configuration(struct peers *peers, const struct configuration *
     }
 }
 
-/* Who was told to join may do so at once, and who was refused may be no stranger any more. */
+/* Who was told to join may do so at once, and who was refused may be no stranger any more. That
+ * this server counts again is shown to all at once, by new connections: nobody asks it for its vote
+ * before. */
 static void transport_identify(struct transport *transport, const struct identity *own,
                                const struct configuration *configuration)
 {
     struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
     mutex_lock(&peers->lock);
+    bool anew = own->readmitted != peers->identity.readmitted;
     hello_show(&peers->identity, own);
     take_configuration(peers, configuration);
     mutex_unlock(&peers->lock);
-    for (u32 i = 0; i < peers->count; i++)
-        wake_post(peers->peer[i].wake);
+    for (u32 i = 0; i < peers->count; i++) {
+        struct peer *peer = &peers->peer[i];
+        mutex_lock(&peer->lock);
+        peer->outgoing_broken = peer->outgoing_broken || anew;
+        mutex_unlock(&peer->lock);
+        wake_post(peer->wake);
+    }
 }
 
 static void transport_quiet(struct transport *transport, bool begins)

@@ -75,6 +75,7 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
     peer->outgoing_version = answer->version;
     peer->outgoing_frame_bytes_max = u64_min(own_max, its_max);
     peer->outgoing_directory = answer->directory_id;
+    peer->outgoing_since_ns = clock_monotonic_ns();
     peer->outgoing_broken = false;
     peer->said = (struct pulse){0};
     mutex_unlock(&peer->lock);

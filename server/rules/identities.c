@@ -1,8 +1,6 @@
 /* identities.c - see identities.h. */
 #include "server/rules/identities.h"
 
-#include <stdio.h>
-
 static u64 append(struct raft *raft, struct leadership *leadership, enum entry_type type,
                   const struct buffer *payload, u64 wall_ns)
 {
@@ -114,21 +112,8 @@ u64 identities_settle(struct raft *raft, struct leadership *leadership, u64 wall
 
 /* ---- a voter again ---- */
 
-void readmit_describe(enum readmit result, server_id who, char *to, size_t to_size)
-{
-    static const char *const words[] = {
-#define X(name, text) [name] = (text),
-        READMITS(X)
-#undef X
-    };
-    /* The number stands where the words have their only "%u". */
-    const char *at = strstr(words[result], "%u");
-    ASSERT(at != NULL);
-    (void)snprintf(to, to_size, "%.*s%u%s", (int)(at - words[result]), words[result], who, at + 2);
-}
-
-static enum readmit judge(const struct raft *raft, const struct leadership *leadership,
-                          server_id who)
+static enum transfer_result judge(const struct raft *raft, const struct leadership *leadership,
+                                  server_id who)
 {
     const struct member *member = configuration_member(&raft->configuration, who);
     const struct acquaintance *met = trust_acquaintance(raft, who);
@@ -150,14 +135,14 @@ static enum readmit judge(const struct raft *raft, const struct leadership *lead
      * apart. */
     if (met->shown.directory_id == met->directory_id && met->shown.start_count < met->start_count)
         return READMIT_EARLIER_START;
-    return READMIT_BEGUN;
+    return TRANSFER_BEGUN;
 }
 
-enum readmit identities_readmit(struct raft *raft, struct leadership *leadership, server_id who,
-                                u64 wall_ns, u64 *index)
+enum transfer_result identities_readmit(struct raft *raft, struct leadership *leadership,
+                                        server_id who, u64 *index)
 {
-    enum readmit result = judge(raft, leadership, who);
-    if (result != READMIT_BEGUN)
+    enum transfer_result result = judge(raft, leadership, who);
+    if (result != TRANSFER_BEGUN)
         return result;
     const struct identity *shown = &trust_acquaintance(raft, who)->shown;
     struct configuration changed = raft->configuration;
@@ -168,6 +153,6 @@ enum readmit identities_readmit(struct raft *raft, struct leadership *leadership
         .start_count = shown->start_count,
         .start_id = shown->starts[0],
     };
-    *index = append_configuration(raft, leadership, &changed, wall_ns);
-    return READMIT_BEGUN;
+    *index = append_configuration(raft, leadership, &changed, 0); /* the time of the one before */
+    return TRANSFER_BEGUN;
 }

@@ -22,23 +22,32 @@
 #include "server/rules/replication.h"
 
 /* X(NAME, what to tell whoever ordered it; %u is the server that it is about). */
-#define TRANSFER_RESULTS(X)                                                                     \
-    X(TRANSFER_BEGUN, "ERR leadership is being handed to server %u")                            \
-    X(TRANSFER_DONE, "ERR server %u leads")                                                     \
-    X(TRANSFER_UNKNOWN, "ERR server %u is no member of the cluster")                            \
-    X(TRANSFER_NO_VOTER, "ERR server %u has no vote, and so cannot lead")                       \
-    X(TRANSFER_DOWN, "ERR server %u has not answered for an election timeout; nothing changed") \
-    X(TRANSFER_GONE, "ERR the connection from server %u has ended; nothing changed")            \
-    X(TRANSFER_FULL, "ERR the disk of server %u is full; nothing changed")                      \
-    X(TRANSFER_SET_BACK, "ERR server %u has lost data that it once held; nothing changed")      \
-    X(TRANSFER_LAGS, "ERR server %u is too far behind to take over in time; nothing changed")   \
-    X(TRANSFER_NOBODY, "ERR no server but %u could lead now")                                   \
-    X(TRANSFER_BUSY, "BUSY leadership is being handed to server %u already")                    \
-    X(TRANSFER_FAILED, "ERR server %u did not take over in time; nothing changed")              \
-    X(TRANSFER_OTHER, "ERR server %u leads now, which was not asked for")                       \
-    X(TRANSFER_NOT_LEADER, "ERR this server does not lead: order it from server %u")            \
-    X(TRANSFER_NO_LEADER, "CLUSTERDOWN server %u knows no leader; nothing changed")             \
-    X(TRANSFER_OPEN, "TIMEOUT leadership was given to server %u, and no leader is known as yet")
+#define TRANSFER_RESULTS(X)                                                                        \
+    X(TRANSFER_BEGUN, "ERR leadership is being handed to server %u")                               \
+    X(TRANSFER_DONE, "ERR server %u leads")                                                        \
+    X(TRANSFER_UNKNOWN, "ERR server %u is no member of the cluster")                               \
+    X(TRANSFER_NO_VOTER, "ERR server %u has no vote, and so cannot lead")                          \
+    X(TRANSFER_DOWN, "ERR server %u has not answered for an election timeout; nothing changed")    \
+    X(TRANSFER_GONE, "ERR the connection from server %u has ended; nothing changed")               \
+    X(TRANSFER_FULL, "ERR the disk of server %u is full; nothing changed")                         \
+    X(TRANSFER_SET_BACK, "ERR server %u has lost data that it once held; nothing changed")         \
+    X(TRANSFER_LAGS, "ERR server %u is too far behind to take over in time; nothing changed")      \
+    X(TRANSFER_NOBODY, "ERR no server but %u could lead now")                                      \
+    X(TRANSFER_BUSY, "BUSY leadership is being handed to server %u already")                       \
+    X(TRANSFER_FAILED, "ERR server %u did not take over in time; nothing changed")                 \
+    X(TRANSFER_OTHER, "ERR server %u leads now, which was not asked for")                          \
+    X(TRANSFER_NOT_LEADER, "ERR this server does not lead: order it from server %u")               \
+    X(TRANSFER_NO_LEADER, "CLUSTERDOWN server %u knows no leader; nothing changed")                \
+    X(TRANSFER_OPEN, "TIMEOUT leadership was given to server %u, and no leader is known as yet")   \
+    X(READMIT_NO_MEMBER, "ERR server %u is no member of the cluster")                              \
+    X(READMIT_RECOGNISED, "ERR server %u is recognised and votes: there is nothing to readmit")    \
+    X(READMIT_AGAIN, "ERR server %u is readmitted already, and votes when it has caught up")       \
+    X(READMIT_NOT_MET,                                                                             \
+      "ERR server %u is not connected to the leader: start it first; nothing changed")             \
+    X(READMIT_EARLIER_START,                                                                       \
+      "ERR a later start of server %u was seen, on a copy of its directory: end that, restart it") \
+    X(READMIT_WAIT, "BUSY server %u cannot be readmitted just now; nothing changed, try again")    \
+    X(READMIT_TOO_OLD, "ERR server %u can be readmitted when all servers run this version")
 
 enum transfer_result {
 #define X(name, text) name,
@@ -46,7 +55,8 @@ enum transfer_result {
 #undef X
 };
 
-/* The text above, about that server. 128 bytes are enough. */
+/* The text above, about that server. 128 bytes are enough. Those of readmission are about the other
+ * order that only a leader can carry out (identities.h). */
 void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size);
 /* What every design says of the server that a transfer was to go to, as a warning: that it was
  * given up with this result, or that it begins for want of room. */

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 from cluster import RAFTDUMP, Case, run, wait_until
 
@@ -178,3 +179,44 @@ class Founding(Case):
         cluster.wait_until_equal()
         for server in cluster.servers:
             self.assertEqual(server.info()["raft_unrecognised_servers"], 0)
+
+    # ---- copies ----
+
+    def clone(self, cluster, server):
+        """A copy of the running server's directory, and how to run it at another address."""
+        clone = self.cluster(name="clone")
+        with open(cluster.config) as config:
+            text = config.read()
+        mine = "server %d 127.0.0.1:%d client=127.0.0.1:%d"
+        here = mine % (server.number, server.peer_port, server.port)
+        self.assertIn(here, text)
+        copy = clone[server.number]
+        with open(clone.config, "w") as config:
+            config.write(text.replace(here, mine % (server.number, copy.peer_port, copy.port)))
+        self.assertEqual(run("cp", "-a", server.data, copy.data)[0], 0)
+        return copy
+
+    def test_copy_beside_its_original(self):
+        cluster = self.cluster().start()
+        cluster.wait_until_equal()
+        original = cluster.followers()[0]
+        copy = self.clone(cluster, original)
+        copy.start()
+        others = [server for server in cluster.servers if server is not original]
+        for server in others:
+            wait_until("server %d refuses the copy" % server.number, lambda: re.search(
+                r"refused a connection from server %d [^\n]*start 1 of this data directory runs at "
+                r"127\.0\.0\.1:%d" % (original.number, original.peer_port), server.log()))
+        self.assertRegex(copy.log(), "it refuses this server: start 1 of this data directory")
+        time.sleep(2)
+        self.assertEqual(copy.info().get("raft_leader_id"), 0)
+        for server in cluster.servers:
+            self.assertEqual(server.info()["raft_unrecognised_servers"], 0)
+        copy.kill()
+        self.assertEqual(original.info()["raft_may_vote"], 1)
+        # Its later starts are its own, and its vote makes a majority.
+        self.assertEqual(original.end(signal.SIGTERM), 0)
+        original.start()
+        cluster.wait_until_equal()
+        others[0].kill()
+        wait_until("a leader", lambda: cluster.leader([original, others[1]]))

@@ -110,6 +110,93 @@ class Unrecognised(Case):
         load.stop()
         load.check(self, cluster)
 
+    def readmit(self, cluster, lost, code=0):
+        got, text = run(RAFTCTL, "member", "readmit", str(lost.number), "-c", cluster.config)
+        self.assertEqual(got, code, text)
+        return text
+
+    def assert_votes_again(self, cluster, lost):
+        for server in cluster.running():
+            wait_until("server %d recognises all" % server.number,
+                       lambda: server.info().get("raft_unrecognised_servers") == 0)
+        wait_until("it may vote", lambda: lost.info().get("raft_may_vote") == 1)
+        self.assertIn("this server was readmitted by entry", lost.log())
+        # With one of the others down nobody leads without it.
+        other = next(server for server in cluster.running() if server is not lost)
+        other.kill()
+        rest = [server for server in cluster.servers if server is not other]
+        leader = wait_until("a leader", lambda: cluster.leader(rest))
+        with leader.client() as client:
+            client.set("with", "its vote")
+        other.start()
+        cluster.wait_until_equal()
+
+    def test_readmitted_after_its_directory_was_lost(self):
+        cluster = self.cluster().start()
+        lost = cluster.followers()[0]
+        self.assertIn("there is nothing to readmit", self.readmit(cluster, lost, code=69))
+        with lost.client() as client:
+            client.set("kept", "value")
+        lost.kill()
+        wait_until("it is not connected", lambda: self.leader_says(cluster, lost, "contact_ms"))
+        shutil.rmtree(lost.data)
+        lost.init()
+        lost.start()
+        self.await_unrecognised(cluster, lost, "another data directory")
+        follower = next(s for s in cluster.followers() if s is not lost)
+        with follower.client(patient=False) as client:
+            with self.assertRaisesRegex(redis.ResponseError, "this server does not lead"):
+                client.execute_command("RAFT.MEMBER", "READMIT", lost.number)
+        with cluster.wait_for_leader().client(patient=False) as client:
+            with self.assertRaisesRegex(redis.ResponseError, "server 9 is no member"):
+                client.execute_command("RAFT.MEMBER", "READMIT", 9)
+            with self.assertRaisesRegex(redis.ResponseError, "takes the number of a server"):
+                client.execute_command("RAFT.MEMBER", "READMIT", "x")
+            with self.assertRaisesRegex(redis.ResponseError, "unknown subcommand"):
+                client.execute_command("RAFT.MEMBER", "FORGET", 1)
+        self.assertIn("server %d is readmitted" % lost.number, self.readmit(cluster, lost))
+        self.assert_votes_again(cluster, lost)
+        # All remember: after a restart of everybody, too.
+        for server in cluster.servers:
+            self.assertEqual(server.end(signal.SIGTERM), 0)
+        for server in cluster.servers:
+            server.start()
+        cluster.wait_for_leader()
+        for server in cluster.servers:
+            wait_until("server %d recognises all" % server.number,
+                       lambda: server.info().get("raft_unrecognised_servers") == 0)
+        self.assertEqual(lost.info()["raft_may_vote"], 1)
+        self.assertGreater(lost.info()["raft_readmitted"], 1)
+
+    @staticmethod
+    def leader_says(cluster, server, key):
+        leader = cluster.leader()
+        return leader is not None and key in str(leader.info().get("raft_peer_%d" % server.number))
+
+    def test_readmitted_after_an_older_copy(self):
+        cluster = self.cluster().start()
+        lost = cluster.followers()[0]
+        self.assertEqual(lost.end(signal.SIGTERM), 0)
+        copy = lost.data + ".copy"
+        self.assertEqual(run("cp", "-a", lost.data, copy)[0], 0)
+        for _ in range(2):
+            lost.start()
+            cluster.wait_until_equal()
+            lost.kill()
+        shutil.rmtree(lost.data)
+        os.rename(copy, lost.data)
+        lost.start()
+        self.await_unrecognised(cluster, lost, "set back to an older copy")
+        # The starts that were seen may be another copy's, which runs somewhere.
+        self.assertIn("a later start of server", self.readmit(cluster, lost, code=69))
+        for _ in range(3):
+            self.assertEqual(lost.end(signal.SIGTERM), 0)
+            lost.start()
+            wait_until("it is connected", lambda: lost.info().get("raft_leader_id"))
+            if run(RAFTCTL, "member", "readmit", str(lost.number), "-c", cluster.config)[0] == 0:
+                break
+        self.assert_votes_again(cluster, lost)
+
     def test_its_own_directory_is_put_back(self):
         cluster = self.cluster().start()
         lost = cluster.followers()[0]

@@ -5,8 +5,11 @@ void network_identify(struct transport *transport, const struct identity *own,
                       const struct configuration *configuration)
 {
     struct sim_server *server = CONTAINER_OF(transport, struct sim_server, transport);
+    bool anew = server->server != NULL && own->readmitted != server->shown.readmitted;
     server->shown = *own;
     server->shown_configuration = *configuration;
+    if (anew)
+        network_connect_anew(server);
 }
 
 bool network_is_kin(struct sim_server *server, const struct sim_server *peer)

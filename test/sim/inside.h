@@ -277,6 +277,8 @@ bool network_is_faulty(const struct cluster *cluster);
 /* handshake.c: what `server` shows from now on, and whether it talks to `peer`. Who is blank is
  * told to join. */
 bool network_is_kin(struct sim_server *server, const struct sim_server *peer);
+/* Its own connections end and are made anew, so that all see what it shows now. */
+void network_connect_anew(struct sim_server *server);
 void network_identify(struct transport *transport, const struct identity *own,
                       const struct configuration *configuration);
 bool network_send(struct transport *transport, struct message *message);

@@ -118,6 +118,14 @@ static void connection_reset(struct link *link)
     connect_begin(link, connect_time(link));
 }
 
+void network_connect_anew(struct sim_server *server)
+{
+    for (server_id peer = 1; peer <= server->cluster->count; peer++) {
+        if (peer != server->id)
+            connection_reset(cluster_link(server->cluster, server->id, peer));
+    }
+}
+
 void network_server_up(struct sim_server *server)
 {
     struct cluster *cluster = server->cluster;
