@@ -238,11 +238,6 @@ static enum error_code check_identity(const struct raftd *raftd, struct error *e
                          "%s belongs to cluster %s, and %s says %s: use the right directory, or "
                          "make another with --init",
                          raftd->data, found->cluster_id, raftd->arguments.config, cluster_id);
-    if (found->self != raftd->self->id)
-        return error_set(error, ERROR_MISMATCH,
-                         "%s belongs to server %" PRIu32 ", and --id says %" PRIu32
-                         ": a server must only ever run on its own directory",
-                         raftd->data, found->self, raftd->self->id);
     return ERROR_NONE;
 }
 
@@ -314,6 +309,7 @@ static enum error_code open_server(struct raftd *raftd, struct error *error)
     }
     struct server_options options;
     settings_server_options(&raftd->settings, rng_entropy(), &options);
+    options.self = raftd->self->id;
     code = server_create(&options, &world, kv_create(), &raftd->server, error);
     if (code == ERROR_NONE)
         code = check_identity(raftd, error);

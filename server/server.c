@@ -197,6 +197,12 @@ static enum error_code recover(struct server *server, struct error *error)
         *error = recovering.error;
         return error->code;
     }
+    server_id self = recovering.recovery.metadata.self;
+    if (server->options.self != SERVER_NONE && server->options.self != self)
+        return error_set(error, ERROR_MISMATCH,
+                         "%s belongs to server %" PRIu32 ", and --id says %" PRIu32
+                         ": a server must only ever run on its own directory",
+                         server->world.vfs->root, self, server->options.self);
     server->opening = recovering.recovery.opening;
     server->metadata = recovering.recovery.metadata;
     server->taker.start = server->metadata.start_count;

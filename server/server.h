@@ -43,6 +43,7 @@ enum server_design {
 };
 
 struct server_options {
+    server_id self; /* whose directory it must be; SERVER_NONE: whoever's */
     enum server_design design;
     u64 election_timeout_ns_min;
     u64 election_timeout_ns_max;

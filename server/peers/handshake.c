@@ -157,6 +157,9 @@ static enum error_code judge(struct peers *peers, const struct hello *hello, boo
     if (hello->to != own->from)
         return error_set(error, ERROR_MISMATCH, "this is server %" PRIu32 ", not %" PRIu32,
                          own->from, hello->to);
+    /* Other members, too, are told apart as other clusters. */
+    if (kinship_of(peers, hello) == KIN_OTHER_CLUSTER)
+        return compare_clusters(peers, hello, joining, error);
     if (peers_find(peers, hello->from) == NULL)
         return error_set(error, ERROR_MISMATCH, "server %" PRIu32 " is no member here",
                          hello->from);
@@ -200,7 +203,7 @@ enum error_code handshake_judge_answer(struct peer *peer, const struct hello *an
     peer->joining = false;
     if (same_id && answer->from == peer->id && answer->seed_crc == peers->options.identity.seed_crc)
         code = compare_clusters(peers, answer, &peer->joining, error);
-    if (peer->joining)
+    if (peer->joining || code != ERROR_NONE)
         return code;
     if (answer->version == 0)
         return error_set(error, ERROR_MISMATCH, "it refuses this server: %s",

@@ -1,12 +1,13 @@
 """Clusters are founded in one place, and two of them never mix, whatever they are called: directories of
 another cluster, of the same cluster made anew, and of the wrong server."""
+import json
 import os
 import re
 import shutil
 import signal
 import time
 
-from cluster import RAFTDUMP, Case, run, wait_until
+from cluster import RAFTCTL, RAFTD, RAFTDUMP, Case, run, wait_until
 
 
 class Founding(Case):
@@ -145,6 +146,34 @@ class Founding(Case):
         cluster.wait_until_equal()
         with cluster[3].client() as client:
             self.assertEqual(client.get("whose"), "B")
+
+    def test_alone_under_the_same_name(self):
+        """Server 1 is started from a list of its own, at the address where the others expect it."""
+        cluster = self.cluster().start()
+        self.assertEqual(cluster[1].end(signal.SIGTERM), 0)
+        self.aside(cluster[1], "own")
+        with open(cluster.config) as config:
+            whole = config.read()
+        alone = cluster.config + ".alone"
+        with open(alone, "w") as config:
+            config.write(re.sub(r"(?m)^server [23] .*\n", "", whole))
+        words = [RAFTD, "--config", alone, "--id", "1", "--data", cluster[1].data]
+        self.assertEqual(run(*words, "--bootstrap")[0], 0)
+        config, cluster.config = cluster.config, alone
+        cluster[1].start()
+        cluster.config = config
+        self.assert_both_say(cluster[1], cluster.servers[1:])
+        wait_until("it leads alone", lambda: cluster[1].info().get("raft_state") == "leader")
+        wait_until("the others have a leader", lambda: cluster.leader(cluster.servers[1:]))
+        code, text = run(RAFTCTL, "status", "-c", cluster.config)
+        self.assertEqual(code, 69, text)
+        self.assertRegex(text, r"2 CLUSTERS are here under one name")
+        self.assertRegex(text, r"cluster [0-9a-f]{16}: server 1 \(leads\)\n")
+        self.assertRegex(text, r"cluster [0-9a-f]{16}: server (2 \(leads\), 3|2, 3 \(leads\))\n")
+        self.assertIn("2 clusters answer under one name", text)
+        code, text = run(RAFTCTL, "status", "-c", cluster.config, "-w", "json")
+        self.assertEqual(code, 69, text)
+        self.assertEqual(json.loads(text.splitlines()[0])["clusters"], 2)
 
     def test_a_second_founding_is_refused(self):
         """Who lost its directory and founds the cluster again has founded another one."""

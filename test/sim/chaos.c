@@ -246,13 +246,17 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
  * met. */
 static bool may_lose(const struct cluster *cluster, server_id id)
 {
-    return (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers &&
+    const struct sim_server *server = &cluster->servers[id];
+    return !server->stray && !server->swapped &&
+           (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers &&
            cluster_is_well_known(cluster, id);
 }
 
 static void strike_loss(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
 {
     server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
+    if (cluster->servers[id].stray || cluster->servers[id].swapped)
+        return;
     if (fault->kind == CHAOS_SET_BACK) {
         cluster_disk_copy(cluster, id); /* it is put back at the end */
         if (rng_chance(rng, 1, 2))
@@ -262,6 +266,55 @@ static void strike_loss(struct cluster *cluster, struct chaos_fault *fault, stru
         cluster_wipe(cluster, id);
         fault->struck = cluster_set_of(id);
     }
+}
+
+/* A disk of another cluster, of one server at a time: several would be a cluster. */
+static void strike_stray(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
+{
+    server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
+    for (server_id other = 1; other <= cluster->config.servers; other++) {
+        if (cluster->servers[other].stray)
+            return;
+    }
+    cluster_stray(cluster, id);
+    cluster_restart(cluster, id);
+    fault->struck = cluster_set_of(id);
+}
+
+static void end_stray(struct cluster *cluster, server_id id)
+{
+    (void)cluster_own_disk(cluster, id);
+}
+
+/* Both refuse to run, and get their own again. */
+static void strike_swap(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
+{
+    server_id a = (server_id)rng_range(rng, 1, cluster->config.servers);
+    server_id b = (server_id)rng_range(rng, 1, cluster->config.servers);
+    if (a == b || cluster->servers[a].swapped || cluster->servers[b].swapped)
+        return;
+    fault->struck = cluster_set_of(a) | cluster_set_of(b);
+    cluster_swap_disks(cluster, a, b);
+    cluster_restart(cluster, a);
+    cluster_restart(cluster, b);
+}
+
+static void end_swap(struct cluster *cluster, cluster_set struck)
+{
+    if (struck != 0)
+        cluster_swap_disks(cluster, (server_id)__builtin_ctzll(struck),
+                           (server_id)__builtin_ctzll(struck & (struck - 1)));
+}
+
+/* Whoever leads is asked to make one that was lost a voter again, or one that is not lost. */
+static void strike_readmit(struct cluster *cluster, struct rng *rng)
+{
+    cluster_set lost = cluster_lost(cluster);
+    server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
+    if (lost != 0 && rng_chance(rng, 7, 8))
+        id = (server_id)__builtin_ctzll(lost);
+    struct client_request order = {.op = CLIENT_TRANSFER, .value = "readmit", .target = id};
+    client_send(cluster_client(cluster, "orders"), &order);
 }
 
 /* The others must have met a later start than the copy's. */
@@ -294,7 +347,13 @@ static void strike(void *context)
         flap(fault);
         return;
     }
-    if (fault->kind >= CHAOS_WIPE)
+    if (fault->kind == CHAOS_STRAY)
+        strike_stray(cluster, fault, &rng);
+    else if (fault->kind == CHAOS_SWAP)
+        strike_swap(cluster, fault, &rng);
+    else if (fault->kind == CHAOS_READMIT)
+        strike_readmit(cluster, &rng);
+    else if (fault->kind >= CHAOS_WIPE)
         strike_loss(cluster, fault, &rng);
     else if (is_damage(fault->kind))
         chaos_damage(fault, &rng);
@@ -358,6 +417,10 @@ static void end(void *context)
         each(cluster, fault->struck, cluster_crash);
     if (fault->kind == CHAOS_SET_BACK)
         each(cluster, fault->struck, put_copy_back);
+    if (fault->kind == CHAOS_STRAY)
+        each(cluster, fault->struck, end_stray);
+    if (fault->kind == CHAOS_SWAP)
+        end_swap(cluster, fault->struck);
     if (fault->kind == CHAOS_CLOCK_RATE) {
         for (server_id id = 1; id <= cluster->count; id++) {
             if (cluster_set_has(fault->struck, id))

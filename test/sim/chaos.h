@@ -53,7 +53,10 @@
     X(TIMEOUT, "election timeout", 2)           \
     X(TRANSFER, "transfer", 4)                  \
     X(WIPE, "wiped disk", 1)                    \
-    X(SET_BACK, "older copy of a disk", 1)
+    X(SET_BACK, "older copy of a disk", 1)      \
+    X(STRAY, "another cluster's disk", 2)       \
+    X(SWAP, "swapped disks", 1)                 \
+    X(READMIT, "readmit", 3)
 
 enum chaos_kind {
 #define X(name, word, weight) CHAOS_##name,

@@ -5,7 +5,9 @@
 
 static bool may_damage(const struct cluster *cluster, server_id id)
 {
-    return (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers;
+    const struct sim_server *server = &cluster->servers[id];
+    return !server->stray && !server->swapped &&
+           (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers;
 }
 
 static enum cluster_damage flip_or_unreadable(struct rng *rng)

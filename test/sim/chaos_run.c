@@ -107,6 +107,9 @@ static void prepare(const struct chaos_options *options, struct cluster_config *
     config->design = options->design;
     rng_init(&rng, options->seed ^ 0x6368616f73ULL);
     vary(config, &rng);
+    config->founding = options->seed % 3 == 0   ? CLUSTER_FOUNDED_NOW
+                       : options->seed % 3 == 1 ? CLUSTER_FOUNDED_BEFORE
+                                                : CLUSTER_FOUNDED;
     chaos_plan_init(plan, rng_next(&rng), options->duration_ns);
     for (u32 i = 0; i < plan->count && i < options->left_out_count; i++)
         plan->faults[i].left_out = options->left_out[i];

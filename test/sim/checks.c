@@ -336,7 +336,8 @@ static void look_at_commit(struct cluster *cluster, struct sim_server *server,
     u64 known = cluster->checks.committed_count;
     for (u64 index = judged->commit_index + 1; index <= raft->commit_index; index++)
         state_machine_safety(cluster, server, judged, index);
-    if (raft->commit_index > known && !cluster->failed)
+    /* Entry 1 is the cluster's founding: nobody campaigns who lacks it. */
+    if (raft->commit_index > u64_max(known, 1) && !cluster->failed)
         quorum_holds(cluster, server, raft->commit_index);
     if (raft->last_applied != judged->applied_index)
         machines_agree(cluster, server, raft->last_applied);
@@ -347,7 +348,7 @@ static void look_at_commit(struct cluster *cluster, struct sim_server *server,
 
 void checks_ran(struct cluster *cluster, struct sim_server *server)
 {
-    if (server->server == NULL || cluster->failed)
+    if (server->server == NULL || cluster->failed || server->stray)
         return;
     struct judged *judged = &cluster->checks.servers[server->id];
     const struct raft *raft = &server->server->raft;
@@ -366,6 +367,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     look_at_log(cluster, server, judged);
     judged->durable_index = raft->log.durable_index;
     judged->owed = raft->promised;
+    checks_readmission(cluster, server, judged);
     stands_back_when_told(cluster, server, judged);
     checks_campaign(cluster, server, judged);
     bool leads = server->server->state == RAFT_LEADER;
@@ -391,6 +393,8 @@ void checks_sent(struct cluster *cluster, struct sim_server *server, const struc
     struct judged *judged = &cluster->checks.servers[server->id];
     if (message->kind == MESSAGE_PRE_VOTE || message->kind == MESSAGE_PRE_VOTE_REPLY)
         return; /* they promise nothing */
+    if (server->stray)
+        return;
     checks_note_saved(server, judged);
     speaks_only_what_is_saved(cluster, server, judged, message);
     judged->promised_term = u64_max(judged->promised_term, message->term);

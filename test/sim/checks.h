@@ -66,6 +66,7 @@ struct judged {
     struct entry_id
         owed;        /* what it knows that it had promised to hold, and lacks; {0, 0}: nothing */
     bool lost;       /* its disk was wiped or set back: nothing may count on it any more */
+    u64 readmitted;  /* by which entry it was made a voter again last; 0: it never was */
     bool told;       /* at the last look it knew that it may not vote */
     u64 *kept_terms; /* lost: what it had synced before: what was counted then, was so */
     u64 kept_index;

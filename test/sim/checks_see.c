@@ -126,7 +126,7 @@ void checks_ends(struct cluster *cluster, struct sim_server *server)
     struct judged *judged = &cluster->checks.servers[server->id];
     /* In this step it may have saved and promised, or truncated its log, and the disk may or may
      * not know of that. */
-    if (server->server == NULL || judged->recovering)
+    if (server->server == NULL || judged->recovering || server->stray)
         return;
     const struct log *log = &server->server->raft.log;
     const struct checks *checks = &cluster->checks;
@@ -136,6 +136,8 @@ void checks_ends(struct cluster *cluster, struct sim_server *server)
 
 void checks_started(struct cluster *cluster, struct sim_server *server)
 {
+    if (server->stray)
+        return; /* it is none of this cluster's, and must not be heard at all */
     struct judged *judged = &cluster->checks.servers[server->id];
     judged->recovering = true;
     judged->damaged_in_start = false;
@@ -189,6 +191,34 @@ void checks_lost(struct cluster *cluster, struct sim_server *server)
     }
     judged->lost = true;
     checks_forgive(cluster, server);
+    checks_faults_changed(cluster);
+}
+
+/* It votes and counts again, and it must have earned that: its log holds what says so, committed,
+ * and the vote of that entry's term is spent. What it holds from now on is its own again. */
+void checks_readmission(struct cluster *cluster, const struct sim_server *server,
+                        struct judged *judged)
+{
+    const struct raft *raft = &server->server->raft;
+    u64 index = raft->trust.own.readmitted;
+    if (index <= judged->readmitted)
+        return;
+    judged->readmitted = index;
+    judged->told = false;
+    if (!judged->lost)
+        return;
+    bool holds = index <= raft->commit_index && index <= raft->log.last_index;
+    u64 term = index >= raft->log.base.index && holds ? log_term_at(&raft->log, index) : 0;
+    if (!holds || raft->current_term < term ||
+        (raft->current_term == term && raft->voted_for == SERVER_NONE))
+        cluster_fail(cluster, "readmission is earned", cluster_set_of(server->id),
+                     "server %u takes itself for readmitted by entry " U64
+                     ", and has neither that committed nor its term's vote spent",
+                     server->id, index);
+    judged->lost = false;
+    sim_free(judged->kept_terms);
+    judged->kept_terms = NULL;
+    judged->kept_index = 0;
     checks_faults_changed(cluster);
 }
 
@@ -269,7 +299,7 @@ void checks_faults_changed(struct cluster *cluster)
     for (server_id id = 1; id <= cluster->config.servers; id++) {
         const struct sim_server *server = &cluster->servers[id];
         /* A server that opens its storage is well, too. */
-        well += !checks->servers[id].lost &&
+        well += !checks->servers[id].lost && !server->stray &&
                 (sim_server_is_healthy(server) ||
                  (server->state == PROCESS_RUNNING && server->server == NULL));
     }
@@ -321,10 +351,11 @@ void checks_init(struct cluster *cluster)
     for (server_id id = 1; id <= cluster->count; id++) {
         struct judged *judged = &checks->servers[id];
         const struct cluster_initial *initial = &cluster->config.initial[id];
-        /* What a disk is made with is on it before anybody runs: entry 1 at least. */
-        judged->last_index = judged->durable_index = u64_max(1, initial->log_count);
-        judged->terms =
-            checks_grown(NULL, &judged->term_capacity, judged->last_index, sizeof(*judged->terms));
+        /* What a disk is made with is on it before anybody runs: entry 1 at least, unless blank. */
+        bool blank = cluster->config.founding == CLUSTER_FOUNDED_NOW && id != 1;
+        judged->last_index = judged->durable_index = blank ? 0 : u64_max(1, initial->log_count);
+        judged->terms = checks_grown(NULL, &judged->term_capacity, u64_max(1, judged->last_index),
+                                     sizeof(*judged->terms));
         judged->terms[1] = 1;
         for (u32 i = 0; i < initial->log_count; i++)
             judged->terms[i + 1] = initial->log_terms[i];

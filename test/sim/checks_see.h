@@ -52,4 +52,8 @@ void checks_counters(struct cluster *cluster, const struct sim_server *server);
 /* Whether the server counts as holding this entry on its disk. */
 bool checks_holds(const struct judged *judged, u64 index, u64 term);
 
+/* Takes note when the server was made a voter again. */
+void checks_readmission(struct cluster *cluster, const struct sim_server *server,
+                        struct judged *judged);
+
 #endif

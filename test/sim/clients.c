@@ -257,7 +257,8 @@ static struct span body_of(const struct asked *request)
         count = 3;
         break;
     case CLIENT_TRANSFER:
-        return command_order_body(request->target);
+        return request->value[0] != '\0' ? command_readmit_body(request->target)
+                                         : command_order_body(request->target);
     }
     struct block *block = block_create((u32)kv_command_size(arguments, count));
     kv_command_encode(&limits, code, arguments, count, block->data);

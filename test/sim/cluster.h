@@ -232,6 +232,13 @@ void cluster_resume(struct cluster *cluster, server_id server);
  * anew with another directory id. From now on it is *lost*: it is not held to its promises, and
  * nothing counts on it. */
 void cluster_wipe(struct cluster *cluster, server_id server);
+/* Its disk is put aside, and it gets one with the directory of another cluster of the same name;
+ * and its own one comes back, false if it has that already. The server is killed first if it is
+ * alive. Nothing is forgotten, so it is held to all its promises. */
+void cluster_stray(struct cluster *cluster, server_id server);
+bool cluster_own_disk(struct cluster *cluster, server_id server);
+/* Each gets the other one's disk; both are killed first if they are alive. */
+void cluster_swap_disks(struct cluster *cluster, server_id a, server_id b);
 /* Makes a copy of its disk, in place of the one made before; and puts it back, as cluster_wipe puts
  * nothing there. Returns false when no copy was made. */
 void cluster_disk_copy(struct cluster *cluster, server_id server);
@@ -338,7 +345,8 @@ struct client_request {
     enum client_op op;
     server_id via;     /* 0: the leader of that moment; none: the answer is an error */
     const char *key;   /* NUL-terminated, as all three; copied when it is sent */
-    const char *value; /* SET, MSET, APPEND: the value; CAS: the new one; else NULL */
+    const char *value; /* SET, MSET, APPEND: the value; CAS: the new one; TRANSFER: not empty if the
+                          target is to be readmitted instead; else NULL */
     const char *old;   /* CAS: what is expected; MSET: the second key; else NULL */
     u32 keys;          /* SCAN, FLUSHALL: how many keys the load works on; else 0 */
     server_id target;  /* TRANSFER: to whom; 0: the server may choose */

@@ -103,11 +103,15 @@ struct sim_server {
     struct shortage shortages[RESOURCE_COUNT]; /* of this life, or of the next */
     bool starved;                              /* it died because it had no more memory */
     bool asked_to_stop;
-    bool told_to_stop;      /* it has handed leadership over, or could not in time */
-    u64 disks;              /* wiped that often */
-    struct disk_copy *copy; /* of an earlier state of its disk; NULL: none was made */
-    u64 copy_start;         /* the start that was the newest then; 0: it was not running */
-    bool killed_at_write;   /* what disk.crash_at means */
+    bool told_to_stop;          /* it has handed leadership over, or could not in time */
+    u64 disks;                  /* wiped that often */
+    struct disk_copy *copy;     /* of an earlier state of its disk; NULL: none was made */
+    struct disk_copy *own_disk; /* put aside while it has another cluster's; NULL: never yet */
+    bool swapped;               /* it has another server's */
+    bool stray;                 /* it has another cluster's now */
+    u64 strays;                 /* how often that was so */
+    u64 copy_start;             /* the start that was the newest then; 0: it was not running */
+    bool killed_at_write;       /* what disk.crash_at means */
     struct report report;
     char said[SAID_SIZE]; /* the newest whole lines of its log, warnings and errors */
     size_t said_size;

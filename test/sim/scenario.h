@@ -95,6 +95,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(PAUSE, "pause")                   \
     X(RESUME, "resume")                 \
     X(WIPE, "wipe")                     \
+    X(SWAP, "swap")                     \
     X(DISK, "disk")                     \
     X(CRASH_AT_WRITE, "crash-at-write") \
     X(KILL_AT_WRITE, "kill-at-write")   \
@@ -110,6 +111,7 @@ enum comparison { COMPARE_AT_LEAST, COMPARE_AT_MOST, COMPARE_EQUAL, COMPARE_LESS
     X(ONCE, "once")                     \
     X(LOAD, "load")                     \
     X(TRANSFER, "transfer")             \
+    X(READMIT, "readmit")               \
     X(MEMBER, "member")                 \
     X(SNAPSHOT, "snapshot")
 
@@ -129,7 +131,9 @@ enum disk_action {
     DISK_HEAL,
     DISK_DAMAGE, /* damage, place; count: the entry's index */
     DISK_COPY,
-    DISK_SET_BACK
+    DISK_SET_BACK,
+    DISK_STRAY,
+    DISK_OWN
 };
 
 /* `exhaust 2 descriptors at 3`: the third use from now on finds nothing left, nor does any after it
@@ -271,6 +275,7 @@ struct scenario {
     u64 seed_first; /* one play for each seed, both inclusive */
     u64 seed_last;
     struct duration_range election_timeout;
+    enum cluster_founding founding;
     u64 heartbeat_ns;
     struct duration_range latency;
     struct duration_range disk_sync;

@@ -129,6 +129,12 @@ static void act_on_disk(struct player *player, const struct statement *statement
     case DISK_SET_BACK:
         done = cluster_set_back(cluster, id);
         break;
+    case DISK_STRAY:
+        cluster_stray(cluster, id);
+        break;
+    case DISK_OWN:
+        done = cluster_own_disk(cluster, id);
+        break;
     }
     if (!done)
         player_fail(player, statement, "action", cluster_set_of(id),
@@ -258,13 +264,29 @@ static void act_transfer(struct player *player, const struct statement *statemen
     cluster_set target = 0;
     if (!player_resolve(player, statement, &statement->who, &target))
         return;
-    struct client_request request = {.op = CLIENT_TRANSFER};
+    struct client_request request = {
+        .op = CLIENT_TRANSFER, .value = statement->kind == STATEMENT_READMIT ? "readmit" : NULL};
     for (server_id id = 1; id <= cluster_server_count(player->cluster); id++)
         if (cluster_set_has(target, id))
             request.target = id;
     client_send(player->waiter, &request);
     if (wait)
         cluster_client_wait(player->cluster, player->waiter);
+}
+
+/* The disks of the two go to each other. */
+static void act_swap(struct player *player, const struct statement *statement)
+{
+    cluster_set set = 0;
+    if (!player_resolve(player, statement, &statement->who, &set))
+        return;
+    if (__builtin_popcountll(set) != 2) {
+        player_fail(player, statement, "action", set, "two disks are swapped, not %d",
+                    __builtin_popcountll(set));
+        return;
+    }
+    server_id a = (server_id)__builtin_ctzll(set);
+    cluster_swap_disks(player->cluster, a, (server_id)__builtin_ctzll(set & (set - 1)));
 }
 
 /* ---- all ---- */
@@ -325,7 +347,11 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_PIPE:
         act_command(player, statement, wait);
         break;
+    case STATEMENT_SWAP:
+        act_swap(player, statement);
+        break;
     case STATEMENT_TRANSFER:
+    case STATEMENT_READMIT:
         act_transfer(player, statement, wait);
         break;
     case STATEMENT_LOAD:

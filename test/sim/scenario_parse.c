@@ -11,6 +11,7 @@
  *               | "design" , ( "per-state" | "dispatch" | "step" | "mixed" | "all" )
  *               | "seed" , number | "seeds" , number , ".." , number
  *               | "election-timeout" , times | "heartbeat" , time
+ *               | "founded" , ( "now" | "before" )
  *               | "latency" , times | "disk-sync" , times
  *               | "option" , text , text
  *               | "log" , server , terms | "term" , server , number ;
@@ -29,11 +30,11 @@
  *               | ( "loss" | "full" | "duplicate" | "reorder" | "corrupt" ) , links , percent
  *               | "hold" , arrow , kind | "release" , arrow , [ "reverse" ]
  *               | ( "crash" | "kill" | "stop" | "restart" | "pause" | "resume" | "wipe" ) , servers
- *               | "reset" , servers , "-" , servers
+ *               | "reset" , servers , "-" , servers | "swap" , servers
  *               | "timers" , ( "on" | "off" )
  *               | "disk" , servers , ( "sync=EIO" | "write=EIO" | "write=ENOSPC" | "slow=" time
  *                                    | "read=" time | "stall" | "heal"
- *                                    | "copy" | "set-back"
+ *                                    | "copy" | "set-back" | "stray" | "own"
  *                                    | ( "flip" | "unreadable" ) , place
  *                                    | ( "tear" | "remove" ) , "snapshot" )
  *               | ( "crash-at-write" | "kill-at-write" ) , servers , ( number | "off" )
@@ -47,7 +48,7 @@
  *               | command | ( "async" | "pipe" ) , name , command
  *               | "once" , name , number , command
  *               | "load" , number "/s" , "for" , time
- *               | "transfer" , server
+ *               | "transfer" , server | "readmit" , server
  *               | "member" , ( ( "add" | "remove" | "promote" ) , server | "set" , servers )
  *               | "snapshot" , servers ;
  *   command     = ( "set" , text , text | "cas" , text , text , text
@@ -250,11 +251,22 @@ static bool head_start(struct parser *parser, bool log)
 
 enum head_result { HEAD_NONE, HEAD_DONE, HEAD_FAILED };
 
+/* How the cluster was founded: before all, unless it is said. */
+static bool head_founded(struct parser *parser)
+{
+    struct line_reader *reader = &parser->reader;
+    bool now = line_accept(reader, "now");
+    if (!now && !line_accept(reader, "before"))
+        return line_fail(reader, "\"%s\", expected founded now or before", line_peek(reader));
+    reader->scenario->founding = now ? CLUSTER_FOUNDED_NOW : CLUSTER_FOUNDED_BEFORE;
+    return true;
+}
+
 static enum head_result parse_head(struct parser *parser)
 {
-    static const char *const words[] = {"cluster",   "spares",           "design",    "seed",
-                                        "seeds",     "election-timeout", "heartbeat", "latency",
-                                        "disk-sync", "option",           "log",       "term"};
+    static const char *const words[] = {
+        "cluster", "spares",    "design", "seed", "seeds", "election-timeout", "heartbeat",
+        "latency", "disk-sync", "option", "log",  "term",  "founded"};
     struct line_reader *reader = &parser->reader;
     struct scenario *scenario = reader->scenario;
     size_t which = 0;
@@ -298,6 +310,9 @@ static enum head_result parse_head(struct parser *parser)
     case 10:
     case 11:
         done = head_start(parser, which == 10);
+        break;
+    case 12:
+        done = head_founded(parser);
         break;
     default:
         UNREACHABLE();

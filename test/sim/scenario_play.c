@@ -229,6 +229,7 @@ static enum error_code set_up(const struct scenario *scenario, const struct play
     config->election_timeout = (struct cluster_range){scenario->election_timeout.min_ns,
                                                       scenario->election_timeout.max_ns};
     config->heartbeat_ns = scenario->heartbeat_ns;
+    config->founding = scenario->founding;
     config->latency = (struct cluster_range){scenario->latency.min_ns, scenario->latency.max_ns};
     config->disk_sync =
         (struct cluster_range){scenario->disk_sync.min_ns, scenario->disk_sync.max_ns};

@@ -122,6 +122,8 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
         {"heal", DISK_HEAL},
         {"copy", DISK_COPY},
         {"set-back", DISK_SET_BACK},
+        {"stray", DISK_STRAY},
+        {"own", DISK_OWN},
     };
     static const struct {
         const char *word;
@@ -153,7 +155,7 @@ static bool parse_disk(struct line_reader *reader, struct statement *statement)
     return line_fail(reader,
                      "a disk does not do \"%s\", expected sync=EIO, write=EIO, "
                      "write=ENOSPC, slow=TIME, read=TIME, stall, heal, flip, unreadable, tear, "
-                     "remove, copy or set-back",
+                     "remove, copy, set-back, stray or own",
                      line_peek(reader));
 }
 
@@ -328,6 +330,7 @@ static const struct step_rule step_rules[] = {
     {"pause", STATEMENT_PAUSE, parse_servers},
     {"resume", STATEMENT_RESUME, parse_servers},
     {"wipe", STATEMENT_WIPE, parse_servers},
+    {"swap", STATEMENT_SWAP, parse_servers},
     {"disk", STATEMENT_DISK, parse_disk},
     {"crash-at-write", STATEMENT_CRASH_AT_WRITE, parse_crash_at_write},
     {"kill-at-write", STATEMENT_KILL_AT_WRITE, parse_crash_at_write},
@@ -346,6 +349,7 @@ static const struct step_rule step_rules[] = {
     {"once", STATEMENT_ONCE, parse_once},
     {"load", STATEMENT_LOAD, parse_load},
     {"transfer", STATEMENT_TRANSFER, parse_server},
+    {"readmit", STATEMENT_READMIT, parse_server},
     {"member", STATEMENT_MEMBER, parse_member},
     {"snapshot", STATEMENT_SNAPSHOT, parse_servers},
 };

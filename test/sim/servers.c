@@ -111,6 +111,28 @@ static enum error_code write_initial_log(struct sim_server *server,
     return code;
 }
 
+/* One that was made elsewhere from the same cluster.conf, and has run there: every other one before
+ * clusters had incarnations, unless this cluster is such a one itself. */
+static enum error_code make_stray(struct sim_server *server, const struct storage_options *options,
+                                  struct metadata *identity, struct configuration *configuration,
+                                  struct error *error)
+{
+    struct cluster *cluster = server->cluster;
+    u64 number = server->id * 1000 + server->strays;
+    bool before = server->strays % 2 == 0 && cluster->config.founding != CLUSTER_FOUNDED_BEFORE;
+    identity->directory_id = world_stream(&cluster->world, "stray", number);
+    if (!before) {
+        configuration->incarnation = world_stream(&cluster->world, "strays", server->strays) | 1;
+        configuration->feature = FEATURE_NEWEST;
+        for (u32 p = 0; p < configuration->count; p++)
+            configuration->members[p].directory_id = world_stream(
+                &cluster->world, "stray", configuration->members[p].id * 1000 + server->strays);
+    }
+    struct cluster_initial initial = {.term = 2 + number % 50};
+    enum error_code code = storage_init(&server->disk.vfs, options, identity, configuration, error);
+    return code == ERROR_NONE ? write_initial_log(server, options, &initial, error) : code;
+}
+
 static enum error_code init_disk(struct sim_server *server, struct error *error)
 {
     struct cluster *cluster = server->cluster;
@@ -125,6 +147,8 @@ static enum error_code init_disk(struct sim_server *server, struct error *error)
                                 .directory_id = directory_id(cluster, server->id, server->disks),
                                 .seed_crc = crc32c(0, payload.data, payload.size)};
     buffer_deinit(&payload);
+    if (server->stray)
+        return make_stray(server, &options, &identity, &configuration, error);
     found(cluster, &configuration);
     bool blank =
         server->disks > 0 || (cluster->config.founding == CLUSTER_FOUNDED_NOW && server->id != 1);
@@ -178,6 +202,7 @@ static void run_server(struct sim_server *server)
     struct cluster *cluster = server->cluster;
     struct server_options options = cluster->server_options;
     options.design = design_of_server(server);
+    options.self = server->id;
     options.seed =
         world_stream(&cluster->world, "server", server->id * 1000003ULL + server->incarnation);
     struct server_world world = {.vfs = &server->disk.vfs,
@@ -566,6 +591,7 @@ void servers_deinit(struct cluster *cluster)
         if (server->process != NULL)
             process_end(server->process);
         disk_copy_destroy(server->copy);
+        disk_copy_destroy(server->own_disk);
         disk_deinit(&server->disk);
     }
 }

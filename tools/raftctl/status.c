@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/text.h"
+#include "tools/raftctl/clusters.h"
 
 enum {
     AGAIN_MS = 20, /* pause between two rounds of --wait */
@@ -20,6 +21,7 @@ struct verdict {
     u32 voters;
     u32 following;     /* voters that follow it in its term, itself included */
     bool agreed;       /* they are a majority */
+    u32 clusters;      /* to which those who answered belong */
     server_id missing; /* one of --with that does not follow; 0: none */
 };
 
@@ -55,7 +57,7 @@ static u32 count_voters(const struct target *leader)
 static bool follows(const struct target *target, const struct target *leader)
 {
     return target_is_valid(target) && target->term == leader->term &&
-           target->leader == leader->answered_id;
+           target->leader == leader->answered_id && !clusters_differ(target, leader);
 }
 
 static bool server_follows(const struct raftctl *raftctl, server_id id, const struct target *leader)
@@ -70,7 +72,7 @@ static bool server_follows(const struct raftctl *raftctl, server_id id, const st
 
 static struct verdict judge(const struct raftctl *raftctl)
 {
-    struct verdict verdict = {.leader = ask_leader(raftctl)};
+    struct verdict verdict = {.leader = ask_leader(raftctl), .clusters = clusters_count(raftctl)};
     if (verdict.leader == NULL)
         return verdict;
     verdict.voters = count_voters(verdict.leader);
@@ -226,6 +228,8 @@ static void print_table(const struct raftctl *raftctl, const struct verdict *ver
     printf("\n");
     for (u32 i = 0; i < raftctl->target_count; i++)
         print_disk(&raftctl->targets[i]);
+    if (verdict->clusters > 1)
+        clusters_print(raftctl);
     if (verdict->leader == NULL)
         printf("\nno leader\n");
     else
@@ -287,6 +291,8 @@ static void print_json_target(const struct verdict *verdict, const struct target
                target->term, target->leader, target->commit,
                info_number(target, "raft_last_applied"), info_number(target, "raft_last_index"));
         print_json_string("machine_digest", info_value(target, "raft_machine_digest", digest));
+        printf(",");
+        print_json_string("incarnation", info_value(target, "raft_incarnation", digest));
         print_json_disk(target);
         if (verdict->leader != NULL)
             printf(",\"recognised\":%s",
@@ -305,10 +311,10 @@ static void print_json_target(const struct verdict *verdict, const struct target
 static void print_json(const struct raftctl *raftctl, const struct verdict *verdict)
 {
     printf("{\"leader\":%u,\"term\":%" PRIu64 ",\"voters\":%u,\"following\":%u,\"agreed\":%s,"
-           "\"servers\":[",
+           "\"clusters\":%u,\"servers\":[",
            verdict->leader != NULL ? verdict->leader->answered_id : 0,
            verdict->leader != NULL ? verdict->leader->term : 0, verdict->voters, verdict->following,
-           verdict->agreed ? "true" : "false");
+           verdict->agreed ? "true" : "false", verdict->clusters);
     for (u32 i = 0; i < raftctl->target_count; i++) {
         if (i > 0)
             printf(",");
@@ -326,7 +332,7 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
     for (;;) {
         ask_all(raftctl);
         verdict = judge(raftctl);
-        bool content = verdict.agreed && verdict.missing == 0;
+        bool content = verdict.agreed && verdict.missing == 0 && verdict.clusters <= 1;
         if (!raftctl->wait || content || clock_monotonic_ns() >= deadline_ns)
             break;
         struct timespec pause = {.tv_nsec = (long)(AGAIN_MS * NS_PER_MS)};
@@ -336,6 +342,10 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
         print_json(raftctl, &verdict);
     else
         print_table(raftctl, &verdict);
+    if (verdict.clusters > 1)
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "%u clusters answer under one name, and only one of them can be yours",
+                         verdict.clusters);
     if (verdict.agreed && verdict.missing != 0)
         return error_set(error, ERROR_UNAVAILABLE, "server %u does not follow the leader",
                          verdict.missing);
