@@ -247,7 +247,7 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
 static bool may_lose(const struct cluster *cluster, server_id id)
 {
     const struct sim_server *server = &cluster->servers[id];
-    return !server->stray && !server->swapped &&
+    return !server->stray && !server->swapped && cluster_is_founded(cluster) &&
            (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers &&
            cluster_is_well_known(cluster, id);
 }

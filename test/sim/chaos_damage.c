@@ -6,7 +6,7 @@
 static bool may_damage(const struct cluster *cluster, server_id id)
 {
     const struct sim_server *server = &cluster->servers[id];
-    return !server->stray && !server->swapped &&
+    return !server->stray && !server->swapped && cluster_is_founded(cluster) &&
            (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers;
 }
 

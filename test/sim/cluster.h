@@ -232,6 +232,9 @@ void cluster_resume(struct cluster *cluster, server_id server);
  * anew with another directory id. From now on it is *lost*: it is not held to its promises, and
  * nothing counts on it. */
 void cluster_wipe(struct cluster *cluster, server_id server);
+/* Whether more than the one server that founds the cluster holds what it is: before that its disk
+ * is the only one, and nobody can make good what it loses. */
+bool cluster_is_founded(const struct cluster *cluster);
 /* Its disk is put aside, and it gets one with the directory of another cluster of the same name;
  * and its own one comes back, false if it has that already. The server is killed first if it is
  * alive. Nothing is forgotten, so it is held to all its promises. */

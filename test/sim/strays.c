@@ -1,7 +1,13 @@
-/* strays.c - disks in the wrong place: a directory of another cluster, and those of two servers
- * exchanged. What a server has on its own disk is put aside meanwhile, and comes back whole:
- * nothing of it is forgotten, and nothing that is said without it may count. */
+/* strays.c - how a cluster is founded, and disks in the wrong place: a directory of another
+ * cluster, and those of two servers exchanged. What a server has on its own disk is put aside
+ * meanwhile, and comes back whole: nothing of it is forgotten, and nothing that is said without it
+ * may count. */
 #include "test/sim/inside.h"
+
+bool cluster_is_founded(const struct cluster *cluster)
+{
+    return cluster->config.founding != CLUSTER_FOUNDED_NOW || cluster->checks.committed_count > 1;
+}
 
 static void put_aside(struct sim_server *server)
 {

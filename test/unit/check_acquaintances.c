@@ -82,6 +82,32 @@ START_TEST(acquaintances_save__comes_back)
 }
 END_TEST
 
+START_TEST(acquaintances_save__readmissions_are_of_version_2)
+{
+    struct memory_vfs *memory = made_directory();
+    struct acquaintances_file file = opened(memory, DIRECTORY);
+    struct acquaintance list[3];
+    for (u32 n = 0; n < 3; n++)
+        list[n] = acquaintance_of(n + 1, n);
+    save(&file, list, 3);
+    u8 *data = memory_content_of(memory, "peers")->data;
+    ck_assert_uint_eq(load_u32(data + 8), 1);
+    list[1].readmitted = 77;
+    save(&file, list, 3);
+    data = memory_content_of(memory, "peers")->data;
+    ck_assert_uint_eq(load_u32(data + 8), 2);
+    ck_assert_uint_eq(load_u64(data + 32 + 40 + 32), 77);
+    acquaintances_close(&file);
+    file = opened(memory, DIRECTORY);
+    ck_assert_uint_eq(count, 3);
+    ck_assert_uint_eq(met[0].readmitted, 0);
+    ck_assert_uint_eq(met[1].readmitted, 77);
+    ck_assert_uint_eq(met[2].start_count, 2);
+    acquaintances_close(&file);
+    memory_destroy(memory);
+}
+END_TEST
+
 START_TEST(acquaintances_open__makes_the_file_that_an_older_program_did_not)
 {
     struct memory_vfs *memory = memory_create();
@@ -307,6 +333,7 @@ UNIT_MAIN("acquaintances", acquaintances_open__what_it_gives_survives_a_power_cu
           acquaintances_open__power_cut_leaves_old_or_new,
           acquaintances_open__writes_nothing_that_is_there,
           acquaintances_open__a_slot_that_cannot_be_read, acquaintances_save__comes_back,
+          acquaintances_save__readmissions_are_of_version_2,
           acquaintances_open__makes_the_file_that_an_older_program_did_not,
           acquaintances_open__survives_damage_to_either_slot,
           acquaintances_open__with_both_damaged_says_that_nothing_is_known,

@@ -180,7 +180,7 @@ START_TEST(local__command)
         "*2\r\n$4\r\necho\r\n*6\r\n$7\r\nsummary\r\n$21\r\nAnswers its argument.\r\n$5\r\nsince\r\n"
         "$5\r\n1.0.0\r\n$5\r\ngroup\r\n$6\r\nserver\r\n");
     say(fd, "COMMAND COUNT\r\n");
-    expect(fd, ":38\r\n");
+    expect(fd, ":39\r\n");
     close(fd);
     rig_destroy(rig);
 }

@@ -185,9 +185,52 @@ START_TEST(configuration_decode__refuses_each_cut_and_more)
 }
 END_TEST
 
+/* Who they are, and which cluster: bytes as they stand at the head of configuration.h. */
+START_TEST(configuration_encode__identities)
+{
+    struct configuration configuration = voters_of(2);
+    struct configuration got;
+    struct buffer encoded;
+    struct error error;
+    buffer_init(&encoded);
+    configuration_encode(&configuration, &encoded);
+    ck_assert_uint_eq(encoded.data[0], 1); /* as before there were any */
+    size_t plain = encoded.size;
+    buffer_clear(&encoded);
+    configuration.feature = FEATURE_IDENTITY;
+    configuration.incarnation = 0x1122334455667788;
+    configuration.members[0].directory_id = 11;
+    configuration.members[1].directory_id = 22;
+    configuration.members[1].readmission =
+        (struct readmission){{.term = 5, .index = 40}, .start_count = 3, .start_id = 33};
+    configuration_encode(&configuration, &encoded);
+    ck_assert_uint_eq(encoded.data[0], 2);
+    ck_assert_uint_eq(load_u64(encoded.data + 2), 0x1122334455667788);
+    ck_assert_uint_eq(load_u32(encoded.data + 10), FEATURE_IDENTITY);
+    ck_assert_uint_eq(encoded.size, plain + 12 + 2 * 8 + 32);
+    ck_assert_int_eq(configuration_decode(encoded.data, encoded.size, 41, &got, &error),
+                     ERROR_NONE);
+    configuration.index = 41;
+    ck_assert_mem_eq(&got, &configuration, sizeof(got));
+    ck_assert(configuration_is_complete(&got));
+    got.members[0].directory_id = 0;
+    ck_assert(!configuration_is_complete(&got));
+    for (size_t cut = 0; cut < encoded.size; cut++)
+        ck_assert_int_eq(configuration_decode(encoded.data, cut, 1, &got, &error), ERROR_FORMAT);
+    store_u32(encoded.data + 10, FEATURE_NEWEST + 1);
+    ck_assert_int_eq(configuration_decode(encoded.data, encoded.size, 1, &got, &error),
+                     ERROR_FORMAT);
+    ck_assert_ptr_nonnull(strstr(error.text, "start a newer one"));
+    store_u32(encoded.data + 10, 0);
+    ck_assert_int_eq(configuration_decode(encoded.data, encoded.size, 1, &got, &error),
+                     ERROR_FORMAT);
+    buffer_deinit(&encoded);
+}
+END_TEST
+
 UNIT_MAIN("configuration", configuration_add__keeps_the_order,
           configuration_add__moves_the_sets_with_the_members, configuration_add__refuses,
           configuration_is_voter__of_either_set, quorum__is_a_majority,
           quorum__during_a_change_needs_both_sets, quorum__ignores_who_does_not_vote,
           quorum_value__is_the_best_that_a_quorum_has, configuration_encode__is_read_back,
-          configuration_decode__refuses_each_cut_and_more)
+          configuration_encode__identities, configuration_decode__refuses_each_cut_and_more)

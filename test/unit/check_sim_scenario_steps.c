@@ -202,7 +202,7 @@ START_TEST(faults__mistakes)
     refuses("disk 2 sync=EPERM",
             "t.scn:1: a disk does not do \"sync=EPERM\", expected sync=EIO, "
             "write=EIO, write=ENOSPC, slow=TIME, read=TIME, stall, heal, flip, unreadable, tear, "
-            "remove, copy or set-back");
+            "remove, copy, set-back, stray or own");
     refuses(
         "disk 2 flip lid",
         "t.scn:1: \"lid\" cannot be damaged, expected log N, replaced N, spare, metadata, slot or "

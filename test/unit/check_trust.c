@@ -153,6 +153,34 @@ START_TEST(trust_meet__a_full_table_forgets_who_is_no_member)
 }
 END_TEST
 
+START_TEST(trust_meet__the_log_knows_who_nobody_here_has_met)
+{
+    raft_of(&raft, 3, 1, "1");
+    struct configuration named = raft.configuration;
+    named.feature = FEATURE_NEWEST;
+    named.members[1].directory_id = 7;
+    named.members[2].directory_id = 9;
+    lineage_replace(&raft, &named, true);
+    struct meeting meeting = meet(2, start_of(8, 500, 1));
+    ck_assert_int_eq(meeting.distrust, DISTRUST_OTHER_DIRECTORY);
+    ck_assert(!meeting.remember && !trust_counts(&raft, 2));
+    /* What it showed is not believed, so its own directory is, when it is back. */
+    ck_assert_int_eq(meet(2, start_of(7, 100, 3)).distrust, DISTRUST_NONE);
+    ck_assert_int_eq(meet(3, start_of(9, 300, 1)).distrust, DISTRUST_NONE);
+    /* An entry may come while they are connected. */
+    named.index = 2;
+    named.members[2].directory_id = 10;
+    lineage_replace(&raft, &named, true);
+    server_id who;
+    ck_assert(trust_next_change(&raft, &who, &meeting));
+    ck_assert_uint_eq(who, 3);
+    ck_assert_int_eq(meeting.distrust, DISTRUST_OTHER_DIRECTORY);
+    ck_assert(meeting.changed && meeting.anew && !meeting.remember);
+    ck_assert(!trust_next_change(&raft, &who, &meeting));
+    release();
+}
+END_TEST
+
 START_TEST(trust_lost__is_remembered_and_told_is_not)
 {
     raft_of(&raft, 3, 1, "1");
@@ -341,6 +369,12 @@ START_TEST(trust_unrecognised__minded_by_the_one_it_is_about)
     ck_assert(!trust_unrecognised(&raft, &message));
     ck_assert(!raft.trust.own.non_voter);
     message.as.unrecognised = (struct unrecognised){8, 3, DISTRUST_SET_BACK, 0};
+    /* The word of a stranger is none: of one that was wiped itself, or is no server of ours. */
+    (void)meet(2, start_of(7, 100, 3));
+    (void)meet(2, start_of(9, 700, 1));
+    ck_assert(!trust_unrecognised(&raft, &message));
+    ck_assert(!raft.trust.own.non_voter);
+    (void)meet(2, start_of(7, 100, 4));
     ck_assert(trust_unrecognised(&raft, &message));
     ck_assert(raft.trust.own.non_voter);
     ck_assert(!trust_unrecognised(&raft, &message)); /* it knows already */
@@ -353,7 +387,8 @@ UNIT_MAIN(
     trust_judge__an_older_copy, trust_judge__starts_without_ids_are_compared_by_number,
     trust_judge__what_was_lost_or_told_stays_so, trust_meet__who_is_new_is_believed_and_remembered,
     trust_meet__who_is_wiped_does_not_count_until_its_own_is_back,
-    trust_meet__a_full_table_forgets_who_is_no_member, trust_lost__is_remembered_and_told_is_not,
+    trust_meet__a_full_table_forgets_who_is_no_member,
+    trust_meet__the_log_knows_who_nobody_here_has_met, trust_lost__is_remembered_and_told_is_not,
     trust_quorum__who_is_distrusted_is_one_who_never_answers,
     election__no_vote_from_or_for_who_is_not_recognised,
     election__who_is_not_recognised_neither_votes_nor_campaigns,
