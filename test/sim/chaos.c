@@ -268,14 +268,23 @@ static void strike_loss(struct cluster *cluster, struct chaos_fault *fault, stru
     }
 }
 
-/* A disk of another cluster, of one server at a time: several would be a cluster. */
+/* Whether some disk is not its server's own: two such faults at a time would be taken back in the
+ * wrong order, and several strays would be a cluster. */
+static bool any_misplaced(const struct cluster *cluster)
+{
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        if (cluster->servers[id].stray || cluster->servers[id].swapped)
+            return true;
+    }
+    return false;
+}
+
+/* A disk of another cluster, of one server at a time. */
 static void strike_stray(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
 {
     server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
-    for (server_id other = 1; other <= cluster->config.servers; other++) {
-        if (cluster->servers[other].stray)
-            return;
-    }
+    if (any_misplaced(cluster))
+        return;
     cluster_stray(cluster, id);
     cluster_restart(cluster, id);
     fault->struck = cluster_set_of(id);
@@ -291,7 +300,7 @@ static void strike_swap(struct cluster *cluster, struct chaos_fault *fault, stru
 {
     server_id a = (server_id)rng_range(rng, 1, cluster->config.servers);
     server_id b = (server_id)rng_range(rng, 1, cluster->config.servers);
-    if (a == b || cluster->servers[a].swapped || cluster->servers[b].swapped)
+    if (a == b || any_misplaced(cluster))
         return;
     fault->struck = cluster_set_of(a) | cluster_set_of(b);
     cluster_swap_disks(cluster, a, b);
