@@ -104,6 +104,15 @@ static bool is_superseded(const struct acquaintance *met, const struct member *m
     return member != NULL && member->readmission.entry.index > met->readmitted;
 }
 
+/* Whether the configuration in force is older than a readmission that is known of: a log that the
+ * disk has damaged may hold only what was so before. Then it says nothing about who is on which
+ * directory.
+ */
+static bool is_outdated(const struct member *member, u64 readmitted)
+{
+    return member->readmission.entry.index < readmitted;
+}
+
 /* What was shown last, against what was seen and against what the log says. */
 static enum distrust judge(const struct raft *raft, const struct acquaintance *met)
 {
@@ -111,7 +120,7 @@ static enum distrust judge(const struct raft *raft, const struct acquaintance *m
     struct acquaintance known = *met;
     if (is_superseded(met, member))
         believe(&known, member);
-    else if (member != NULL && member->directory_id != 0 &&
+    else if (member != NULL && member->directory_id != 0 && !is_outdated(member, met->readmitted) &&
              member->directory_id != met->shown.directory_id)
         return DISTRUST_OTHER_DIRECTORY;
     enum distrust distrust = trust_judge(&known, &met->shown);
@@ -276,7 +285,8 @@ enum own_standing trust_settle(struct raft *raft)
     if (member != NULL && own->directory_id != 0 && member->directory_id != 0) {
         if (is_readmitted(own, member))
             return take_readmission(raft, &member->readmission);
-        if (member->directory_id != own->directory_id && !own->non_voter) {
+        if (member->directory_id != own->directory_id && !own->non_voter &&
+            !is_outdated(member, own->readmitted)) {
             own->non_voter = true;
             return STANDING_OTHER_DIRECTORY;
         }
@@ -315,7 +325,8 @@ bool trust_may_vote(const struct raft *raft)
     if (own->non_voter)
         return false;
     const struct member *member = configuration_member(&raft->configuration, raft->self);
-    if (member == NULL || member->directory_id == 0 || own->directory_id == 0)
+    if (member == NULL || member->directory_id == 0 || own->directory_id == 0 ||
+        is_outdated(member, own->readmitted))
         return true;
     return member->directory_id == own->directory_id &&
            member->readmission.entry.index <= own->readmitted;

@@ -213,6 +213,18 @@ static void act_on_server(struct player *player, const struct statement *stateme
     }
 }
 
+/* The disks of the two go to each other. */
+static void act_swap(struct player *player, const struct statement *statement, cluster_set set)
+{
+    if (__builtin_popcountll(set) != 2) {
+        player_fail(player, statement, "action", set, "two disks are swapped, not %d",
+                    __builtin_popcountll(set));
+        return;
+    }
+    server_id a = (server_id)__builtin_ctzll(set);
+    cluster_swap_disks(player->cluster, a, (server_id)__builtin_ctzll(set & (set - 1)));
+}
+
 static void act_on_servers(struct player *player, const struct statement *statement)
 {
     cluster_set set;
@@ -220,6 +232,10 @@ static void act_on_servers(struct player *player, const struct statement *statem
         return;
     if (statement->kind == STATEMENT_ISOLATE) {
         cluster_isolate(player->cluster, set);
+        return;
+    }
+    if (statement->kind == STATEMENT_SWAP) {
+        act_swap(player, statement, set);
         return;
     }
     for (server_id id = 1; id <= cluster_server_count(player->cluster); id++)
@@ -274,19 +290,12 @@ static void act_transfer(struct player *player, const struct statement *statemen
         cluster_client_wait(player->cluster, player->waiter);
 }
 
-/* The disks of the two go to each other. */
-static void act_swap(struct player *player, const struct statement *statement)
+static void act_as_client(struct player *player, const struct statement *statement, bool wait)
 {
-    cluster_set set = 0;
-    if (!player_resolve(player, statement, &statement->who, &set))
-        return;
-    if (__builtin_popcountll(set) != 2) {
-        player_fail(player, statement, "action", set, "two disks are swapped, not %d",
-                    __builtin_popcountll(set));
-        return;
-    }
-    server_id a = (server_id)__builtin_ctzll(set);
-    cluster_swap_disks(player->cluster, a, (server_id)__builtin_ctzll(set & (set - 1)));
+    if (statement->kind == STATEMENT_TRANSFER || statement->kind == STATEMENT_READMIT)
+        act_transfer(player, statement, wait);
+    else
+        act_command(player, statement, wait);
 }
 
 /* ---- all ---- */
@@ -326,6 +335,7 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_PAUSE:
     case STATEMENT_RESUME:
     case STATEMENT_WIPE:
+    case STATEMENT_SWAP:
     case STATEMENT_DISK:
     case STATEMENT_SNAPSHOT:
     case STATEMENT_CRASH_AT_WRITE:
@@ -345,14 +355,9 @@ void player_act(struct player *player, const struct statement *statement, bool w
     case STATEMENT_COMMAND:
     case STATEMENT_ASYNC:
     case STATEMENT_PIPE:
-        act_command(player, statement, wait);
-        break;
-    case STATEMENT_SWAP:
-        act_swap(player, statement);
-        break;
     case STATEMENT_TRANSFER:
     case STATEMENT_READMIT:
-        act_transfer(player, statement, wait);
+        act_as_client(player, statement, wait);
         break;
     case STATEMENT_LOAD:
         cluster_load(cluster, statement->per_second, statement->time_ns, 0, 0);

@@ -247,6 +247,37 @@ START_TEST(trust_settle__the_log_names_another_directory_or_start)
 }
 END_TEST
 
+/* What a disk has lost of the log does not bring back what was so before. */
+START_TEST(trust__a_readmission_is_known_without_its_entry)
+{
+    raft_of(&raft, 3, 2, "1 3");
+    struct configuration named = readmitting(0, 0, 0);
+    named.members[1].readmission = (struct readmission){{0, 0}, 0, 0};
+    named.members[1].directory_id = 102; /* the ones before */
+    named.members[2].directory_id = 103;
+    raft.trust.own = (struct identity){.directory_id = 999,
+                                       .start_count = 1,
+                                       .starts = {999001},
+                                       .incarnation = 7,
+                                       .readmitted = 9};
+    lineage_replace(&raft, &named, true);
+    raft.commit_index = 2;
+    ck_assert(trust_may_vote(&raft));
+    ck_assert_int_eq(trust_settle(&raft), STANDING_SAME);
+    ck_assert(!raft.trust.own.non_voter);
+    /* The same of another one, whose readmission was committed, and is remembered. */
+    raft.trust.met[0] = (struct acquaintance){
+        .id = 3, .directory_id = 888, .start_count = 1, .start_id = 888001, .readmitted = 9};
+    raft.trust.count = 1;
+    struct identity shown = {
+        .directory_id = 888, .start_count = 1, .starts = {888001}, .readmitted = 9};
+    ck_assert_int_eq(trust_meet(&raft, 3, &shown).distrust, DISTRUST_NONE);
+    shown.directory_id = 103;
+    ck_assert_int_eq(trust_meet(&raft, 3, &shown).distrust, DISTRUST_OTHER_DIRECTORY);
+    release();
+}
+END_TEST
+
 /* ---- clusters ---- */
 
 static enum kinship kin(struct identity own, struct identity shown, u64 its_directory, u32 feature)
@@ -286,4 +317,4 @@ UNIT_MAIN("identities", identities_settle__nothing_new_before_all_have_shown_tha
           trust_settle__its_vote_is_spent_before_it_votes_again,
           trust_settle__in_a_later_term_no_vote_is_lost,
           trust_settle__the_log_names_another_directory_or_start,
-          kinship_judge__two_clusters_never_mix)
+          trust__a_readmission_is_known_without_its_entry, kinship_judge__two_clusters_never_mix)
