@@ -190,12 +190,6 @@ static bool forget_promise(struct server *server)
     return server_store_repaired(server);
 }
 
-void server_quiet(struct server *server, bool begins)
-{
-    if (server->transport->ops->quiet != NULL)
-        server->transport->ops->quiet(server->transport, begins);
-}
-
 static bool save_unsaved(struct server *server)
 {
     struct raft *raft = &server->raft;
@@ -219,10 +213,7 @@ static bool save(struct server *server)
         return false;
     if (!raft->metadata_unsaved && raft->log.unsaved_index > raft->log.last_index)
         return forget_promise(server);
-    server_quiet(server, true);
-    bool saved = save_unsaved(server);
-    server_quiet(server, false);
-    return saved;
+    return save_unsaved(server);
 }
 
 u64 server_room(struct server *server)

@@ -338,9 +338,18 @@ static struct pace_clocks read_clocks(const struct server *server)
     };
 }
 
+/* For as long as a round lasts, whatever makes it long, this thread answers nobody. */
+static void tell_busy(struct server *server, bool begins)
+{
+    if (server->transport != NULL && server->transport->ops->busy != NULL)
+        server->transport->ops->busy(server->transport, begins);
+}
+
 u64 server_begin_round(struct server *server)
 {
     struct pace_clocks clocks = read_clocks(server);
+    if (server->pace.began_ns == 0)
+        tell_busy(server, true);
     server->pile_wall_ns = clock_wall_ns();
     pace_begin(&server->pace, &clocks);
     return clocks.now_ns;
@@ -355,6 +364,7 @@ void server_pause_round(struct server *server)
 void server_end_round(struct server *server)
 {
     struct pace_clocks clocks = read_clocks(server);
+    tell_busy(server, false);
     pace_end(&server->pace, &clocks);
 }
 

@@ -206,9 +206,6 @@ u64 server_read(struct server *server, struct command *read);
 /* Frees the scratch for answers if it has become large. */
 void server_trim_answer(struct server *server);
 
-/* Tells the transport that this thread begins to wait for the disk, or has ended it. */
-void server_quiet(struct server *server, bool begins);
-
 /* Bytes of records that can be appended in this pile. (storage_room_soon: and in one of the next.)
  */
 u64 server_room(struct server *server);

@@ -298,6 +298,7 @@ void kv_clear(struct kv *kv)
     else
         kv_garbage_tables(kv, kv->tables);
     kv->tables = memory_alloc_zero(1, sizeof(*kv->tables));
+    kv_note_work(kv, sizeof(*kv->tables));
     kv->count = 0;
     kv->digest_sum = 0;
 }

@@ -21,10 +21,12 @@ struct transport_ops {
      * now: so do new connections. NULL: nobody minds. Never blocks. Thread: the server's. */
     void (*identify)(struct transport *transport, const struct identity *own,
                      const struct configuration *configuration);
-    /* The server begins to wait for its disk, or has ended it: meanwhile the transport may repeat
-     * what the server has said last, so that a wait is not taken for death. NULL: it does not.
-     * Thread: the server's. Never blocks. */
-    void (*quiet)(struct transport *transport, bool begins);
+    /* The server begins to deal with its mail, or waits for more: meanwhile, should that take long,
+     * the transport may repeat what the server has said last, so that a long round (a slow disk, a
+     * crowded machine) is not taken for death. NULL: it does not. Thread: the server's. Never
+     * blocks.
+     */
+    void (*busy)(struct transport *transport, bool begins);
 };
 
 struct transport {

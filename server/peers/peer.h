@@ -115,7 +115,7 @@ struct peers {
     struct mail_slot *slot;
     struct report *report;
     _Atomic bool stopping;
-    _Atomic u64 quiet_since_ns; /* the server thread waits for its disk; 0: it does not */
+    _Atomic u64 busy_since_ns; /* the server thread deals with mail; 0: it waits for some */
     struct listeners listeners;
     int wake; /* eventfd: the acceptor is to look around */
     struct thread acceptor;
@@ -159,7 +159,7 @@ enum push {
 /* Sends one frame of the queue, or a part of it. Thread: the writer. */
 enum push peer_push(struct peer *peer);
 
-/* While the server thread waits for its disk: tells the peer again what it was told last, if it is
+/* While the server thread is busy for long: tells the peer again what it was told last, if it is
  * time to. Returns whether anything was told so far, and so may have to be again. Thread: the
  * writer.
  */

@@ -48,16 +48,16 @@ static void transport_identify(struct transport *transport, const struct identit
     }
 }
 
-static void transport_quiet(struct transport *transport, bool begins)
+static void transport_busy(struct transport *transport, bool begins)
 {
     struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
     if (peers->options.pulse_ns > 0)
-        atomic_store_explicit(&peers->quiet_since_ns, begins ? clock_monotonic_ns() : 0,
+        atomic_store_explicit(&peers->busy_since_ns, begins ? clock_monotonic_ns() : 0,
                               memory_order_relaxed);
 }
 
 static const struct transport_ops TRANSPORT_OPS = {
-    .send = transport_send, .identify = transport_identify, .quiet = transport_quiet};
+    .send = transport_send, .identify = transport_identify, .busy = transport_busy};
 
 struct peer *peers_find(struct peers *peers, server_id id)
 {

@@ -7,7 +7,7 @@
  * messages, hence repeating one is safe, whatever has become of the term, the log, or the leader
  * meanwhile; and it can be said, or taken as heard, without asking the server thread.
  *
- * - While the server thread waits for its disk (transport_ops.quiet) the writers send it again,
+ * - While the server thread waits for its disk (transport_ops.busy) the writers send it again,
  * once a pulse_ns. Only for pulse_ns_max: a disk that does not come back is none, and others must
  * take over.
  * - While a large frame comes in, the reader posts the newest AppendEntries of that connection

@@ -146,7 +146,7 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
 bool peer_beat(struct peer *peer)
 {
     const struct peers_options *options = &peer->peers->options;
-    u64 since_ns = atomic_load_explicit(&peer->peers->quiet_since_ns, memory_order_relaxed);
+    u64 since_ns = atomic_load_explicit(&peer->peers->busy_since_ns, memory_order_relaxed);
     u64 now_ns = clock_monotonic_ns();
     mutex_lock(&peer->lock);
     bool any = peer->said.any && options->pulse_ns > 0;

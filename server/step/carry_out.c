@@ -251,10 +251,7 @@ bool step_node_store(struct step_node *node, struct step_persisted *persisted)
     if (!server_check_disk(server))
         return false;
     node->stores = (struct node_stores){0};
-    server_quiet(server, true);
-    bool stored = carry_out_stores(server, &stores);
-    server_quiet(server, false);
-    if (!stored)
+    if (!carry_out_stores(server, &stores))
         return false;
     *persisted = (struct step_persisted){.store = stores.newest};
     if (stores.log)

@@ -61,7 +61,7 @@ static u32 signs_within(struct node *node, u64 ms)
     return node_mail_count(node) - before;
 }
 
-START_TEST(quiet__the_peer_hears_the_newest_again_but_not_for_ever)
+START_TEST(busy__the_peer_hears_the_newest_again_but_not_for_ever)
 {
     struct house *house = house_with_pulse(400);
     node_start(house, 0);
@@ -74,7 +74,7 @@ START_TEST(quiet__the_peer_hears_the_newest_again_but_not_for_ever)
     mail_destroy(node_take(&house->node[0], MAIL_APPEND_ENTRIES));
     ck_assert_uint_eq(signs_within(&house->node[0], 200),
                       0); /* who works says what it has to say */
-    transport->ops->quiet(transport, true);
+    transport->ops->busy(transport, true);
     for (u32 i = 0; i < 3; i++) {
         struct mail *mail = node_take(&house->node[0], MAIL_APPEND_ENTRIES);
         ck_assert_uint_eq(mail->as.message.call, 11);
@@ -82,10 +82,10 @@ START_TEST(quiet__the_peer_hears_the_newest_again_but_not_for_ever)
     }
     usleep(600 * 1000);
     ck_assert_uint_eq(signs_within(&house->node[0], 300), 0); /* that disk does not come back */
-    transport->ops->quiet(transport, false);
-    transport->ops->quiet(transport, true);
+    transport->ops->busy(transport, false);
+    transport->ops->busy(transport, true);
     mail_destroy(node_take(&house->node[0], MAIL_APPEND_ENTRIES));
-    transport->ops->quiet(transport, false);
+    transport->ops->busy(transport, false);
     house_destroy(house);
 }
 END_TEST
@@ -150,5 +150,5 @@ START_TEST(reader__a_large_frame_that_comes_slowly_is_a_sign_of_life)
 END_TEST
 
 UNIT_MAIN("pulse", pulse_beat__tells_the_newest_again_without_its_entries,
-          quiet__the_peer_hears_the_newest_again_but_not_for_ever,
+          busy__the_peer_hears_the_newest_again_but_not_for_ever,
           reader__a_large_frame_that_comes_slowly_is_a_sign_of_life)
