@@ -26,6 +26,7 @@ START_TEST(judge__a_healthy_cluster_is_not_complained_of)
 {
     begin_well();
     cluster_load(cluster, 200, 5 * NS_PER_S, 0, 0);
+    cluster_load_pipelined(cluster, 200, 5 * NS_PER_S, 3, 8, 8);
     cluster_run(cluster, 6 * NS_PER_S);
     cluster_finish(cluster);
     ck_assert_ptr_null(cluster_failure(cluster));

@@ -2,6 +2,7 @@
  * shares no line. */
 #include "test/unit/unit.h"
 
+#include "common/crc32c.h"
 #include "common/rng.h"
 #include "server/machine/kv.h"
 #include "test/sim/inside.h"
@@ -43,6 +44,13 @@ START_TEST(model_apply__answers)
     ck_assert_uint_eq(model.present, 0);
     ck_assert_int_eq(give(KV_CAS, 3, "k", "", "x").number, 0);
     ck_assert_int_eq(give(KV_APPEND, 2, "k", "ab", NULL).number, 2);
+    ck_assert_int_eq(give(KV_MSET, 2, "l", "c", NULL).number, 0);
+    ck_assert_uint_eq(model.present, 2);
+    ck_assert_int_eq(give(KV_GETDEL, 1, "l", NULL, NULL).number, crc32c(0, "c", 1));
+    ck_assert_int_eq(give(KV_GETDEL, 1, "l", NULL, NULL).number, -1);
+    ck_assert_uint_eq(model.present, 1);
+    ck_assert_int_eq(give(KV_FLUSHALL, 0, NULL, NULL, NULL).number, 0);
+    ck_assert_uint_eq(model.present, 0);
     model_deinit(&model);
 }
 END_TEST
@@ -64,21 +72,29 @@ START_TEST(model_apply__refuses_what_cannot_be)
 }
 END_TEST
 
-static i64 number_of(const struct buffer *answer)
+static i64 number_of(enum kv_command code, const struct buffer *answer)
 {
+    if (code == KV_GETDEL && answer->data[0] == '_')
+        return -1;
+    if (code == KV_GETDEL) {
+        const u8 *value = (const u8 *)memchr(answer->data, '\n', answer->size) + 1;
+        return crc32c(0, value, answer->size - (size_t)(value - answer->data) - 2);
+    }
     return answer->data[0] == ':' ? strtoll((const char *)answer->data + 1, NULL, 10) : 0;
 }
 
-static void draw(struct rng *rng)
+static enum kv_command draw(struct rng *rng)
 {
-    static const enum kv_command codes[] = {KV_SET, KV_APPEND, KV_CAS, KV_INCR, KV_DEL};
-    static const u32 counts[] = {2, 2, 3, 1, 1};
+    static const enum kv_command codes[] = {KV_SET, KV_APPEND, KV_CAS,     KV_INCR,
+                                            KV_DEL, KV_GETDEL, KV_FLUSHALL};
+    static const u32 counts[] = {2, 2, 3, 1, 1, 1, 0};
     char key[16];
     (void)snprintf(key, sizeof(key), "k%u", (u32)rng_range(rng, 1, 300));
     static const char *const values[] = {"", "a", "7", "-1", "9223372036854775806", "bb"};
     const char *const texts[] = {key, values[rng_range(rng, 0, 5)], values[rng_range(rng, 0, 5)]};
-    u64 which = rng_range(rng, 0, 4);
+    u64 which = rng_range(rng, 0, rng_chance(rng, 1, 100) ? 6 : 5);
     encode(20, codes[which], texts, counts[which]);
+    return codes[which];
 }
 
 START_TEST(model_apply__as_the_machine_does)
@@ -89,14 +105,14 @@ START_TEST(model_apply__as_the_machine_does)
     buffer_init(&answer);
     rng_init(&rng, 1);
     for (u64 i = 1; i <= 20000; i++) {
-        draw(&rng);
+        enum kv_command code = draw(&rng);
         struct model_answer expected = model_apply(&model, command, command_size);
         const struct machine_context context = {{1, i}, 0};
         buffer_clear(&answer);
         machine->ops->apply(machine, &context, command, command_size, &answer);
         ck_assert_int_eq(expected.refused, answer.data[0] == '-');
         if (!expected.refused)
-            ck_assert_int_eq(expected.number, number_of(&answer));
+            ck_assert_int_eq(expected.number, number_of(code, &answer));
         ck_assert_uint_eq(kv_key_count(machine), model.present);
     }
     buffer_deinit(&answer);
