@@ -65,6 +65,7 @@ class Observers(Case):
         return text
 
     def bad_commands(self, server, count):
+        wait_until("it answers", server.info)
         for _ in range(count):
             with server.raw() as connection:
                 connection.sendall(b"*1\r\n$x\r\n")
