@@ -36,7 +36,7 @@ void act_begin_election(struct server *server, struct election *election, bool h
     request_votes(server, election);
 }
 
-void act_begin_campaign(struct server *server, struct election *election)
+void act_begin_campaign(struct server *server, struct election *election, u64 now_ns)
 {
     bool handed_over = server->handed_over;
     server->handed_over = false;
@@ -46,7 +46,7 @@ void act_begin_campaign(struct server *server, struct election *election)
         act_begin_election(server, election, true);
         return;
     }
-    election_begin_pre_vote(&server->raft, election);
+    election_begin_pre_vote(&server->raft, election, now_ns);
     request_votes(server, election);
 }
 

@@ -15,7 +15,7 @@
 bool act_answer_vote(struct server *server, const struct message *request, bool hears_leader);
 
 /* Begins to campaign: with a pre-vote, or at once when leadership was handed over. */
-void act_begin_campaign(struct server *server, struct election *election);
+void act_begin_campaign(struct server *server, struct election *election, u64 now_ns);
 
 /* The pre-vote was won: term + 1, own vote, and the requests for the others'. */
 void act_begin_election(struct server *server, struct election *election, bool handed_over);

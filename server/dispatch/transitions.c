@@ -33,7 +33,7 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
             election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
         return;
     case RAFT_CANDIDATE:
-        act_begin_campaign(server, &dispatch->election);
+        act_begin_campaign(server, &dispatch->election, dispatch->now_ns);
         dispatch->election_begins = true;
         return;
     case RAFT_LEADER:
@@ -48,14 +48,14 @@ bool dispatch_count_votes(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
     struct election *election = &dispatch->election;
-    if (election_is_won(&server->raft, election)) {
-        if (election->pre_vote) {
-            server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
-            act_begin_election(server, election, false);
-            dispatch->election_begins = true;
-        } else {
-            dispatch_become(dispatch, RAFT_LEADER, "a quorum voted for it");
-        }
+    if (election_is_won(&server->raft)) {
+        dispatch_become(dispatch, RAFT_LEADER, "a quorum voted for it");
+        return true;
+    }
+    if (election_would_win(&server->raft, election)) {
+        server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
+        act_begin_election(server, election, false);
+        dispatch->election_begins = true;
         return true;
     }
     if (!election_is_lost(&server->raft, election))

@@ -5,7 +5,7 @@
  *          quorum that refuses; as CANDIDATE when time is up; as STOPPED.
  * Trusted: no leader is known. In the first phase, the pre-vote, nothing has changed yet: the term
  *          and the vote are those of before. In the second this server has voted for itself.
- * Lives here: the votes counted, and the deadline. */
+ * Lives here: who refused in this try, and the deadline. */
 #include "common/clock.h"
 #include "server/act.h"
 #include "server/per_state/per_state.h"
@@ -35,14 +35,14 @@ static void take_commands(struct server *server, struct command_list *commands)
 static enum raft_state judge(struct server *server, struct candidate *self)
 {
     struct raft *raft = &server->raft;
-    if (self->election.pre_vote && election_is_won(raft, &self->election)) {
+    /* [Candidates 2, §5.2]; also when the votes come after a new pre-vote was begun. */
+    if (!raft->metadata_unsaved && election_is_won(raft))
+        return RAFT_LEADER;
+    if (election_would_win(raft, &self->election)) {
         server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
         act_begin_election(server, &self->election, false);
         self->begins = true;
     }
-    if (!self->election.pre_vote && !raft->metadata_unsaved &&
-        election_is_won(raft, &self->election))
-        return RAFT_LEADER; /* [Candidates 2, §5.2] */
     return election_is_lost(raft, &self->election) ? RAFT_FOLLOWER : RAFT_CANDIDATE;
 }
 
@@ -50,7 +50,7 @@ enum raft_state candidate_run(struct server *server)
 {
     struct raft *raft = &server->raft;
     struct candidate self = {.begins = true};
-    act_begin_campaign(server, &self.election);
+    act_begin_campaign(server, &self.election, clock_monotonic_ns());
     for (;;) {
         /* Term and own vote reach the disk here, before they are counted or spoken of. */
         if (!server_flush(server, NULL))

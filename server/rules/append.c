@@ -139,6 +139,8 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     raft->leader = request->from;
     raft->leader_heard_ns = now_ns;
     raft->leader_gone_ns = 0;
+    raft->ballot.pre_votes_ns = 0;
+    raft->campaigns = 0;
 
     raft_message(raft, MESSAGE_APPEND_ENTRIES_REPLY, request->from, request, reply);
     struct append_reply *answer = &reply->as.append_reply;

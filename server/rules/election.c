@@ -78,10 +78,19 @@ static member_set own_bit(const struct raft *raft)
     return (member_set)1 << position;
 }
 
-void election_begin_pre_vote(const struct raft *raft, struct election *election)
+/* Too old to count is what a voter has said so many longest timeouts ago. */
+enum { PRE_VOTES_TIMEOUTS = 2 };
+
+void election_begin_pre_vote(struct raft *raft, struct election *election, u64 now_ns)
 {
-    *election = (struct election){
-        .granted = own_bit(raft), .first_call = raft->next_call, .pre_vote = true};
+    struct ballot *ballot = &raft->ballot;
+    *election = (struct election){.first_call = raft->next_call, .pre_vote = true};
+    if (ballot->pre_votes_ns != 0 &&
+        now_ns < ballot->pre_votes_ns + PRE_VOTES_TIMEOUTS * raft->election_timeout_ns_max)
+        return;
+    ballot->pre_votes = own_bit(raft);
+    ballot->pre_votes_call = raft->next_call;
+    ballot->pre_votes_ns = now_ns;
 }
 
 /* [Candidates 1, §5.2] The messages that follow are the caller's to send. */
@@ -91,8 +100,10 @@ void election_begin(struct raft *raft, struct election *election, bool transfer)
     RULE("[Candidates 1, §5.2]");
     adopt_term(raft, raft->current_term + 1);
     raft->voted_for = raft->self;
-    *election = (struct election){
-        .granted = own_bit(raft), .first_call = raft->next_call, .transfer = transfer};
+    raft->campaigns++;
+    raft->ballot = (struct ballot){
+        .term = raft->current_term, .votes = own_bit(raft), .votes_call = raft->next_call};
+    *election = (struct election){.first_call = raft->next_call, .transfer = transfer};
 }
 
 void election_request(struct raft *raft, const struct election *election, server_id to,
@@ -106,41 +117,58 @@ void election_request(struct raft *raft, const struct election *election, server
     request->as.vote_request.transfer = election->transfer;
 }
 
+/* Who has said yes to what it asks now. */
+static member_set granted(const struct raft *raft, const struct election *election)
+{
+    return election->pre_vote ? raft->ballot.pre_votes : raft->ballot.votes;
+}
+
 bool election_asks(const struct raft *raft, const struct election *election, server_id id)
 {
     const struct configuration *configuration = &raft->configuration;
     int position = configuration_position(configuration, id);
-    member_set answered = election->granted | election->refused;
+    member_set answered = granted(raft, election) | election->refused;
     return position >= 0 && id != raft->self && configuration_is_voter(configuration, id) &&
            trust_counts(raft, id) && (answered >> position & 1) == 0;
 }
 
-void election_count(const struct raft *raft, struct election *election, const struct message *reply)
+void election_count(struct raft *raft, struct election *election, const struct message *reply)
 {
-    enum message_kind kind =
-        election->pre_vote ? MESSAGE_PRE_VOTE_REPLY : MESSAGE_REQUEST_VOTE_REPLY;
+    struct ballot *ballot = &raft->ballot;
     int position = configuration_position(&raft->configuration, reply->from);
-    /* An answer to an earlier election (a pre-vote is tried again in the same term, and what was
-     * true at the first time need not be now), or of a server that is no member. */
-    if (reply->kind != kind || reply->call < election->first_call || position < 0)
+    bool pre_vote = reply->kind == MESSAGE_PRE_VOTE_REPLY;
+    if (position < 0 || (!pre_vote && reply->kind != MESSAGE_REQUEST_VOTE_REPLY))
         return;
     member_set bit = (member_set)1 << position;
-    if (reply->as.vote_reply.granted)
-        election->granted |= bit;
-    else
-        election->refused |= bit;
+    if (!reply->as.vote_reply.granted) {
+        /* What was refused before may be granted now: an earlier try's refusal says nothing. */
+        if (pre_vote == election->pre_vote && reply->call >= election->first_call)
+            election->refused |= bit;
+    } else if (pre_vote) {
+        if (ballot->pre_votes_ns != 0 && reply->call >= ballot->pre_votes_call)
+            ballot->pre_votes |= bit;
+    } else if (ballot->term == raft->current_term && reply->call >= ballot->votes_call) {
+        ballot->votes |= bit;
+    }
 }
 
-bool election_is_won(const struct raft *raft, const struct election *election)
+bool election_is_won(const struct raft *raft)
 {
-    if (!trust_quorum(raft, election->granted))
+    const struct ballot *ballot = &raft->ballot;
+    if (ballot->term != raft->current_term || raft->voted_for != raft->self ||
+        !trust_quorum(raft, ballot->votes))
         return false;
     RULE("[Candidates 2, §5.2]");
     return true;
 }
 
+bool election_would_win(const struct raft *raft, const struct election *election)
+{
+    return election->pre_vote && trust_quorum(raft, raft->ballot.pre_votes);
+}
+
 bool election_is_lost(const struct raft *raft, const struct election *election)
 {
-    member_set may_still = (member_set) ~(election->refused & ~election->granted);
+    member_set may_still = (member_set) ~(election->refused & ~granted(raft, election));
     return !trust_quorum(raft, may_still);
 }

@@ -1,7 +1,10 @@
 /* election.h - votes: who gets one, and who has enough.
  *
- * Voters call the first part, in any state; a candidate holds a `struct election`, which ends with
- * its candidacy. Read beside the RequestVote box of Figure 2 and "Candidates" under its rules. */
+ * Voters call the first part, in any state; a candidate holds a `struct election` for each try.
+ * What the others grant is gathered in raft->ballot, over more than one try: a vote of the current
+ * term makes a leader of that term whenever it comes, and a pre-vote counts for a while. So
+ * elections work where a round trip takes longer than a try. Read beside the RequestVote box of
+ * Figure 2 and "Candidates" under its rules. */
 #ifndef MAILRAFT_RULES_ELECTION_H
 #define MAILRAFT_RULES_ELECTION_H
 
@@ -23,15 +26,15 @@ void election_answer_vote(struct raft *raft, const struct message *request, stru
 /* ---- the candidate ---- */
 
 struct election {
-    member_set granted; /* by position in the configuration */
-    member_set refused;
-    u64 first_call; /* answers to calls before this one belong to an earlier election */
-    bool pre_vote;  /* asks whether it would win, in the term after the current one */
-    bool transfer;  /* leadership was handed over: no pre-vote, stickiness put aside */
+    member_set refused; /* by position in the configuration */
+    u64 first_call;     /* refusals of calls before this one belong to an earlier try */
+    bool pre_vote;      /* asks whether it would win, in the term after the current one */
+    bool transfer;      /* leadership was handed over: no pre-vote, stickiness put aside */
 };
 
-/* Begins a pre-vote: own yes is counted, the term stays. */
-void election_begin_pre_vote(const struct raft *raft, struct election *election);
+/* Begins a pre-vote: own yes is counted, the term stays. Of earlier tries it takes over who said
+ * yes, unless a leader was heard since, the term changed, or they are too old. */
+void election_begin_pre_vote(struct raft *raft, struct election *election, u64 now_ns);
 
 /* [Candidates 1, §5.2] Begins an election: term + 1, vote for self, both unsaved. */
 void election_begin(struct raft *raft, struct election *election, bool transfer);
@@ -44,20 +47,24 @@ void election_request(struct raft *raft, const struct election *election, server
  * yet. */
 bool election_asks(const struct raft *raft, const struct election *election, server_id id);
 
-/* Counts an answer of this election (same kind, current term, one of its calls); repeated ones
- * count once. A vote counts when it was granted by a voter; others change nothing. */
-void election_count(const struct raft *raft, struct election *election,
-                    const struct message *reply);
+/* Counts an answer to a request of the current term; repeated ones count once. A vote counts when
+ * it was granted by a voter; others change nothing. */
+void election_count(struct raft *raft, struct election *election, const struct message *reply);
 
-/* [Candidates 2, §5.2] Whether a quorum has said yes. */
-bool election_is_won(const struct raft *raft, const struct election *election);
+/* [Candidates 2, §5.2] Whether a quorum's votes make this server the leader of the current term, be
+ * it in this try or in an earlier one. (Its own must be on the disk: metadata_unsaved.) */
+bool election_is_won(const struct raft *raft);
+
+/* Whether a quorum would vote for it, so that the pre-vote is over. */
+bool election_would_win(const struct raft *raft, const struct election *election);
 
 /* Whether a quorum can no longer be reached, whatever the others say. */
 bool election_is_lost(const struct raft *raft, const struct election *election);
 
 /* ---- when (timeout.c) ---- */
 
-/* [Followers 2, §5.2] The ordinary election timeout: a random time from now_ns on. */
+/* [Followers 2, §5.2] The ordinary election timeout: a random time from now_ns on. Its range grows
+ * while elections come to nothing. */
 u64 election_timeout_ns(const struct raft *raft, struct rng *rng, u64 now_ns);
 
 /* The connection from the leader has ended: most likely it is dead. For one ordinary timeout the

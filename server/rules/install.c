@@ -9,6 +9,8 @@ static void recognise(struct raft *raft, const struct message *request, u64 now_
     raft->leader = request->from;
     raft->leader_heard_ns = now_ns;
     raft->leader_gone_ns = 0;
+    raft->ballot.pre_votes_ns = 0;
+    raft->campaigns = 0;
 }
 
 /* [InstallSnapshot 2-5, §7] A file that another leader began, or of another snapshot, is given up:
@@ -143,7 +145,7 @@ static void begin_install(struct raft *raft, struct leadership *leadership,
         .round = leadership->round,
     };
     progress->round_sent = leadership->round;
-    progress->sent_ns = now_ns;
+    progress_sent(progress, message, now_ns);
 }
 
 void install_ask_again(struct raft *raft, struct progress *progress)
@@ -256,8 +258,7 @@ void install_reply(struct raft *raft, struct progress *progress, const struct me
                    u64 now_ns)
 {
     const struct install_reply *answer = &reply->as.install_reply;
-    progress->contact_ns = u64_max(progress->contact_ns, now_ns);
-    progress->gone = false;
+    progress_answered(progress, reply, now_ns);
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     /* An answer leads on if what it answers was said since the newest piece was sent, that piece
      * or any question behind it: heartbeats may follow one another faster than answers come. None

@@ -74,6 +74,7 @@ void adopt_term(struct raft *raft, u64 term)
     raft->voted_for = SERVER_NONE;
     raft->leader = SERVER_NONE;
     raft->leader_heard_ns = 0;
+    raft->ballot = (struct ballot){0};
     raft->metadata_unsaved = true;
 }
 

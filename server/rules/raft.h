@@ -45,6 +45,17 @@ struct incoming_snapshot {
     u64 received;              /* bytes of it, from the beginning, that were taken */
 };
 
+/* What was answered to a candidate's requests. It outlives the single try (election.h): where a
+ * round trip takes longer than a try, its answers come during the next one. */
+struct ballot {
+    u64 term;             /* the votes are for this server, in this term; 0: there are none */
+    member_set votes;     /* by position in the configuration, its own included */
+    u64 votes_call;       /* they answer calls from this one on */
+    member_set pre_votes; /* who would vote for it in the term after current_term */
+    u64 pre_votes_call;   /* the same */
+    u64 pre_votes_ns;     /* when the first of these tries began; 0: there are none */
+};
+
 enum {
     ROOM_TO_LEAD = 4096 /* bytes of records: whose disk has less could hardly take any command */
 };
@@ -80,6 +91,9 @@ struct raft {
      * lost some of them. Until its log is as up to date again it does not campaign, and its vote
      * goes by this. {0, 0}: nothing is missing. Persistent (storage.h). */
     struct entry_id promised;
+
+    struct ballot ballot;
+    u32 campaigns; /* terms that it has campaigned in since a leader was last heard */
 
     struct trust trust; /* who of the others is recognised; persistent in part (trust.h) */
 

@@ -24,6 +24,9 @@ void leadership_begin(struct raft *raft, struct leadership *leadership, u64 now_
     const struct configuration *configuration = &raft->configuration;
     raft->leader = raft->self;
     raft->leader_heard_ns = now_ns;
+    raft->campaigns = 0;
+    /* They make a leader once: of one term's rounds there must be no second count. */
+    raft->ballot = (struct ballot){0};
     leadership->began_ns = now_ns;
     leadership->round = 0;
     leadership->round_due = false;
@@ -106,7 +109,7 @@ static void begin_append(struct raft *raft, struct leadership *leadership,
     append->round = leadership->round;
     progress->round_sent = leadership->round;
     progress->commit_sent = raft->commit_index;
-    progress->sent_ns = now_ns;
+    progress_sent(progress, message, now_ns);
 }
 
 static void note_flight(struct progress *progress, u64 last_index, u64 bytes)
@@ -291,8 +294,7 @@ void replicate_reply(struct raft *raft, struct progress *progress, const struct 
 {
     RULE("[Leaders 3, §5.3]");
     const struct append_reply *answer = &reply->as.append_reply;
-    progress->contact_ns = u64_max(progress->contact_ns, now_ns);
-    progress->gone = false;
+    progress_answered(progress, reply, now_ns);
     progress->round_acked = u64_max(progress->round_acked, answer->round);
     progress->full = answer->full;
     switch (answer->result) {
@@ -330,6 +332,7 @@ void replicate_disconnected(struct progress *progress)
 
 void replicate_connected(struct raft *raft, struct progress *progress)
 {
+    progress->timed_call = 0;
     if (progress->mode == PROGRESS_SNAPSHOT) {
         install_ask_again(raft, progress);
         progress->sent_ns = 0;
@@ -364,6 +367,41 @@ u64 leadership_next_heartbeat_ns(const struct raft *raft, const struct leadershi
     return next_ns;
 }
 
+void progress_sent(struct progress *progress, const struct message *message, u64 now_ns)
+{
+    progress->sent_ns = now_ns;
+    if (progress->timed_call != 0)
+        return;
+    progress->timed_call = message->call;
+    progress->timed_ns = now_ns;
+}
+
+void progress_answered(struct progress *progress, const struct message *reply, u64 now_ns)
+{
+    progress->contact_ns = u64_max(progress->contact_ns, now_ns);
+    progress->gone = false;
+    if (progress->timed_call == 0 || reply->call < progress->timed_call)
+        return;
+    /* An answer to a later call: the one that was timed is lost, or came to nothing. */
+    u64 trip_ns = now_ns > progress->timed_ns ? now_ns - progress->timed_ns : 0;
+    u64 before_ns = progress->trip_ns - progress->trip_ns / 8;
+    if (reply->call == progress->timed_call)
+        progress->trip_ns = u64_max(u64_max(trip_ns, before_ns), 1);
+    progress->timed_call = 0;
+}
+
+u64 leadership_trip_ns(const struct raft *raft, const struct leadership *leadership)
+{
+    u64 longest_ns = 2 * raft->election_timeout_ns_max;
+    u64 left_ns[SERVERS_MAX]; /* of the longest: the more, the faster */
+    for (u32 position = 0; position < leadership->count; position++) {
+        const struct progress *progress = &leadership->peers[position];
+        u64 trip_ns = progress->trip_ns != 0 ? u64_min(progress->trip_ns, longest_ns) : longest_ns;
+        left_ns[position] = progress->id == raft->self ? longest_ns : longest_ns - trip_ns;
+    }
+    return longest_ns - u64_min(trust_quorum_value(raft, left_ns), longest_ns);
+}
+
 void leadership_awake(const struct raft *raft, struct leadership *leadership, u64 now_ns)
 {
     if (now_ns >= leadership->awake_ns + raft->election_timeout_ns_min) {
@@ -394,8 +432,14 @@ static u64 quorum_ends_ns(const struct raft *raft, const struct leadership *lead
 
 u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership)
 {
-    u64 asked_ns = leadership->woke_ns != 0 ? leadership->woke_ns + raft->heartbeat_ns : 0;
-    return u64_max(quorum_ends_ns(raft, leadership), asked_ns);
+    u64 ends_ns = quorum_ends_ns(raft, leadership);
+    if (ends_ns == UINT64_MAX)
+        return UINT64_MAX;
+    u64 trip_ns = leadership_trip_ns(raft, leadership);
+    u64 asked_ns =
+        leadership->woke_ns != 0 ? leadership->woke_ns + raft->heartbeat_ns + trip_ns : 0;
+    bool first = ends_ns == leadership->began_ns + raft->election_timeout_ns_min;
+    return u64_max(u64_max(ends_ns, asked_ns), first ? leadership->began_ns + trip_ns : 0);
 }
 
 bool leadership_has_quorum(const struct raft *raft, const struct leadership *leadership, u64 now_ns)

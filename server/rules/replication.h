@@ -47,6 +47,9 @@ struct progress {
     u64 round_acked; /* newest round it answered */
     u64 contact_ns;  /* when it last answered in this term; the leadership's start at first */
     u64 sent_ns;     /* when it was last sent anything; 0: never */
+    u64 timed_call;  /* its answer shows how long a round trip takes; 0: none is timed */
+    u64 timed_ns;    /* when that was sent */
+    u64 trip_ns;     /* a round trip with it, rather too long than too short; 0: not known */
     u64 first_call;  /* refusals of calls before this one are stale */
     bool probe_sent; /* PROBE: one is on its way. SNAPSHOT: a piece, or a question that must be
                         answered before anything else */
@@ -168,9 +171,17 @@ void leadership_awake(const struct raft *raft, struct leadership *leadership, u6
 u64 leadership_heard_ns(const struct leadership *leadership, const struct message *reply,
                         u64 now_ns);
 
+/* The peer is sent the message, or has answered one: notes when, and how long answers take. */
+void progress_sent(struct progress *progress, const struct message *message, u64 now_ns);
+void progress_answered(struct progress *progress, const struct message *reply, u64 now_ns);
+
+/* How long it takes to hear from a quorum, but no more than two of the longest election timeouts,
+ * which also stands for "not known": a quorum has not answered yet in this leadership. */
+u64 leadership_trip_ns(const struct raft *raft, const struct leadership *leadership);
+
 /* The time at which the leader must step down if nobody answers any more: when
- * leadership_has_quorum turns false, but not before it has had a heartbeat's time to ask again
- * after a sleep. */
+ * leadership_has_quorum turns false, but not before it has had a heartbeat and a round trip's time
+ * to ask again after a sleep; nor in the first round trip, when nobody can have answered. */
 u64 leadership_quorum_until_ns(const struct raft *raft, const struct leadership *leadership);
 
 /* Whether the leader may take `bytes` more of uncommitted commands; an empty tail takes any one. */

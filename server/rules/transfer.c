@@ -9,7 +9,10 @@ enum {
      * election timeouts: room is made by people, and not in milliseconds. */
     REST_TIMEOUTS = 20,
     /* And leadership that has just come does not go on at once: it might go in circles. */
-    YOUNG_TIMEOUTS = 4
+    YOUNG_TIMEOUTS = 4,
+    /* What an election timeout does not count: the target gets what it lacks and says so, is told,
+     * asks for votes, and says that it leads. That makes three; one more is for what is lost. */
+    HAND_OVER_TRIPS = 4
 };
 
 void transfer_describe(enum transfer_result result, server_id who, char *text, size_t size)
@@ -138,6 +141,15 @@ server_id transfer_choose(const struct raft *raft, const struct leadership *lead
 
 /* ---- its life ---- */
 
+/* How long the messages of handing over to this peer take, the slower of it and a quorum. */
+static u64 way_ns(const struct raft *raft, const struct leadership *leadership, server_id target)
+{
+    const struct progress *progress = find_peer(leadership, target);
+    ASSERT(progress != NULL);
+    u64 trip_ns = u64_max(progress->trip_ns, leadership_trip_ns(raft, leadership));
+    return HAND_OVER_TRIPS * u64_min(trip_ns, raft->election_timeout_ns_max);
+}
+
 enum transfer_result transfer_begin(const struct raft *raft, const struct leadership *leadership,
                                     struct transfer *transfer, server_id target, u64 now_ns,
                                     server_id *who)
@@ -155,7 +167,7 @@ enum transfer_result transfer_begin(const struct raft *raft, const struct leader
     if (result != TRANSFER_BEGUN)
         return result;
     transfer->target = *who;
-    transfer->deadline_ns = now_ns + raft->election_timeout_ns_min;
+    transfer->deadline_ns = now_ns + raft->election_timeout_ns_min + way_ns(raft, leadership, *who);
     transfer->told_ns = 0;
     return TRANSFER_BEGUN;
 }

@@ -3,7 +3,8 @@
  * The leader stops appending commands, brings the target's log up to its own end, and tells it
  * TIMEOUT_NOW: campaign at once, without a pre-vote, and with a word to the voters that they need
  * not stand by the old leader. The target's request for votes, of a newer term, deposes the leader.
- * If that has not happened within an election timeout, the leader leads on as if nothing had been.
+ * If that has not happened within an election timeout and some round trips, the leader leads on as
+ * if nothing had been.
  *
  * A `struct transfer` belongs to one leadership and ends with it: a leader that was deposed while
  * it handed over, and leads again later, hands nothing over.

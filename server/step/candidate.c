@@ -9,14 +9,17 @@ void step_judge(struct step *step)
 {
     const struct raft *raft = step->raft;
     struct election *election = &step->election;
-    if (election->pre_vote && election_is_won(raft, election)) {
+    /* Its own vote counts when it is on the disk, as anybody's does; and votes of this term count
+     * also when they come after a new pre-vote was begun. */
+    if (!raft->metadata_unsaved && election_is_won(raft)) {
+        step_become(step, RAFT_LEADER, "a quorum voted for it");
+        return;
+    }
+    if (election_would_win(raft, election)) {
         step_tell_transition(step, "a quorum would vote for it");
         step_begin_election(step, false);
     }
-    /* Its own vote counts when it is on the disk, as anybody's does. */
-    if (!election->pre_vote && !raft->metadata_unsaved && election_is_won(raft, election))
-        step_become(step, RAFT_LEADER, "a quorum voted for it");
-    else if (election_is_lost(raft, election))
+    if (election_is_lost(raft, election))
         step_become(step, RAFT_FOLLOWER, "a quorum refused");
 }
 

@@ -50,7 +50,7 @@ static void begin_candidacy(struct step *step, bool handed_over)
         step_begin_election(step, true);
         return;
     }
-    election_begin_pre_vote(step->raft, &step->election);
+    election_begin_pre_vote(step->raft, &step->election, step->now_ns);
     request_votes(step);
     step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
     step_judge(step);

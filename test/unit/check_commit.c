@@ -169,7 +169,7 @@ static bool wins(server_id id, const server_id *voters, u32 count)
         if (reply.term == candidate->current_term)
             election_count(candidate, &election, &reply);
     }
-    return election_is_won(candidate, &election);
+    return election_is_won(candidate);
 }
 
 #define WINS(id, ...)                          \

@@ -1,6 +1,8 @@
 /* check_election.c - votes: who gets one, and who has enough. */
 #include "test/unit/rules_unit.h"
 
+#define NOW (1000 * T_MS)
+
 static struct raft raft;
 
 static void release(void)
@@ -211,7 +213,7 @@ START_TEST(election_begin__next_term_and_own_vote_both_unsaved)
     ck_assert_uint_eq(raft.voted_for, 2);
     ck_assert(raft.metadata_unsaved);
     ck_assert_uint_eq(raft.leader, SERVER_NONE);
-    ck_assert_uint_eq(election.granted, 2);
+    ck_assert_uint_eq(raft.ballot.votes, 2);
     ck_assert_uint_eq(election.refused, 0);
     release();
 }
@@ -223,12 +225,12 @@ START_TEST(election_begin_pre_vote__changes_nothing)
     raft.metadata_unsaved = false;
     raft.voted_for = 3;
     struct election election;
-    election_begin_pre_vote(&raft, &election);
+    election_begin_pre_vote(&raft, &election, NOW);
     ck_assert_uint_eq(raft.current_term, 4);
     ck_assert_uint_eq(raft.voted_for, 3);
     ck_assert(!raft.metadata_unsaved);
     ck_assert(election.pre_vote);
-    ck_assert_uint_eq(election.granted, 2);
+    ck_assert_uint_eq(raft.ballot.pre_votes, 2);
     release();
 }
 END_TEST
@@ -238,7 +240,7 @@ START_TEST(election_request__carries_the_last_entry_and_the_right_term)
     raft_of(&raft, 3, 2, "1 4 4");
     struct election election;
     struct message request;
-    election_begin_pre_vote(&raft, &election);
+    election_begin_pre_vote(&raft, &election, NOW);
     election_request(&raft, &election, 3, &request);
     ck_assert_int_eq(request.kind, MESSAGE_PRE_VOTE);
     ck_assert_uint_eq(request.term, 5);
@@ -263,11 +265,11 @@ START_TEST(election_is_won__with_a_majority_and_not_before)
     raft_of(&raft, 5, 1, "1");
     struct election election;
     election_begin(&raft, &election, false);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     count_answer(&election, 2, true);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     count_answer(&election, 3, true);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     release();
 }
 END_TEST
@@ -278,9 +280,9 @@ START_TEST(election_is_won__an_even_cluster_needs_more_than_half)
     struct election election;
     election_begin(&raft, &election, false);
     count_answer(&election, 2, true);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     count_answer(&election, 4, true);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     release();
 }
 END_TEST
@@ -289,10 +291,11 @@ START_TEST(election_is_won__one_server_needs_nobody_else)
 {
     raft_of(&raft, 1, 1, "1");
     struct election election;
-    election_begin_pre_vote(&raft, &election);
-    ck_assert(election_is_won(&raft, &election));
+    election_begin_pre_vote(&raft, &election, NOW);
+    ck_assert(election_would_win(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     election_begin(&raft, &election, false);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     ck_assert(!election_is_lost(&raft, &election));
     /* Its own vote is a promise, too. */
     ck_assert(raft.metadata_unsaved);
@@ -309,9 +312,9 @@ START_TEST(election_is_won__a_change_needs_both_majorities)
     election_begin(&raft, &election, false);
     count_answer(&election, 2, true);
     count_answer(&election, 3, true);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     count_answer(&election, 5, true);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     release();
 }
 END_TEST
@@ -323,7 +326,7 @@ START_TEST(election_count__repeated_votes_count_once)
     election_begin(&raft, &election, false);
     for (u32 i = 0; i < 4; i++)
         count_answer(&election, 2, true);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     release();
 }
 END_TEST
@@ -338,12 +341,12 @@ START_TEST(election_count__only_members_and_voters)
     count_answer(&election, 5, true);
     count_answer(&election, 9, true);
     count_answer(&election, SERVER_NONE, true);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     count_answer(&election, 4, false);
     count_answer(&election, 9, false);
     ck_assert(!election_is_lost(&raft, &election));
     count_answer(&election, 3, true);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     release();
 }
 END_TEST
@@ -353,42 +356,128 @@ START_TEST(election_count__a_yes_to_the_pre_vote_is_no_vote)
     raft_of(&raft, 3, 1, "1");
     struct election election;
     struct message asked;
-    election_begin_pre_vote(&raft, &election);
+    election_begin_pre_vote(&raft, &election, NOW);
     election_request(&raft, &election, 2, &asked);
     election_begin(&raft, &election, false);
     struct message late = answer_of(&asked, 2, true);
     late.term = raft.current_term;
     election_count(&raft, &election, &late);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     /* Nor the other way round. */
     election_request(&raft, &election, 2, &asked);
-    election_begin_pre_vote(&raft, &election);
+    election_begin_pre_vote(&raft, &election, NOW);
     struct message vote = answer_of(&asked, 2, true);
     vote.call = raft.next_call;
     election_count(&raft, &election, &vote);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_would_win(&raft, &election));
     release();
 }
 END_TEST
 
-START_TEST(election_count__late_answers_to_an_earlier_election_do_not_count)
+/* A round trip takes longer than a try: the answers to one come during the next. */
+START_TEST(election_count__votes_of_this_term_count_whenever_they_come)
 {
     raft_of(&raft, 3, 1, "1");
     struct election election;
     struct message asked;
-    election_begin_pre_vote(&raft, &election);
+    election_begin(&raft, &election, false);
     election_request(&raft, &election, 2, &asked);
-    /* Time was up, and it asks again. A leader may have been heard since by those who said yes. */
-    election_begin_pre_vote(&raft, &election);
-    struct message late = answer_of(&asked, 2, true);
-    election_count(&raft, &election, &late);
-    ck_assert(!election_is_won(&raft, &election));
-    late.as.vote_reply.granted = false;
-    late.from = 3;
+    /* Time was up, and it asks whether it would win the next term. */
+    election_begin_pre_vote(&raft, &election, NOW);
+    ck_assert(!election_is_won(&raft));
+    struct message vote = answer_of(&asked, 2, true);
+    election_count(&raft, &election, &vote);
+    ck_assert(election_is_won(&raft));
+    ck_assert(!election_would_win(&raft, &election));
+    /* They make it the leader once: a second leadership of one term would count its rounds again.
+     */
+    struct leadership leadership;
+    struct ballot ballot = raft.ballot;
+    leadership_begin(&raft, &leadership, NOW, 0);
+    ck_assert(!election_is_won(&raft));
+    raft.ballot = ballot;
+    /* In the next term none of them counts, be it its own or another's. */
+    election_begin(&raft, &election, false);
+    ck_assert(!election_is_won(&raft));
+    election_count(&raft, &election, &vote);
+    ck_assert(!election_is_won(&raft));
+    adopt_term(&raft, raft.current_term + 1);
+    raft.voted_for = 3;
+    ck_assert(!election_is_won(&raft));
+    release();
+}
+END_TEST
+
+START_TEST(election_count__what_was_granted_to_an_earlier_pre_vote_counts_for_a_while)
+{
+    raft_of(&raft, 3, 1, "1");
+    u64 old_ns = 2 * raft.election_timeout_ns_max;
+    for (u32 what = 0; what < 4; what++) {
+        struct election election;
+        struct message asked;
+        raft.ballot = (struct ballot){0};
+        election_begin_pre_vote(&raft, &election, NOW);
+        election_request(&raft, &election, 2, &asked);
+        if (what == 1) { /* a leader was heard: of what was said before it nothing is left */
+            struct message heartbeat = {.kind = MESSAGE_APPEND_ENTRIES, .from = 3, .to = 1};
+            heartbeat.term = raft.current_term;
+            struct message reply;
+            const char *why;
+            ck_assert(append_entries(&raft, &heartbeat, MIB, NOW, &reply, &why));
+        } else if (what == 2) {
+            adopt_term(&raft, raft.current_term + 1);
+        }
+        election_begin_pre_vote(&raft, &election, what == 3 ? NOW + old_ns : NOW + old_ns - 1);
+        struct message late = answer_of(&asked, 2, true);
+        election_count(&raft, &election, &late);
+        ck_assert_msg(election_would_win(&raft, &election) == (what == 0), "case %u", what);
+    }
+    release();
+}
+END_TEST
+
+START_TEST(election_count__a_refusal_of_an_earlier_try_says_nothing)
+{
+    raft_of(&raft, 3, 1, "1");
+    struct election election;
+    struct message asked;
+    election_begin_pre_vote(&raft, &election, NOW);
+    election_request(&raft, &election, 3, &asked);
+    election_begin_pre_vote(&raft, &election, NOW);
+    struct message late = answer_of(&asked, 3, false);
     election_count(&raft, &election, &late);
     ck_assert_uint_eq(election.refused, 0);
     count_answer(&election, 2, true);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_would_win(&raft, &election));
+    release();
+}
+END_TEST
+
+/* Where elections come to nothing again and again, servers time out too close to one another. */
+START_TEST(election_timeout_ns__its_range_grows_with_elections_in_vain)
+{
+    static const u64 ends[] = {300, 300, 300, 600, 1200, 1200, 1200};
+    struct rng rng;
+    rng_init(&rng, 7);
+    raft_of(&raft, 3, 1, "1");
+    for (size_t campaigns = 0; campaigns < ARRAY_LENGTH(ends); campaigns++) {
+        u64 latest_ns = 0;
+        for (u32 i = 0; i < 1000; i++) {
+            u64 at_ns = election_candidate_deadline_ns(&raft, &rng, NOW);
+            ck_assert_uint_ge(at_ns, NOW + 150 * T_MS);
+            latest_ns = u64_max(latest_ns, at_ns);
+        }
+        ck_assert_uint_le(latest_ns, NOW + ends[campaigns] * T_MS);
+        ck_assert_uint_ge(latest_ns, NOW + ends[campaigns] * T_MS * 9 / 10);
+        struct election election;
+        election_begin(&raft, &election, false);
+    }
+    struct message heartbeat = {.kind = MESSAGE_APPEND_ENTRIES, .from = 3, .to = 1};
+    heartbeat.term = raft.current_term;
+    struct message reply;
+    const char *why;
+    ck_assert(append_entries(&raft, &heartbeat, MIB, NOW, &reply, &why));
+    ck_assert_uint_eq(raft.campaigns, 0);
     release();
 }
 END_TEST
@@ -404,7 +493,7 @@ START_TEST(election_is_lost__when_a_quorum_can_no_longer_be_reached)
     ck_assert(!election_is_lost(&raft, &election));
     count_answer(&election, 4, false);
     ck_assert(election_is_lost(&raft, &election));
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     release();
 }
 END_TEST
@@ -433,7 +522,7 @@ START_TEST(election_is_lost__a_vote_once_given_stays)
     /* A refusal that was sent before the vote, and came after it. */
     count_answer(&election, 2, false);
     count_answer(&election, 3, false);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     ck_assert(!election_is_lost(&raft, &election));
     release();
 }
@@ -458,7 +547,10 @@ UNIT_MAIN("election", election_answer_pre_vote__yes_when_it_would_get_the_vote,
           election_is_won__a_change_needs_both_majorities,
           election_count__repeated_votes_count_once, election_count__only_members_and_voters,
           election_count__a_yes_to_the_pre_vote_is_no_vote,
-          election_count__late_answers_to_an_earlier_election_do_not_count,
+          election_count__votes_of_this_term_count_whenever_they_come,
+          election_count__what_was_granted_to_an_earlier_pre_vote_counts_for_a_while,
+          election_count__a_refusal_of_an_earlier_try_says_nothing,
+          election_timeout_ns__its_range_grows_with_elections_in_vain,
           election_is_lost__when_a_quorum_can_no_longer_be_reached,
           election_is_lost__one_refusing_majority_of_a_change_is_enough,
           election_is_lost__a_vote_once_given_stays)

@@ -379,7 +379,9 @@ START_TEST(leadership_has_quorum__for_an_election_timeout_from_the_start)
 {
     lead(3, "1", 2);
     u64 until_ns = T_BEGIN + 150 * T_MS;
-    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), until_ns);
+    /* It may lead on for a first round trip, however long; but others are not kept from
+     * campaigning. */
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 600 * T_MS);
     ck_assert(leadership_has_quorum(&raft, &leadership, until_ns - 1));
     ck_assert(!leadership_has_quorum(&raft, &leadership, until_ns));
     release();
@@ -391,7 +393,7 @@ START_TEST(leadership_has_quorum__as_long_as_enough_answer)
     lead(5, "1", 2);
     contact(2, T_BEGIN + 100 * T_MS);
     /* One of four is not enough, with itself two of five. */
-    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 150 * T_MS);
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 600 * T_MS);
     contact(4, T_BEGIN + 60 * T_MS);
     ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 210 * T_MS);
     contact(5, T_BEGIN + 500 * T_MS);
@@ -416,15 +418,20 @@ END_TEST
 /* The answer to this heartbeat lay in the mailbox while the leader waited for its disk. */
 START_TEST(leadership_awake__answers_from_before_a_sleep_are_old)
 {
+    enum { TRIP = 70 }; /* ms, more than a heartbeat */
     lead(3, "1 1", 2);
-    struct message heartbeat = sent_to(2, T_BEGIN);
+    struct message heartbeat = sent_to(2, T_BEGIN - TRIP * T_MS);
+    accepts(&heartbeat, T_BEGIN);
+    heartbeat = sent_to(2, T_BEGIN);
     struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
     u64 woke_ns = T_BEGIN + 150 * T_MS;
     leadership_awake(&raft, &leadership, woke_ns);
     ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, woke_ns), T_BEGIN);
     ck_assert(!leadership_has_quorum(&raft, &leadership, woke_ns));
-    /* It asks again, and only that answer counts. */
-    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), woke_ns + raft.heartbeat_ns);
+    /* It asks again, and only that answer counts, for which there must be time. */
+    contact(3, T_BEGIN - T_MS);
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership),
+                      woke_ns + raft.heartbeat_ns + TRIP * T_MS);
     heartbeat = sent_to(2, woke_ns);
     reply = reply_to(&heartbeat, APPEND_ACCEPTED);
     ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, woke_ns + T_MS), woke_ns + T_MS);
@@ -444,7 +451,35 @@ START_TEST(leadership_awake__less_than_an_election_timeout_is_no_sleep)
         leadership_awake(&raft, &leadership, now_ns);
         ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, now_ns), now_ns);
     }
-    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 150 * T_MS);
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 600 * T_MS);
+    release();
+}
+END_TEST
+
+START_TEST(leadership_trip_ns__as_long_as_a_quorum_takes)
+{
+    lead(5, "1 1", 2);
+    u64 unknown_ns = 2 * raft.election_timeout_ns_max;
+    ck_assert_uint_eq(leadership_trip_ns(&raft, &leadership), unknown_ns);
+    static const u64 trips[] = {0, 0, 250, 40, 90};
+    for (server_id id = 2; id <= 4; id++) {
+        struct message heartbeat = sent_to(id, T_BEGIN);
+        /* Those behind it are not timed. */
+        struct message next = sent_to(id, T_BEGIN + 50 * T_MS);
+        accepts(&heartbeat, T_BEGIN + trips[id] * T_MS);
+        accepts(&next, T_BEGIN + (50 + trips[id]) * T_MS);
+        ck_assert_uint_eq(leadership_trip_ns(&raft, &leadership),
+                          id == 2 ? unknown_ns : (id == 3 ? 250 : 90) * T_MS);
+    }
+    /* It is lost: the answer to a later one shows nothing. A faster one is believed bit by bit. */
+    struct message lost = sent_to(4, T_BEGIN + 1000 * T_MS);
+    struct message next = sent_to(4, T_BEGIN + 1050 * T_MS);
+    ck_assert_uint_eq(peer(4)->timed_call, lost.call);
+    accepts(&next, T_BEGIN + 1150 * T_MS);
+    ck_assert_uint_eq(peer(4)->trip_ns, 90 * T_MS);
+    next = sent_to(4, T_BEGIN + 1200 * T_MS);
+    accepts(&next, T_BEGIN + 1201 * T_MS);
+    ck_assert_uint_eq(peer(4)->trip_ns, 90 * T_MS - 90 * T_MS / 8);
     release();
 }
 END_TEST
@@ -465,7 +500,7 @@ START_TEST(leadership_has_quorum__of_both_sets_during_a_change)
     raft.configuration.voters = 0x19;     /* 1 4 5 */
     contact(2, T_BEGIN + 100 * T_MS);
     contact(3, T_BEGIN + 100 * T_MS);
-    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 150 * T_MS);
+    ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 600 * T_MS);
     contact(5, T_BEGIN + 90 * T_MS);
     ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 240 * T_MS);
     release();
@@ -490,5 +525,5 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           leadership_has_quorum__any_answer_of_this_term_shows_life,
           leadership_awake__answers_from_before_a_sleep_are_old,
           leadership_awake__less_than_an_election_timeout_is_no_sleep,
-          leadership_has_quorum__alone_for_ever,
+          leadership_trip_ns__as_long_as_a_quorum_takes, leadership_has_quorum__alone_for_ever,
           leadership_has_quorum__of_both_sets_during_a_change)

@@ -179,8 +179,7 @@ START_TEST(transfer_go_on__first_the_target_catches_up)
     append_commands(2);
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_BEGUN);
     ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_WAIT);
-    ck_assert_uint_eq(transfer_next_ns(&raft, &leadership, &transfer),
-                      T_BEGIN + raft.election_timeout_ns_min);
+    ck_assert_uint_eq(transfer_next_ns(&raft, &leadership, &transfer), transfer.deadline_ns);
     struct message entries = sent_to(2, T_BEGIN);
     accepts(&entries, T_BEGIN + T_MS);
     /* It has all, but there are clients who could not be answered yet. */
@@ -211,8 +210,8 @@ END_TEST
 START_TEST(transfer_go_on__waits_for_who_was_told_and_is_behind_again)
 {
     lead_in_peace(3);
-    u64 end_ns = T_BEGIN + raft.election_timeout_ns_min;
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_BEGUN);
+    u64 end_ns = transfer.deadline_ns;
     ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_SEND);
     u64 held = peer(2)->match_index;
     peer(2)->match_index = 0;
@@ -224,10 +223,12 @@ START_TEST(transfer_go_on__waits_for_who_was_told_and_is_behind_again)
 }
 END_TEST
 
-START_TEST(transfer_go_on__is_given_up_after_an_election_timeout)
+START_TEST(transfer_go_on__is_given_up_after_an_election_timeout_and_some_trips)
 {
     lead_in_peace(3);
-    u64 end_ns = T_BEGIN + raft.election_timeout_ns_min;
+    peer(2)->trip_ns = 70 * T_MS;
+    peer(3)->trip_ns = 10 * T_MS;
+    u64 end_ns = T_BEGIN + raft.election_timeout_ns_min + 4 * 70 * T_MS;
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_BEGUN);
     ck_assert_int_eq(go_on(T_BEGIN), TRANSFER_SEND);
     ck_assert_int_eq(go_on(end_ns - 1), TRANSFER_SEND);
@@ -238,6 +239,7 @@ START_TEST(transfer_go_on__is_given_up_after_an_election_timeout)
     ck_assert_int_eq(go_on(end_ns), TRANSFER_WAIT);
 
     append_commands(1); /* and one that did not catch up was never told */
+    end_ns = T_BEGIN + raft.election_timeout_ns_min + 4 * 10 * T_MS;
     ck_assert_int_eq(begin(3, T_BEGIN), TRANSFER_BEGUN);
     ck_assert_int_eq(go_on(end_ns), TRANSFER_GIVEN_UP);
     ck_assert_int_eq(result, TRANSFER_LAGS);
@@ -349,7 +351,7 @@ UNIT_MAIN("transfer", transfer_init__nothing_goes_on, transfer_choose__who_holds
           transfer_go_on__first_the_target_catches_up,
           transfer_go_on__tells_again_with_the_heartbeats,
           transfer_go_on__waits_for_who_was_told_and_is_behind_again,
-          transfer_go_on__is_given_up_after_an_election_timeout,
+          transfer_go_on__is_given_up_after_an_election_timeout_and_some_trips,
           transfer_without_room__when_the_disk_is_full_or_a_command_was_too_large,
           transfer_without_room__not_as_soon_as_it_leads, transfer_without_room__tries_and_rests,
           transfer_without_room__nobody_has_any, transfer_conclude__by_who_leads)

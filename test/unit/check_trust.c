@@ -253,11 +253,11 @@ START_TEST(election__no_vote_from_or_for_who_is_not_recognised)
                            .call = election.first_call,
                            .as.vote_reply.granted = true};
     election_count(&raft, &election, &vote);
-    ck_assert(!election_is_won(&raft, &election));
+    ck_assert(!election_is_won(&raft));
     ck_assert(!election_is_lost(&raft, &election));
     vote.from = 3;
     election_count(&raft, &election, &vote);
-    ck_assert(election_is_won(&raft, &election));
+    ck_assert(election_is_won(&raft));
     release();
 }
 END_TEST
