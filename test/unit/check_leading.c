@@ -258,10 +258,10 @@ START_TEST(leading_next_ns__the_transfer_counts)
 {
     begin_transfer();
     for (server_id id = 2; id <= 3; id++)
-        leadership_peer(&leading.leadership, id)->sent_ns = T_BEGIN + NS_PER_S;
-    leading.leadership.peers[1].contact_ns = T_BEGIN + NS_PER_S;
-    leading.leadership.peers[2].contact_ns = T_BEGIN + NS_PER_S;
-    ck_assert_uint_eq(leading_next_ns(&raft, &leading), T_BEGIN + raft.election_timeout_ns_min);
+        leadership_peer(&leading.leadership, id)->sent_ns = T_BEGIN + 2 * NS_PER_S;
+    leading.leadership.peers[1].contact_ns = T_BEGIN + 2 * NS_PER_S;
+    leading.leadership.peers[2].contact_ns = T_BEGIN + 2 * NS_PER_S;
+    ck_assert_uint_eq(leading_next_ns(&raft, &leading), leading.transfer.deadline_ns);
     end();
 }
 END_TEST
