@@ -2,14 +2,17 @@
  * numbers are handed in. */
 #include "server/rules/election.h"
 
+/* Terms that a server campaigns in before it takes its time. */
+enum { CAMPAIGNS_FREE = 2 };
+
 /* Whoever times out alone is heard by the others before they do: that takes half a round trip.
  * Where trips are as long as the range is wide, all begin together and votes split again and again.
  * So the range grows with each term that this server has campaigned in, and nobody won, after the
  * second. */
 static u64 range_end_ns(const struct raft *raft)
 {
-    enum { FREE = 2, DOUBLINGS_MAX = 2 };
-    u32 in_vain = raft->campaigns > FREE ? raft->campaigns - FREE : 0;
+    enum { DOUBLINGS_MAX = 2 };
+    u32 in_vain = raft->campaigns > CAMPAIGNS_FREE ? raft->campaigns - CAMPAIGNS_FREE : 0;
     return raft->election_timeout_ns_max << (in_vain < DOUBLINGS_MAX ? in_vain : DOUBLINGS_MAX);
 }
 
@@ -28,10 +31,11 @@ void election_leader_gone(struct raft *raft, u64 now_ns)
 }
 
 /* Whether the haste after the end of the leader's connection is still on: for as long as one
- * ordinary timeout, in which it must lead to a leader, or else it was a false alarm. */
+ * ordinary timeout, in which it must lead to a leader, or else it was a false alarm; nor do votes
+ * that split again and again get better by it. */
 static bool in_haste(const struct raft *raft, u64 now_ns)
 {
-    return raft->leader_gone_ns != 0 &&
+    return raft->leader_gone_ns != 0 && raft->campaigns < CAMPAIGNS_FREE &&
            now_ns < raft->leader_gone_ns + raft->election_timeout_ns_min;
 }
 

@@ -94,7 +94,7 @@ static const char *order_in_vain(void)
 {
     order_then_append();
     tell_kind(&f, ON_SETTLE);
-    f.now_ns += f.raft.election_timeout_ns_min;
+    f.now_ns = f.step.lead.transfer.deadline_ns;
     return tell_kind(&f, ON_SETTLE);
 }
 
