@@ -224,9 +224,14 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
     u64 slow_ns = rng_range(rng, 5, 400) * NS_PER_MS;
     u32 rate = (u32)(rng_chance(rng, 1, 2) ? rng_range(rng, 95, 105) : rng_range(rng, 50, 200));
     i64 jump = (i64)rng_range(rng, 0, 7200) - 3600;
+    /* Its syncs, its reads, or both; a disk that works on something else lets wait for seconds. */
+    u64 slow = rng_range(rng, 1, 3);
+    u64 read_ns = rng_range(rng, 1, rng_chance(rng, 1, 3) ? 4000 : 60) * NS_PER_MS;
     fault->struck = cluster_set_of(id);
-    if (fault->kind == CHAOS_DISK_SLOW)
+    if (fault->kind == CHAOS_DISK_SLOW && (slow & 1) != 0)
         cluster_disk(cluster, id, CLUSTER_DISK_SLOW, slow_ns);
+    if (fault->kind == CHAOS_DISK_SLOW && (slow & 2) != 0)
+        cluster_disk(cluster, id, CLUSTER_DISK_READ, read_ns);
     else if (fault->kind == CHAOS_DISK_STALL)
         cluster_disk(cluster, id, CLUSTER_DISK_STALL, 0);
     else if (fault->kind == CHAOS_DISK_SYNC_EIO)

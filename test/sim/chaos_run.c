@@ -28,10 +28,21 @@ static void vary(struct cluster_config *config, struct rng *rng)
     rng_init(&another, config->seed ^ 0x726f756e64ULL);
     config->options[5] = (struct cluster_option){"round-bytes", rounds[rng_range(&another, 0, 2)]};
     config->option_count = 6;
+    /* The same: half of the disks read in no time, as from a page cache, and some networks are
+     * wide: a round trip takes longer than a heartbeat, or even than an election timeout. */
+    struct rng times;
+    rng_init(&times, config->seed ^ 0x74696d6573ULL);
+    if (rng_chance(&times, 1, 2))
+        config->disk_read_ns = rng_range(&times, 1, 40) * 100 * NS_PER_US;
+    u64 wide = rng_range(&times, 1, 12);
     if (rng_chance(rng, 1, 3))
         config->latency = (struct cluster_range){50 * NS_PER_US, 500 * NS_PER_US};
     if (rng_chance(rng, 1, 4))
         config->disk_sync = (struct cluster_range){2 * NS_PER_MS, 12 * NS_PER_MS};
+    if (wide == 1)
+        config->latency = (struct cluster_range){130 * NS_PER_MS, 150 * NS_PER_MS};
+    else if (wide == 2)
+        config->latency = (struct cluster_range){27 * NS_PER_MS, 60 * NS_PER_MS};
 }
 
 struct waiting {

@@ -288,8 +288,10 @@ u64 checks_progress_bound_ns(const struct cluster *cluster)
 
 u64 checks_time_to_settle_ns(const struct cluster *cluster)
 {
-    /* A leader, and then each server's log is found and sent to it. */
-    return 3 * checks_progress_bound_ns(cluster) + 10 * NS_PER_S;
+    /* A leader, and then each server's log is found and sent to it; a damaged one is read piece by
+     * piece before. */
+    return 3 * checks_progress_bound_ns(cluster) + 10 * NS_PER_S +
+           2000 * cluster->config.disk_read_ns;
 }
 
 void checks_faults_changed(struct cluster *cluster)

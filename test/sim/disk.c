@@ -130,22 +130,28 @@ static void pass_time(struct disk *disk)
     }
 }
 
+static u64 reading_time(const struct disk *disk)
+{
+    return disk->read_ns != 0 ? disk->read_ns : disk->settings.read_ns;
+}
+
 /* Lets pass what a read takes, or less when the disk is healed meanwhile. */
 static void pass_reading_time(struct disk *disk)
 {
     struct world *world = disk->world;
-    if (disk->read_ns == 0 || disk->instant || world->running == NULL)
+    u64 duration = reading_time(disk);
+    if (duration == 0 || disk->instant || world->running == NULL)
         return;
     struct disk_wait *wait = sim_alloc(sizeof(*wait));
-    *wait = (struct disk_wait){.next = disk->reading, .coroutine = world->running};
+    *wait = (struct disk_wait){.next = disk->reading, .coroutine = world->running, .reads = true};
     disk->reading = wait;
     u64 now_ns = sim_clock_local_ns(world->running->process->clock, world->now_ns);
-    if (coroutine_wait(world, now_ns + disk->read_ns))
-        return; /* the disk was healed, and has forgotten it */
+    (void)coroutine_wait(world, now_ns + duration);
     struct disk_wait **at = &disk->reading;
-    while (*at != wait)
+    while (!wait->over && *at != wait)
         at = &(*at)->next;
-    *at = wait->next;
+    if (!wait->over)
+        *at = wait->next;
     sim_free(wait);
 }
 
@@ -156,7 +162,9 @@ static void forget_waits(struct disk_wait **waiting, bool wake)
         *waiting = wait->next;
         if (wake)
             coroutine_wake(wait->coroutine);
-        sim_free(wait);
+        wait->over = true;
+        if (!wake || !wait->reads)
+            sim_free(wait);
     }
 }
 
@@ -311,7 +319,7 @@ static enum error_code sim_read_at(struct vfs_file *file, void *data, size_t siz
     const struct disk_handle *handle = handle_of(file);
     struct disk *disk = disk_of(file->vfs);
     /* What a slow read brings was there at some instant while it lasted: the first or the last. */
-    bool late = disk->read_ns != 0 && rng_chance(&disk->rng, 1, 2);
+    bool late = reading_time(disk) != 0 && rng_chance(&disk->rng, 1, 2);
     if (late)
         pass_reading_time(disk);
     *got = image_read(&handle->inode->seen, offset, data, size);

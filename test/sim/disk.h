@@ -75,6 +75,7 @@ enum disk_step { DISK_WRITE, DISK_SYNC, DISK_DIRECTORY };
 struct disk_settings {
     u64 sync_ns_min;
     u64 sync_ns_max;
+    u64 read_ns; /* what a read takes; 0: no time */
 };
 
 struct disk {
@@ -99,7 +100,7 @@ struct disk {
     bool full;
     bool stalled;
     u64 slow_ns;  /* 0: settings count */
-    u64 read_ns;  /* what a read takes; 0: no time */
+    u64 read_ns;  /* the same of reads */
     u32 crash_at; /* that many writes and syncs from now; 0: none */
 
     /* Called when crash_at has come, from within the coroutine: cuts the power and does not return

@@ -16,6 +16,8 @@ struct disk_handle {
 struct disk_wait {
     struct disk_wait *next;
     struct coroutine *coroutine;
+    bool reads; /* it reads, and frees this itself unless its process ends */
+    bool over;  /* the disk was healed: this is in no list any more */
 };
 
 struct inode *disk_find(const struct entry_name *names, const char *path);

@@ -254,7 +254,8 @@ void faulty_disk_init(struct sim_server *server)
 {
     struct cluster *cluster = server->cluster;
     struct disk_settings settings = {cluster->config.disk_sync.min_ns,
-                                     cluster->config.disk_sync.max_ns};
+                                     cluster->config.disk_sync.max_ns,
+                                     cluster->config.disk_read_ns};
     disk_init(&server->disk, &cluster->world, &settings,
               world_stream(&cluster->world, "disk", server->id));
     server->disk.crash = crash_now;
