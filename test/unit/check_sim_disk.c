@@ -16,7 +16,7 @@ static void crash(void *context)
 
 static void begin(u64 seed)
 {
-    struct disk_settings settings = {1000, 2000};
+    struct disk_settings settings = {.sync_ns_min = 1000, .sync_ns_max = 2000};
     world_init(&world, seed);
     disk_init(&disk, &world, &settings, seed);
     disk.crash = crash;
@@ -394,7 +394,73 @@ START_TEST(disk__a_sync_takes_its_time_and_a_stalled_one_waits_for_healing)
 }
 END_TEST
 
-UNIT_MAIN("sim_disk", disk__reads_what_was_written, disk_power_cut__what_was_synced_stays,
+/* ---- reads that take time ---- */
+
+static struct vfs_file *slow_file;
+static u64 read_end_ns;
+static char read_byte;
+
+static void read_slowly(void *argument)
+{
+    (void)argument;
+    size_t got = 0;
+    ck_assert_int_eq(vfs_read_at(slow_file, &read_byte, 1, 0, &got, &error), ERROR_NONE);
+    ck_assert_uint_eq(got, 1);
+    read_end_ns = world.now_ns;
+}
+
+/* One reads, and the byte is written over halfway; at `heal_ns` the disk is healed. */
+static void read_while(u64 seed, u64 heal_ns)
+{
+    begin(seed);
+    slow_file = old_file();
+    disk.read_ns = 1000;
+    struct sim_clock clock;
+    sim_clock_init(&clock);
+    struct process *process = process_create(&world, 1, &clock);
+    struct coroutine *reader = coroutine_start(process, read_slowly, NULL);
+    struct process *ran;
+    read_end_ns = 0;
+    while (world_step(&world, 500, &ran))
+        continue;
+    ck_assert_uint_eq(read_end_ns, 0);
+    put(slow_file, 0, 'n', 1);
+    while (world_step(&world, heal_ns, &ran))
+        continue;
+    disk_heal(&disk);
+    while (world_step(&world, 5000, &ran))
+        continue;
+    ck_assert_uint_eq(read_end_ns, u64_min(heal_ns, 1000));
+    coroutine_free(reader);
+    ck_assert_uint_eq(process_destroy(process), 0);
+    vfs_close(slow_file);
+    end();
+}
+
+START_TEST(disk__a_slow_read_brings_what_was_there_at_its_first_or_last_instant)
+{
+    u32 old = 0, new = 0;
+    for (u64 seed = 1; seed <= 20; seed++) {
+        read_while(seed, 2000);
+        old += read_byte == 'o';
+        new += read_byte == 'n';
+    }
+    ck_assert_uint_eq(old + new, 20);
+    ck_assert_uint_gt(old, 0);
+    ck_assert_uint_gt(new, 0);
+}
+END_TEST
+
+START_TEST(disk__slow_reads_end_when_it_is_healed)
+{
+    read_while(1, 700);
+    read_while(2, 1000); /* in the very instant in which it ends */
+}
+END_TEST
+
+UNIT_MAIN("sim_disk", disk__a_slow_read_brings_what_was_there_at_its_first_or_last_instant,
+          disk__slow_reads_end_when_it_is_healed, disk__reads_what_was_written,
+          disk_power_cut__what_was_synced_stays,
           disk_power_cut__unsynced_writes_are_torn_at_sectors, disk_power_cut__sizes_and_bytes_part,
           disk_process_ended__a_killed_process_loses_nothing,
           disk_power_cut__names_are_durable_once_the_directory_is_synced,
