@@ -25,7 +25,6 @@ static enum operation_kind kind_of(enum client_op op)
         return OPERATION_GET;
     case CLIENT_SET:
     case CLIENT_MSET:
-    case CLIENT_FLUSHALL:
         return OPERATION_PUT;
     case CLIENT_APPEND:
         return OPERATION_APPEND;
@@ -34,7 +33,8 @@ static enum operation_kind kind_of(enum client_op op)
     case CLIENT_INCR:
         return OPERATION_INCR;
     case CLIENT_DEL:
-    case CLIENT_GETDEL: /* as long as nobody knows what it found */
+    case CLIENT_GETDEL:   /* as long as nobody knows what it found */
+    case CLIENT_FLUSHALL: /* as long as nobody knows whether it was done */
         return OPERATION_DEL;
     case CLIENT_TRANSFER:
         break;
@@ -125,9 +125,11 @@ static void record_ok(struct flight *flight, struct operation *operation, u64 nu
     case CLIENT_SCAN:
         record_scan(flight, operation, number);
         return;
+    case CLIENT_FLUSHALL: /* it says nothing of what it found */
+        operation->kind = OPERATION_PUT;
+        return;
     case CLIENT_SET:
     case CLIENT_MSET:
-    case CLIENT_FLUSHALL:
         return;
     case CLIENT_APPEND:
     case CLIENT_INCR:
