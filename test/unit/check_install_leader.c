@@ -227,6 +227,29 @@ START_TEST(replicate__new_snapshots_within_a_round_trip)
 }
 END_TEST
 
+/* While it waits for a new snapshot, heartbeats ask about the one before. */
+START_TEST(install_reply__of_the_snapshot_before_is_not_of_the_newest)
+{
+    begin_to_send();
+    struct message message = install_to(2, T_BEGIN);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN);
+    wants_piece(2, 0, T_BEGIN);
+    ck_assert(!read_piece(2, 0, 0, T_BEGIN, &message));
+    ck_assert(raft.snapshot_spoilt);
+    message = install_to(2, T_BEGIN + 50 * T_MS);
+    answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
+    message = install_to(2, T_BEGIN + 100 * T_MS);
+    struct snapshot_point point = taken_now(4, 78);
+    snapshot_taken(&raft, &point);
+    wants_piece(2, 0, T_BEGIN + 100 * T_MS);
+    ck_assert_uint_eq(peer(2)->snapshot.checksum, 78);
+    answers(&message, INSTALL_DONE, FILE_SIZE, T_BEGIN + 110 * T_MS);
+    ck_assert_int_eq(peer(2)->mode, PROGRESS_SNAPSHOT);
+    ck_assert_uint_eq(peer(2)->match_index, 0);
+    release();
+}
+END_TEST
+
 START_TEST(replicate__a_busy_peer_is_left_alone_until_the_next_heartbeat)
 {
     static const enum install_result results[] = {INSTALL_BUSY, INSTALL_NO_SPACE};
@@ -405,6 +428,7 @@ UNIT_MAIN("install_leader", replicate__sends_the_snapshot_for_entries_that_are_g
           replicate__goes_on_where_the_peer_says, install_reply__round_trips_above_the_heartbeat,
           install_read_done__only_the_order_that_is_waited_for,
           replicate__new_snapshots_within_a_round_trip,
+          install_reply__of_the_snapshot_before_is_not_of_the_newest,
           replicate__a_busy_peer_is_left_alone_until_the_next_heartbeat,
           install_read_done__begins_with_the_newest_when_the_file_is_gone,
           install_reply__a_file_refused_whole_is_not_sent_again,
