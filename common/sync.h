@@ -54,6 +54,10 @@ struct thread {
 void mutex_init(struct mutex *mutex);
 void mutex_deinit(struct mutex *mutex);
 void mutex_lock(struct mutex *mutex) ACQUIRES(*mutex);
+/* As mutex_lock, but gives up after so long, and returns false then. In the simulator it does not.
+ */
+WARN_UNUSED bool mutex_lock_for(struct mutex *mutex, u64 patience_ns)
+    SYNC_ATTRIBUTE(try_acquire_capability(true, *mutex));
 void mutex_unlock(struct mutex *mutex) RELEASES(*mutex);
 /* ASSERTs that the calling thread holds the mutex. */
 void mutex_assert_held(struct mutex *mutex) ASSERTS_HELD(*mutex);

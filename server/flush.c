@@ -190,6 +190,13 @@ static bool forget_promise(struct server *server)
     return server_store_repaired(server);
 }
 
+bool server_must_save(const struct server *server)
+{
+    const struct raft *raft = &server->raft;
+    return raft->metadata_unsaved || raft->log.unsaved_index <= raft->log.last_index ||
+           raft_is_repaired(raft);
+}
+
 static bool save_unsaved(struct server *server)
 {
     struct raft *raft = &server->raft;
@@ -276,6 +283,7 @@ bool server_flush(struct server *server, struct lead *lead)
     compact(server, lead != NULL ? &lead->leadership : NULL);
     snapshotting_remove_old(server, lead != NULL ? &lead->leadership : NULL);
     snapshotting_work(server);
+    server_note_status(server, lead);
     return true;
 }
 

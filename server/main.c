@@ -22,6 +22,7 @@
 #include "server/settings.h"
 #include "server/signals.h"
 #include "server/storage/snapshot.h"
+#include "server/watcher.h"
 
 enum { LARGE_PIECE_BYTES = 2 * 1024 * 1024 };
 
@@ -180,6 +181,7 @@ struct raftd {
     struct farewell farewell;
     struct reread reread;
     struct signals signals;
+    struct watcher watcher;
     struct error end; /* why the server stopped */
 };
 
@@ -340,8 +342,15 @@ static enum error_code open_ports(struct raftd *raftd, struct error *error)
     clients_options.self = raftd->self->id;
     clients_options.listen_address = raftd->self->client_address;
     clients_options.agreed = &raftd->limits;
+    clients_options.liveness = &raftd->server->liveness;
     return clients_create(&clients_options, server_slot(raftd->server), &raftd->report,
                           &raftd->clients, error);
+}
+
+static void tell_of_stall(void *context)
+{
+    struct raftd *raftd = context;
+    clients_look(raftd->clients);
 }
 
 static void run_server(void *argument)
@@ -365,6 +374,7 @@ static void drain(struct raftd *raftd)
     struct mail_slot *slot = server_slot(raftd->server);
     u64 now_ns = clock_monotonic_ns();
     u64 deadline_ns = now_ns + patience_ns;
+    watcher_give_up_at(&raftd->watcher, deadline_ns + 2 * attempts_ns);
     if (!alone)
         farewell_say(&raftd->farewell, slot, u64_min(deadline_ns, now_ns + attempts_ns));
     clients_drain(raftd->clients, deadline_ns);
@@ -390,7 +400,10 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
            "server %" PRIu32 " of cluster %s is up: peers at %s, clients at %s, data in %s",
            raftd->self->id, raftd->settings.values.cluster_id, raftd->self->peer_address,
            raftd->self->client_address, raftd->data);
-    code = thread_start(&raftd->thread, "server", run_server, raftd, error);
+    code = watcher_start(&raftd->watcher, &raftd->server->liveness, &raftd->report, tell_of_stall,
+                         raftd, error);
+    if (code == ERROR_NONE)
+        code = thread_start(&raftd->thread, "server", run_server, raftd, error);
     if (code != ERROR_NONE)
         return code;
     int number = 0;
@@ -416,6 +429,7 @@ static enum error_code serve(struct raftd *raftd, struct error *error)
 
 static void close_all(struct raftd *raftd)
 {
+    watcher_stop(&raftd->watcher);
     /* A reader or the port may wait for room in the mailbox of a server that never ran. */
     if (raftd->server != NULL)
         server_close(raftd->server);

@@ -50,6 +50,8 @@ static void apply_options(struct server *server)
     raft->uncommitted_bytes_max = server->options.uncommitted_bytes_max;
     raft->room_bytes_min =
         u64_min(server->options.message_bytes_max, server->options.segment_bytes / 4);
+    atomic_store(&server->liveness.slow_ns, server->options.slow_sync_ns);
+    atomic_store(&server->liveness.patience_ns, server->options.forward_timeout_ns);
     if (server->storage != NULL)
         storage_set_slow_sync(server->storage, server->options.slow_sync_ns);
 }
@@ -192,6 +194,7 @@ static enum error_code recover(struct server *server, struct error *error)
     if (code != ERROR_NONE)
         return code;
     storage_set_slow_sync(server->storage, server->options.slow_sync_ns);
+    storage_set_liveness(server->storage, &server->liveness);
     recover_base(&recovering);
     if (recovering.error.code != ERROR_NONE) {
         *error = recovering.error;
@@ -230,6 +233,7 @@ enum error_code server_create(const struct server_options *options,
     made->machine = machine;
     made->state = RAFT_FOLLOWER;
     made->state_since_ns = clock_monotonic_ns();
+    liveness_init(&made->liveness);
     raft_init(&made->raft, SERVER_NONE, options->log_memory_bytes_max);
     apply_options(made);
     rng_init(&made->rng, options->seed);
@@ -278,6 +282,7 @@ void server_destroy(struct server *server)
     if (server->storage != NULL)
         storage_close(server->storage);
     events_deinit(&server->events);
+    liveness_deinit(&server->liveness);
     buffer_deinit(&server->answer);
     if (server->dispatch != NULL)
         dispatch_destroy(server->dispatch);
@@ -298,6 +303,7 @@ enum error_code server_run(struct server *server, struct transport *transport, s
     server->raft.room_bytes = storage_room_soon(server->storage);
     events_started(&server->events);
     recognition_say(server);
+    server_note_status(server, NULL);
     switch (server->options.design) {
     case DESIGN_PER_STATE:
         per_state_run(server);
@@ -319,6 +325,7 @@ void server_enter(struct server *server, enum raft_state state, const char *why)
 {
     enum raft_state from = server->state;
     server->state = state;
+    liveness_outdate_status(&server->liveness);
     if (from != state)
         server->state_since_ns = clock_monotonic_ns();
     /* A server alone in its half of a partition campaigns again and again: one line is enough. */
@@ -352,6 +359,7 @@ u64 server_begin_round(struct server *server)
         tell_busy(server, true);
     server->pile_wall_ns = clock_wall_ns();
     pace_begin(&server->pace, &clocks);
+    liveness_begin_round(&server->liveness, server->pace.began_ns);
     return clocks.now_ns;
 }
 
@@ -366,6 +374,7 @@ void server_end_round(struct server *server)
     struct pace_clocks clocks = read_clocks(server);
     tell_busy(server, false);
     pace_end(&server->pace, &clocks);
+    liveness_end_round(&server->liveness);
 }
 
 u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
@@ -485,6 +494,13 @@ static void reset_statistics(struct server *server, struct buffer *answer)
     buffer_append_string(answer, "+OK\r\n");
 }
 
+/* Whoever answers is not stalled, and tells what is so now: compare liveness_describe_stall. */
+static void describe_now(struct server *server, const struct lead *lead, struct buffer *answer)
+{
+    buffer_append_string(answer, "raft_stalled_ms:0\r\nraft_status_age_ms:0\r\n");
+    server_describe(server, lead, answer);
+}
+
 bool server_take_change(struct server *server)
 {
     bool changed = server->settings_changed;
@@ -504,7 +520,7 @@ void server_answer_local(struct server *server, struct lead *lead, struct comman
     }
     buffer_clear(&server->answer);
     if (command->class == COMMAND_STATUS)
-        server_describe(server, lead, &server->answer);
+        describe_now(server, lead, &server->answer);
     else if (command->class == COMMAND_RESET_STATISTICS)
         reset_statistics(server, &server->answer);
     else

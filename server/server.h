@@ -11,6 +11,7 @@
 #ifndef MAILRAFT_SERVER_SERVER_H
 #define MAILRAFT_SERVER_SERVER_H
 
+#include "common/liveness.h"
 #include "common/report.h"
 #include "common/rng.h"
 #include "common/sync.h"
@@ -121,6 +122,7 @@ struct server {
     struct fetcher fetcher;
     struct snapshotting snapshotting;
     struct pace pace;
+    struct liveness liveness;                     /* for those who must not wait for this server */
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */
     u32 sink_count;
@@ -182,6 +184,9 @@ void server_done_with_mail(struct server *server);
  * `lead` is NULL in other states. Returns false when the disk failed: server->failure says why,
  * and the loop returns RAFT_STOPPED. Blocks. */
 WARN_UNUSED bool server_flush(struct server *server, struct lead *lead);
+
+/* Whether a flush has something to save, and so may wait for the disk. */
+bool server_must_save(const struct server *server);
 
 /* Sends out the answers gathered so far; part of every flush, and the last thing at the end. */
 void server_flush_answers(struct server *server);
@@ -250,5 +255,8 @@ enum raft_state server_stop_because(struct server *server, const char *what, ser
 
 /* Appends what this server knows of itself as lines "key:value\r\n", keys beginning with raft_. */
 void server_describe(struct server *server, const struct lead *lead, struct buffer *to);
+
+/* The end of a pile: leaves a copy of that in the liveness, if one is due. */
+void server_note_status(struct server *server, const struct lead *lead);
 
 #endif

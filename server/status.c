@@ -139,6 +139,7 @@ static void describe_log(const struct server *server, struct buffer *to)
                          storage.segments, storage.disk_bytes, storage_room_soon(server->storage),
                          storage.first_index, storage.log_bytes,
                          storage.disk_bytes + raft->snapshot.size);
+    buffer_append_format(to, "raft_full:%d\r\n", raft_is_full(raft));
     describe_repair(raft, to);
 }
 
@@ -188,6 +189,18 @@ static void describe_pace(struct server *server, struct buffer *to)
 static u32 parked_count(const struct server *server)
 {
     return server->parked.count + (server->step != NULL ? step_node_parked(server->step) : 0);
+}
+
+void server_note_status(struct server *server, const struct lead *lead)
+{
+    u64 now_ns = server->pace.began_ns; /* of the round: no clock is read for this */
+    if (now_ns == 0)
+        now_ns = clock_monotonic_ns();
+    if (!liveness_wants_status(&server->liveness, now_ns))
+        return;
+    buffer_clear(&server->answer);
+    server_describe(server, lead, &server->answer);
+    liveness_put_status(&server->liveness, &server->answer, now_ns);
 }
 
 void server_describe(struct server *server, const struct lead *lead, struct buffer *to)

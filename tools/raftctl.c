@@ -241,9 +241,11 @@ static const struct command_row commands[] = {
      status_run,
      {status_options, parse_status, NULL,
       "Shows every server: its state and term, the leader it follows, its commit index, and, from "
-      "the leader, by how many entries it trails and when it was last heard of.\vExit status: 0 a "
-      "majority follows one leader; 69 not so, or one of --with does not; 64 wrong usage; 78 wrong "
-      "configuration.",
+      "the leader, by how many entries it trails and when it was last heard of.\vWith -s the "
+      "members "
+      "are asked, too, that those servers name. Exit status: 0 a majority follows one leader, has "
+      "room for writes, and no server has stalled; 69 not so, or one of --with does not follow; 64 "
+      "wrong usage; 78 wrong configuration.",
       children, NULL, NULL}},
     {"transfer",
      transfer_run,

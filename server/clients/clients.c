@@ -267,6 +267,11 @@ void clients_drain(struct clients *clients, u64 deadline_ns)
     mutex_unlock(&clients->lock);
 }
 
+void clients_look(struct clients *clients)
+{
+    wake_port(clients);
+}
+
 void clients_stop(struct clients *clients)
 {
     mutex_lock(&clients->lock);

@@ -17,6 +17,7 @@
 #ifndef MAILRAFT_CLIENTS_CLIENTS_H
 #define MAILRAFT_CLIENTS_CLIENTS_H
 
+#include "common/liveness.h"
 #include "common/report.h"
 #include "server/limits.h"
 #include "server/machine/kv.h"
@@ -45,6 +46,7 @@ struct clients_options {
     enum error_code (*config_check)(void *context, const char *key, const char *value,
                                     struct error *error);
     void *config_context;
+    struct liveness *liveness; /* of the server's thread; borrowed. NULL: it never stalls */
 };
 
 /* Binds, listens and starts the port's thread. Errors: as peers_create. */
@@ -60,6 +62,11 @@ u16 clients_port(const struct clients *clients);
  * connection ends when nothing is under way and nothing has come for a while. Returns when all have
  * ended, or at the deadline. Thread: any but the server's and the port's. Blocks. */
 void clients_drain(struct clients *clients, u64 deadline_ns);
+
+/* The server's thread has stalled, or does not any more: the port looks at the liveness. Thread:
+ * any.
+ */
+void clients_look(struct clients *clients);
 
 /* Stops accepting and reading; answers still go out. When it returns, nothing is posted to the slot
  * any more, so that the server may go. Thread: any but the server's and the port's. Blocks until

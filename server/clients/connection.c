@@ -2,6 +2,7 @@
 #include "server/clients/connection_account.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 enum {
     LINGER_READS = 16, /* reads that empty the socket of a client that is being closed */
     LINGER_BYTES = 4096,
+    STALL_TEXT_SIZE = 160,
     SMALL_ANSWER = 1024, /* never refused: PLACES_MAX of them are harmless */
     OUTPUT_OVERSHOOT = 2 /* of the bound: what answers already under way may make of it */
 };
@@ -193,6 +195,8 @@ u64 connection_give_place(struct connection *connection, struct command *command
     place->flying = (u32)(sizeof(*command) + command->body.size);
     connection->flying_bytes += place->flying;
     command->after_write = class == COMMAND_READ && connection->writes > 0;
+    place->class = (u8) class;
+    place->given_ms = (u32)(command->arrived_ns / NS_PER_MS);
     if (class == COMMAND_READ)
         connection->reads++;
     if (class == COMMAND_WRITE)
@@ -334,7 +338,10 @@ u32 connection_answer_place(struct connection *connection, u64 number, enum comm
 {
     u32 notice = NOTICE_NONE;
     mutex_lock(&connection->lock);
-    ASSERT(number - connection->first < connection->end - connection->first);
+    ASSERT(number < connection->end);
+    /* A place that was given up has its answer, and may have gone with it. */
+    if (number < connection->first || place_at(connection, number)->given_up)
+        goto unlock;
     note_answer_locked(connection, class, size);
     struct place *place = place_at(connection, number);
     connection->flying_bytes -= place->flying;
@@ -364,6 +371,46 @@ unlock:
     connection_charge_locked(connection, CHARGE_STEP);
     mutex_unlock(&connection->lock);
     return notice;
+}
+
+/* Whether the place waits for the server, and for too long. */
+static bool is_overdue(const struct place *place, const struct stall_answers *answers)
+{
+    u64 patience_ns = place->shape != 0 ? answers->status_patience_ns : answers->patience_ns;
+    u32 waited_ms = (u32)(answers->now_ns / NS_PER_MS) - place->given_ms;
+    return place->state == PLACE_WAITING && !place->given_up &&
+           waited_ms >= patience_ns / NS_PER_MS;
+}
+
+static void give_up_locked(struct connection *connection, u64 number,
+                           const struct stall_answers *answers)
+{
+    struct place *place = place_at(connection, number);
+    enum command_class class = (enum command_class)place->class;
+    place->given_up = true;
+    connection->flying_bytes -= place->flying;
+    if (place->shape != 0) {
+        store_locked(connection, place, answers->status, answers->status_size);
+        place->state = PLACE_TEXT;
+        connection->texts++;
+        return;
+    }
+    char text[STALL_TEXT_SIZE];
+    enum command_failure why = class == COMMAND_READ ? COMMAND_STALLED : COMMAND_UNKNOWN_OUTCOME;
+    int size = snprintf(text, sizeof(text), "-%s\r\n", command_failure_text(why));
+    note_answer_locked(connection, class, (size_t)size);
+    settle_locked(connection, number, (const u8 *)text, (size_t)size);
+}
+
+void connection_give_up(struct connection *connection, const struct stall_answers *answers)
+{
+    mutex_lock(&connection->lock);
+    /* Places whose turn has come go as they are settled. */
+    for (u64 n = connection->first; n < connection->end; n = u64_max(n + 1, connection->first)) {
+        if (is_overdue(place_at(connection, n), answers))
+            give_up_locked(connection, n, answers);
+    }
+    mutex_unlock(&connection->lock);
 }
 
 bool connection_take_text(struct connection *connection, u64 *number, struct place *place)

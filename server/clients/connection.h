@@ -68,11 +68,14 @@ enum status_shape {
 struct place {
     u8 *bytes; /* the answer, or the status text; NULL when size is 0 */
     size_t size;
-    u8 state;    /* enum place_state */
-    u8 shape;    /* enum status_shape: what becomes of a status text; 0: a plain answer */
-    bool muted;  /* the client does not want to hear this answer */
-    u32 details; /* of the shape: sections of INFO */
-    u32 flying;  /* bytes of the command under way */
+    u8 state;          /* enum place_state */
+    u8 shape;          /* enum status_shape: what becomes of a status text; 0: a plain answer */
+    u8 class;          /* enum command_class */
+    bool muted : 1;    /* the client does not want to hear this answer */
+    bool given_up : 1; /* the port has answered it, as the server did not; that answer is dropped */
+    u32 details;       /* of the shape: sections of INFO */
+    u32 flying;        /* bytes of the command under way */
+    u32 given_ms;      /* when the command was taken; it wraps around */
 };
 
 /* What has to be true before the next command may be taken. */
@@ -185,8 +188,8 @@ void connection_release(struct connection *connection);
  * the connection back when it has gone. Thread: port. */
 bool connection_may_take(struct connection *connection, enum connection_take take);
 
-/* Gives the next place to a command that goes to the server. Returns its number; sets its
- * after_write: whether writes of this connection are unanswered. Thread: port. */
+/* Gives the next place to a command that has arrived and goes to the server. Returns its number;
+ * sets its after_write: whether writes of this connection are unanswered. Thread: port. */
 u64 connection_give_place(struct connection *connection, struct command *command, u8 shape,
                           u32 details);
 
@@ -200,6 +203,20 @@ void connection_answer_local(struct connection *connection, const u8 *bytes, siz
  * with '-'). Returns enum connection_notice. Thread: any. */
 u32 connection_answer_place(struct connection *connection, u64 number, enum command_class class,
                             const u8 *bytes, size_t size);
+
+/* What the port answers by itself while the server's thread has stalled. */
+struct stall_answers {
+    u64 now_ns;
+    u64 patience_ns;        /* so long a command waits for the server's answer */
+    u64 status_patience_ns; /* the same for one that asks for the status */
+    const u8 *status;       /* what is known, a status text */
+    size_t status_size;
+};
+
+/* Answers the commands whose time is up: by the status where that is asked, by a definite error for
+ * reads, and that the outcome is unknown for all others. The server's answers to these are dropped
+ * when they come. Thread: port. */
+void connection_give_up(struct connection *connection, const struct stall_answers *answers);
 
 /* The first place with a status text: false when there is none. The text is the caller's.
  * Thread: port. */

@@ -39,14 +39,48 @@ static void send_to_server(struct clients *clients, struct connection *connectio
                            enum command_class class, struct span body, u8 shape, u32 details)
 {
     struct command *command = command_create(class, body, &clients->sink);
+    command->arrived_ns = clients->now_ns;
     command->slot = connection_give_place(connection, command, shape, details);
     command->may_redirect = connection->redirect;
-    command->arrived_ns = clients->now_ns;
     command->owner = connection;
     connection_hold(connection);
     command_list_put(&clients->commands, command);
     if (clients->commands.bytes > POST_BYTES || clients->commands.count >= POST_COUNT)
         dispatch_post(clients);
+}
+
+/* Whether nothing goes to the server any more; the reply says so then. */
+static bool refused(struct clients *clients)
+{
+    if (!clients->draining && !clients->stalled)
+        return false;
+    enum command_failure why = clients->draining ? COMMAND_STOPPING : COMMAND_STALLED;
+    buffer_clear(&clients->reply);
+    buffer_append_format(&clients->reply, "-%s\r\n", command_failure_text(why));
+    return true;
+}
+
+/* The status as it is known here, in place of the server's answer. */
+static void answer_known_status(struct clients *clients, struct command *command)
+{
+    struct buffer status;
+    buffer_init(&status);
+    stall_describe(clients, &status);
+    command_answer(command, status.data, status.size);
+    buffer_deinit(&status);
+}
+
+/* The server took none of these. */
+static void fail_unposted(struct clients *clients, struct command_list *list)
+{
+    struct command *command;
+    stall_look(clients);
+    while ((command = command_list_take(list)) != NULL) {
+        if (clients->stalled && command->class == COMMAND_STATUS)
+            answer_known_status(clients, command);
+        else
+            command_fail(command, clients->stalled ? COMMAND_STALLED : COMMAND_BUSY);
+    }
 }
 
 void dispatch_post(struct clients *clients)
@@ -57,6 +91,9 @@ void dispatch_post(struct clients *clients)
     if (clients->stopping) {
         command_list_move(&rest, &clients->commands);
         command_list_fail(&rest, COMMAND_STOPPING);
+    } else if (clients->stalled) { /* only who asks for the status came so far */
+        command_list_move(&rest, &clients->commands);
+        fail_unposted(clients, &rest);
     } else {
         struct mail *mail = mail_create(MAIL_COMMANDS);
         command_list_move(&mail->as.commands, &clients->commands);
@@ -64,7 +101,7 @@ void dispatch_post(struct clients *clients)
             return;
         command_list_move(&rest, &mail->as.commands);
         mail_destroy(mail);
-        command_list_fail(&rest, COMMAND_BUSY);
+        fail_unposted(clients, &rest);
     }
     clients_flush(clients);
 }
@@ -78,16 +115,6 @@ static void answer(struct connection *connection, struct buffer *reply)
         buffer_deinit(reply);
         buffer_init(reply);
     }
-}
-
-/* Whether nothing goes to the server any more; the reply says so then. */
-static bool refused(struct clients *clients)
-{
-    if (!clients->draining)
-        return false;
-    buffer_clear(&clients->reply);
-    buffer_append_format(&clients->reply, "-%s\r\n", command_failure_text(COMMAND_STOPPING));
-    return true;
 }
 
 static enum dispatched dispatch_machine(struct clients *clients, struct connection *connection,

@@ -267,7 +267,7 @@ static void read_more(struct clients *clients, struct connection *connection)
 /* ---- one connection ---- */
 
 /* Sends, goes on parsing as long as that makes room for more, closes what is done. */
-static void serve(struct clients *clients, struct connection *connection)
+void port_serve(struct clients *clients, struct connection *connection)
 {
     for (;;) {
         u64 sent_bytes = 0;
@@ -311,7 +311,7 @@ static void serve_event(struct clients *clients, struct connection *connection, 
             read_more(clients, connection);
     }
     if (!connection->closed)
-        serve(clients, connection);
+        port_serve(clients, connection);
     bounds_note(clients, connection);
 }
 
@@ -422,7 +422,7 @@ static bool serve_handed_over(struct clients *clients)
         connection_note_taken(connection);
         if (!connection->closed) {
             dispatch_texts(clients, connection);
-            serve(clients, connection);
+            port_serve(clients, connection);
             bounds_note(clients, connection);
         }
         connection_release(connection);
@@ -505,7 +505,10 @@ static void close_all(struct clients *clients)
 static int patience_ms(const struct clients *clients, bool waits_for_descriptor)
 {
     int patience = bounds_timeout_ms(clients);
-    int other = clients->draining ? DRAIN_LOOK_MS : waits_for_descriptor ? LISTEN_AGAIN_MS : -1;
+    int other = clients->draining      ? DRAIN_LOOK_MS
+                : clients->stalled     ? STALL_LOOK_MS
+                : waits_for_descriptor ? LISTEN_AGAIN_MS
+                                       : -1;
     return patience < 0 || (other >= 0 && other < patience) ? other : patience;
 }
 
@@ -519,11 +522,13 @@ void port_run(void *context)
                                patience_ms(clients, waits_for_descriptor));
         clients->now_ns = clock_monotonic_ns();
         note_rate(clients);
+        stall_look(clients);
         if (waits_for_descriptor)
             listen_again(clients);
         round_of_events(clients, events, count);
         end = serve_handed_over(clients);
         dispatch_post(clients);
+        stall_work(clients);
         drain_work(clients);
         bounds_work(clients);
         release_buried(clients);

@@ -2,7 +2,8 @@
  *
  * clients.c opens and ends the port and is the command sink; port.c is its thread: epoll, reading,
  * parsing, closing; dispatch.c decides what becomes of a command; bounds.c ends those who cost too
- * much or do not get on; drain.c empties the port before the end. */
+ * much or do not get on; stall.c answers for a server that has stalled; drain.c empties the port
+ * before the end. */
 #ifndef MAILRAFT_CLIENTS_PORT_H
 #define MAILRAFT_CLIENTS_PORT_H
 
@@ -16,7 +17,8 @@ enum {
     BODIES_SIZE = 64 * 1024,  /* a block that bodies of small commands share */
     POST_BYTES = 1024 * 1024, /* commands of one letter: posted early beyond it */
     POST_COUNT = 4096,
-    DRAIN_LOOK_MS = 10 /* between two looks at connections that are being drained */
+    DRAIN_LOOK_MS = 10, /* between two looks at connections that are being drained, */
+    STALL_LOOK_MS = 50  /* and at those that wait for a server that has stalled */
 };
 
 struct clients_counters {
@@ -63,6 +65,7 @@ struct clients {
     struct listeners listeners;
     int spare_fd;   /* given up to accept and refuse one more when descriptors are out */
     bool listening; /* epoll watches them */
+    bool stalled;   /* the server's thread, when this round began */
     bool draining;
     bool stopping;
     struct connection *connections;
@@ -111,6 +114,16 @@ int bounds_timeout_ms(const struct clients *clients);
 void bounds_tune(const struct clients *clients, int fd);
 /* Its socket has failed: counted when the host is gone. */
 void bounds_note_failure(struct clients *clients, struct connection *connection);
+/* Sends to the connection, goes on parsing as long as that makes room for more, closes it when it
+ * is done. Thread: port. */
+void port_serve(struct clients *clients, struct connection *connection);
+
+/* stall.c, thread: port. Each round: whether the server's thread has stalled; and if so, answers
+ * whoever has waited long enough. */
+void stall_look(struct clients *clients);
+void stall_work(struct clients *clients);
+/* Appends what is known of the server as a status text. */
+void stall_describe(struct clients *clients, struct buffer *to);
 
 /* drain.c: begins to drain if that was asked for; ends the connections that have nothing under way.
  * Each round, Thread: port. */

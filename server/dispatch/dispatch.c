@@ -11,6 +11,9 @@ enum {
     UNFLUSHED_MAX = 64
 };
 
+/* Whoever must not wait for long for the lock looks that often whether its holder has stalled. */
+#define STALL_LOOK_NS (50 * NS_PER_MS)
+
 static struct lead *lead_of(struct dispatch *dispatch)
 {
     return dispatch->server->state == RAFT_LEADER ? &dispatch->lead : NULL;
@@ -41,6 +44,7 @@ static void flush(struct dispatch *dispatch)
     struct server *server = dispatch->server;
     dispatch->unflushed = 0;
     dispatch->unflushed_bytes = 0;
+    dispatch->flush_left = false;
     do {
         stage(dispatch);
         if (!server_flush(server, lead_of(dispatch)))
@@ -63,13 +67,19 @@ static bool others_will_flush(struct dispatch *dispatch)
            dispatch->unflushed_bytes < dispatch->server->raft.round_bytes_max;
 }
 
-/* The end of whatever was done under the lock. */
-static void finish(struct dispatch *dispatch)
+/* The end of whatever was done under the lock. `may_block`: this thread may wait for the disk. */
+static void finish(struct dispatch *dispatch, bool may_block)
 {
     dispatch->unflushed++;
     if (others_will_flush(dispatch)) {
         server_pause_round(dispatch->server);
         return; /* they end the round, too */
+    }
+    if (!may_block && server_must_save(dispatch->server)) {
+        dispatch->flush_left = true;
+        server_pause_round(dispatch->server);
+        condition_broadcast(&dispatch->changed);
+        return; /* so does the timers' thread */
     }
     /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
     if (dispatch->server->state != RAFT_STOPPED)
@@ -93,11 +103,10 @@ static void tell_time(struct dispatch *dispatch)
 
 /* ---- the slot ---- */
 
-static bool handle(struct dispatch *dispatch, struct mail *mail)
+/* With the lock held, which is given back. Consumes the mail; returns whether it was taken. */
+static bool handle(struct dispatch *dispatch, struct mail *mail, bool may_block)
+    RELEASES(dispatch->lock)
 {
-    atomic_fetch_add(&dispatch->waiting, 1);
-    mutex_lock(&dispatch->lock);
-    atomic_fetch_sub(&dispatch->waiting, 1);
     while (!dispatch->running && !dispatch->stopped)
         condition_wait(&dispatch->changed, &dispatch->lock);
     bool taken = !dispatch->stopped && dispatch->server->state != RAFT_STOPPED;
@@ -109,21 +118,38 @@ static bool handle(struct dispatch *dispatch, struct mail *mail)
     }
     mail_destroy(mail);
     if (taken)
-        finish(dispatch);
+        finish(dispatch, may_block);
     mutex_unlock(&dispatch->lock);
     return taken;
 }
 
 static bool slot_post(struct mail_slot *slot, struct mail *mail)
 {
-    return handle(CONTAINER_OF(slot, struct dispatch, slot), mail);
+    struct dispatch *dispatch = CONTAINER_OF(slot, struct dispatch, slot);
+    atomic_fetch_add(&dispatch->waiting, 1);
+    mutex_lock(&dispatch->lock);
+    atomic_fetch_sub(&dispatch->waiting, 1);
+    return handle(dispatch, mail, true);
 }
 
-/* A handler has no box that could be full: it takes what comes, one letter a thread at a time. */
+/* A handler has no box that could be full: it takes what comes, one letter a thread at a time. But
+ * whoever must not wait does not wait for the disk, nor for a thread that has the lock and has
+ * stalled. */
 static bool slot_try_post(struct mail_slot *slot, struct mail *mail)
 {
-    (void)handle(CONTAINER_OF(slot, struct dispatch, slot), mail);
-    return true;
+    struct dispatch *dispatch = CONTAINER_OF(slot, struct dispatch, slot);
+    atomic_fetch_add(&dispatch->waiting, 1);
+    bool locked = mutex_lock_for(&dispatch->lock, STALL_LOOK_NS);
+    while (!locked && liveness_stalled_ns(&dispatch->server->liveness) == 0)
+        locked = mutex_lock_for(&dispatch->lock, STALL_LOOK_NS);
+    atomic_fetch_sub(&dispatch->waiting, 1);
+    if (locked) {
+        (void)handle(dispatch, mail, false);
+        return true;
+    }
+    /* Somebody may have left the flush to this thread: then the timers' does it. */
+    condition_broadcast(&dispatch->changed);
+    return false;
 }
 
 static const struct mail_slot_ops slot_ops = {slot_post, slot_try_post};
@@ -177,7 +203,9 @@ void dispatch_run(struct dispatch *dispatch)
     condition_broadcast(&dispatch->changed);
     while (server->state != RAFT_STOPPED) {
         dispatch->armed_ns = dispatch_next_deadline_ns(dispatch);
-        (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
+        /* Who waits for the lock gets it only while this thread waits. */
+        if (!dispatch->flush_left || others_will_flush(dispatch))
+            (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
         tell_time(dispatch);
         /* Mail that is already at the door is read before anybody is given up. */
         if (others_will_flush(dispatch)) {
@@ -185,7 +213,7 @@ void dispatch_run(struct dispatch *dispatch)
             continue;
         }
         dispatch_timers(dispatch);
-        finish(dispatch);
+        finish(dispatch, true);
     }
     server->outbox.unsent_forward = NULL;
     dispatch->stopped = true;

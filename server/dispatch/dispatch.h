@@ -9,7 +9,9 @@
  * thread that runs the server.
  *
  * Group commit: a handler that sees others waiting for the lock leaves the flush to the last of
- * them. Nobody waits longer than a flush.
+ * them. Nobody waits longer than a flush. The client port (try_post) does not wait for the disk at
+ * all, or no client were answered, not even by PONG, while that does not answer: a flush that has
+ * something to save it leaves to the timers' thread.
  *
  * Compare with per_state/: same rules, same acts, same storage; only the control flow differs. */
 #ifndef MAILRAFT_DISPATCH_DISPATCH_H
@@ -27,6 +29,7 @@ struct dispatch {
     _Atomic u32 waiting;      /* threads that wait for the lock with mail in hand */
     u32 unflushed;            /* letters handled since the last flush */
     u64 unflushed_bytes;      /* of those, as mail_weigh has it */
+    bool flush_left;          /* to the timers' thread, by one that must not wait for the disk */
     bool running;
     bool stopped;
     u64 now_ns;      /* when the handler or the timer took the lock */

@@ -73,6 +73,8 @@ struct command_sink {
     X(COMMAND_TOO_LARGE, true,                                                                   \
       "ERR command is larger than the configured limits; nothing was executed")                  \
     X(COMMAND_STOPPING, true, "CLUSTERDOWN this server is stopping; nothing was executed")       \
+    X(COMMAND_STALLED, true,                                                                     \
+      "CLUSTERDOWN this server has stalled, INFO raft says on what; nothing was executed")       \
     X(COMMAND_NO_SNAPSHOT, true,                                                                 \
       "ERR no snapshot could be taken, the server's log says why; nothing was executed")         \
     X(COMMAND_SNAPSHOT_GONE, true,                                                               \

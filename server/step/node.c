@@ -380,6 +380,7 @@ static void work_on_snapshots(struct step_node *node)
     bool leads = node->step.state == RAFT_LEADER;
     snapshotting_remove_old(node->server, leads ? &node->step.lead.leadership : NULL);
     snapshotting_work(node->server);
+    server_note_status(node->server, leads ? &node->step.lead : NULL);
 }
 
 void step_node_run(struct step_node *node)

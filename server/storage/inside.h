@@ -31,6 +31,7 @@ struct storage {
     u32 piece_capacity;
     struct storage_timing timing;
     struct slow_sync slow;
+    struct liveness *liveness; /* borrowed; NULL: nobody cares for when the thread waits */
 
     struct mutex lock;      /* a leaf */
     struct log_index index; /* Guarded by lock. */

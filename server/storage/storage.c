@@ -61,11 +61,24 @@ void storage_close(struct storage *storage)
 
 /* ---- waiting for the disk ---- */
 
+static u64 begin_wait(struct storage *storage)
+{
+    u64 now_ns = clock_monotonic_ns();
+    liveness_begin_wait(storage->liveness, now_ns);
+    return now_ns;
+}
+
+static u64 end_wait(struct storage *storage)
+{
+    liveness_end_wait(storage->liveness);
+    return clock_monotonic_ns();
+}
+
 /* The wait for the disk that began then is over; `what` it was for. */
 static void note_wait(struct storage *storage, struct histogram *histogram, const char *what,
                       u64 began_ns)
 {
-    u64 now_ns = clock_monotonic_ns();
+    u64 now_ns = end_wait(storage);
     u64 took_ns = now_ns - began_ns;
     histogram_add(histogram, took_ns);
     storage->timing.waited_ns += took_ns;
@@ -77,7 +90,7 @@ static void note_wait(struct storage *storage, struct histogram *histogram, cons
  * has much to bring to the disk makes it wait. */
 static void note_write(struct storage *storage, u64 began_ns)
 {
-    u64 now_ns = clock_monotonic_ns();
+    u64 now_ns = end_wait(storage);
     histogram_add(&storage->timing.writes, now_ns - began_ns);
     slow_sync_note(&storage->slow, storage->report, "a write of the log", now_ns,
                    now_ns - began_ns);
@@ -93,6 +106,11 @@ void storage_reset_timing(struct storage *storage)
     storage->timing = (struct storage_timing){.waited_ns = storage->timing.waited_ns};
 }
 
+void storage_set_liveness(struct storage *storage, struct liveness *liveness)
+{
+    storage->liveness = liveness;
+}
+
 void storage_set_slow_sync(struct storage *storage, u64 limit_ns)
 {
     storage->slow.limit_ns = limit_ns;
@@ -103,7 +121,7 @@ void storage_set_slow_sync(struct storage *storage, u64 limit_ns)
 static enum error_code save_metadata(struct storage *storage, const struct metadata *changed,
                                      struct error *error)
 {
-    u64 began_ns = clock_monotonic_ns();
+    u64 began_ns = begin_wait(storage);
     enum error_code code = metadata_save(&storage->metadata, changed, error);
     note_wait(storage, &storage->timing.metadata, "a sync of the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
@@ -155,7 +173,7 @@ enum error_code storage_save_acquaintances(struct storage *storage, const struct
     enum error_code code = failed(storage, error);
     if (code != ERROR_NONE)
         return code;
-    u64 began_ns = clock_monotonic_ns();
+    u64 began_ns = begin_wait(storage);
     code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
     note_wait(storage, &storage->timing.metadata, "a sync of the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
@@ -291,7 +309,7 @@ static void gather(struct storage *storage, const struct portion *portion, struc
 
 static enum error_code sync_timed(struct storage *storage, struct error *error)
 {
-    u64 began_ns = clock_monotonic_ns();
+    u64 began_ns = begin_wait(storage);
     enum error_code code = vfs_sync(storage->file, error);
     note_wait(storage, &storage->timing.syncs, "a sync of the log", began_ns);
     return code;
@@ -318,7 +336,7 @@ static enum error_code write_batch(struct storage *storage, const struct portion
     storage->pieces[pieces - 1] = storage->pieces[0];
     u64 offset = storage->offset;
     ASSERT(batch_total_size(portion->size) <= storage->segment.size - offset);
-    u64 began_ns = clock_monotonic_ns();
+    u64 began_ns = begin_wait(storage);
     enum error_code code = vfs_write_at(storage->file, storage->pieces, pieces, offset, error);
     note_write(storage, began_ns);
     if (code == ERROR_NONE)
@@ -341,11 +359,13 @@ static enum error_code ensure_segments(struct storage *storage, size_t needed, s
 {
     if (needed == 0)
         return ERROR_NONE;
-    u64 began_ns = clock_monotonic_ns();
+    u64 began_ns = begin_wait(storage);
     bool waited;
     enum error_code code = preparer_ensure(&storage->preparer, needed, &waited, error);
     if (waited)
         note_wait(storage, &storage->timing.segments, "making a segment of the log", began_ns);
+    else
+        (void)end_wait(storage);
     if (code == ERROR_SYSTEM)
         code = error->code = ERROR_NO_SPACE; /* no segment now, perhaps later: the same to all */
     if (code != ERROR_NONE && code != ERROR_NO_SPACE)

@@ -18,6 +18,7 @@
 
 #include "common/bytes.h"
 #include "common/histogram.h"
+#include "common/liveness.h"
 #include "common/report.h"
 #include "common/vfs.h"
 #include "server/rules/configuration.h"
@@ -222,6 +223,9 @@ struct storage_timing {
 const struct storage_timing *storage_timing(const struct storage *storage);
 /* Forgets all but waited_ns. Thread: the server's. */
 void storage_reset_timing(struct storage *storage);
+/* From now on `liveness` tells when the server's thread waits for the disk. Borrowed. Thread: the
+ * server's. */
+void storage_set_liveness(struct storage *storage, struct liveness *liveness);
 /* From now on a sync that takes longer is said, with restraint (slow_sync.h); 0: none is, as in the
  * beginning. Thread: the server's. */
 void storage_set_slow_sync(struct storage *storage, u64 limit_ns);

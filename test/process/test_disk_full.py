@@ -7,7 +7,7 @@ import unittest
 
 import redis
 
-from cluster import Case, wait_until
+from cluster import RAFTCTL, Case, run, wait_until
 
 MIB = 1024 * 1024
 SETTINGS = """
@@ -90,6 +90,10 @@ class DiskFull(Case):
             with self.assertRaisesRegex(redis.ResponseError, "NOSPACE"):
                 client.set("another", "x" * 60000)
             self.assertEqual(client.get("another"), None)
+        code, text = wait_until("raftctl tells", lambda: (lambda done: done if "writes are refused"
+                                in done[1] else None)(run(RAFTCTL, "status", "-c", cluster.config)))
+        self.assertEqual(code, 69)
+        self.assertGreaterEqual(text.count("its disk is full: it takes no writes"), 2, text)
         for server in cluster.servers:
             self.assertIsNone(server.process.poll(), "server %d has ended" % server.number)
         for filler in fillers:
@@ -103,6 +107,7 @@ class DiskFull(Case):
                 except redis.ResponseError:
                     return False
         wait_until("there is room again", writes)
+        wait_until("raftctl is content", lambda: run(RAFTCTL, "status", "-c", cluster.config)[0] == 0)
         self.assertEqual(len(set(cluster.wait_until_equal())), 1)
 
     def test_a_full_leader_hands_over(self):

@@ -83,6 +83,30 @@ class Status(Case):
             general = re.sub(r"_us_(%s)$" % "|".join(WORDS), "_us_*", re.sub(r"_\d+$", "_N", key))
             self.assertIn(general, explained)
 
+    def test_one_server_is_enough_to_ask_all(self):
+        servers = self.cluster().start()
+        for server in servers.servers:
+            for host in ("127.0.0.1", "localhost"):
+                code, text = run(RAFTCTL, "status", "-s", "%s:%d" % (host, server.port), "-w", "json")
+                self.assertEqual(code, 0, text)
+                rows = json.loads(text)["servers"]
+                self.assertEqual(sorted(row["id"] for row in rows), [1, 2, 3])
+        dead = servers.followers()[0]
+        dead.kill()
+        alive = [server for server in servers.running()][0]
+        code, text = run(RAFTCTL, "status", "-s", "127.0.0.1:%d" % alive.port)
+        self.assertRegex(text, r"\n +%d +127.0.0.1:%d +unreachable" % (dead.number, dead.port))
+        # One that another cluster runs at a member's address is no member.
+        other = self.cluster(count=1, name="other", cluster_id="other")
+        with open(other.config) as config:
+            text = config.read().replace(":%d\n" % other[1].port, ":%d\n" % dead.port)
+        with open(other.config, "w") as config:
+            config.write(text)
+        other[1].port = dead.port
+        other.start()
+        text = run(RAFTCTL, "status", "-s", "127.0.0.1:%d" % alive.port)[1]
+        self.assertIn("a server of cluster other answers there", text)
+
     def test_start_is_said(self):
         server = self.cluster(count=1, settings="snapshot-log-bytes 1GiB\n").start()[1]
         with server.client() as client:

@@ -56,6 +56,10 @@ class Unrecognised(Case):
             with self.assertRaises(redis.ResponseError):
                 client.set("never", "there")
         self.assertEqual(rest[0].info()["raft_leader_id"], 0)
+        code, text = run(RAFTCTL, "status", "-c", cluster.config)
+        self.assertEqual(code, 69)
+        self.assertIn("no leader; 1 of 3 voters answer and count, and one needs 2", text)
+        self.assertRegex(text, r"\n +%d .* not recognised, its vote does not count" % lost.number)
         self.assertEqual(rest[0].info()["raft_current_term"], elections)
         needed.start()
         cluster.wait_for_leader()

@@ -56,7 +56,11 @@ static void reader_main(void *argument)
         struct mail *mail = reader_take(reader);
         if (mail != NULL) {
             checks_delivered(server->cluster, server, mail);
-            (void)mail_post(server_slot(server->server), mail);
+            /* The first is the clients', who get no thread of the server's to wait with. */
+            if (reader != &server->readers[SERVER_NONE])
+                (void)mail_post(server_slot(server->server), mail);
+            else if (!mail_try_post(server_slot(server->server), mail))
+                mail_destroy(mail);
             continue;
         }
         reader->idle = true;

@@ -83,6 +83,13 @@ SYNC_UNCHECKED void mutex_lock(struct mutex *mutex)
     mutex->owner = thread_self();
 }
 
+SYNC_UNCHECKED bool mutex_lock_for(struct mutex *mutex, u64 patience_ns)
+{
+    (void)patience_ns;
+    mutex_lock(mutex);
+    return true;
+}
+
 SYNC_UNCHECKED void mutex_unlock(struct mutex *mutex)
 {
     ASSERT(mutex->owner == thread_self());

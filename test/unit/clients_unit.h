@@ -20,6 +20,7 @@ enum { SECONDS_MAX = 120 };
 struct rig {
     struct mail_slot slot;
     struct report report;
+    struct liveness liveness;
     struct configuration configuration;
     struct clients *clients;
     struct machine *machine;
@@ -214,6 +215,7 @@ UNIT_HELPER struct rig *rig_create_bounded(u32 connections_max, u64 output_max, 
     error_clear(&error);
     rig->slot.ops = &rig_slot_ops;
     rig->report.write = drop_line;
+    liveness_init(&rig->liveness);
     mutex_init(&rig->lock);
     condition_init(&rig->changed);
     for (server_id id = 1; id <= 3; id++) {
@@ -240,6 +242,7 @@ UNIT_HELPER struct rig *rig_create_bounded(u32 connections_max, u64 output_max, 
         .arguments_max = 1024,
         .config_get = rig_config_get,
         .config_check = rig_config_check,
+        .liveness = &rig->liveness,
     };
     ck_assert_int_eq(thread_start(&rig->thread, "server", rig_run, rig, &error), ERROR_NONE);
     ck_assert_msg(clients_create(&options, &rig->slot, &rig->report, &rig->clients, &error) ==
@@ -256,6 +259,7 @@ UNIT_HELPER void rig_destroy(struct rig *rig)
     command_list_fail(&rig->waiting, COMMAND_STOPPING);
     clients_destroy(rig->clients);
     rig->machine->ops->destroy(rig->machine);
+    liveness_deinit(&rig->liveness);
     condition_deinit(&rig->changed);
     mutex_deinit(&rig->lock);
     memory_free(rig);

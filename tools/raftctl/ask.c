@@ -106,6 +106,10 @@ static void check_who_answers(const struct raftctl *raftctl, struct target *targ
         set_trouble(target, "a server of cluster %.64s answers there", cluster_id);
     else if (target->id != 0 && target->id != target->answered_id)
         set_trouble(target, "server %u answers there", target->answered_id);
+    else if (target->told_id != 0 && strcmp(cluster_id, target->told_cluster) != 0)
+        set_trouble(target, "a server of cluster %.64s answers there", cluster_id);
+    else if (target->told_id != 0 && target->told_id != target->answered_id)
+        set_trouble(target, "server %u answers there", target->answered_id);
 }
 
 static void take_answer(const struct raftctl *raftctl, struct target *target,
@@ -202,12 +206,12 @@ const struct target *ask_leader(const struct raftctl *raftctl)
     return leader;
 }
 
-/* The client port of the server that this one takes for the leader; "" when it knows none. */
-static void leader_told(const struct target *target, char address[ADDRESS_SIZE])
+/* The client port of that member, as this server says; "" when it knows none. */
+static void member_address(const struct target *target, server_id id, char address[ADDRESS_SIZE])
 {
     char key[32];
     char value[WORD_SIZE];
-    (void)snprintf(key, sizeof(key), "raft_member_%u", target->leader);
+    (void)snprintf(key, sizeof(key), "raft_member_%u", id);
     const char *client = strstr(info_value(target, key, value), ",client=");
     address[0] = '\0';
     if (client == NULL)
@@ -223,7 +227,7 @@ static bool add_leader_told(struct raftctl *raftctl)
     char address[ADDRESS_SIZE] = "";
     for (u32 i = 0; i < raftctl->target_count && address[0] == '\0'; i++) {
         if (target_is_valid(&raftctl->targets[i]) && raftctl->targets[i].leader != SERVER_NONE)
-            leader_told(&raftctl->targets[i], address);
+            member_address(&raftctl->targets[i], raftctl->targets[i].leader, address);
     }
     for (u32 i = 0; i < raftctl->target_count; i++) {
         if (strcmp(raftctl->targets[i].address, address) == 0)
@@ -235,6 +239,61 @@ static bool add_leader_told(struct raftctl *raftctl)
     *target = (struct target){.id = 0};
     memcpy(target->address, address, sizeof(address));
     return true;
+}
+
+/* Whether this member is among the targets: configured, by its own word, or by its address. */
+static bool is_asked(const struct raftctl *raftctl, const struct target *told_by, server_id id,
+                     const char *address)
+{
+    char ours[WORD_SIZE];
+    char theirs[WORD_SIZE];
+    info_value(told_by, "raft_cluster_id", theirs);
+    for (u32 i = 0; i < raftctl->target_count; i++) {
+        const struct target *target = &raftctl->targets[i];
+        if (strcmp(target->address, address) == 0 || target->id == id)
+            return true;
+        if (target_is_valid(target) && target->answered_id == id &&
+            strcmp(info_value(target, "raft_cluster_id", ours), theirs) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The members that this one names. */
+static bool add_members_of(struct raftctl *raftctl, const struct target *told_by)
+{
+    static const char key[] = "raft_member_";
+    bool added = false;
+    for (const char *at = told_by->info; (at = strstr(at, key)) != NULL; at++) {
+        server_id id = (server_id)strtoul(at + sizeof(key) - 1, NULL, 10);
+        char address[ADDRESS_SIZE];
+        member_address(told_by, id, address);
+        if (id == SERVER_NONE || address[0] == '\0' || raftctl->target_count == SERVERS_MAX ||
+            is_asked(raftctl, told_by, id, address))
+            continue;
+        struct target *target = &raftctl->targets[raftctl->target_count++];
+        *target = (struct target){.id = 0};
+        memcpy(target->address, address, sizeof(address));
+        target->told_id = id;
+        info_value(told_by, "raft_cluster_id", target->told_cluster);
+        added = true;
+    }
+    return added;
+}
+
+void ask_members(struct raftctl *raftctl)
+{
+    u32 named = raftctl->target_count;
+    ask_all(raftctl);
+    if (raftctl->settings.values.configuration.count > 0)
+        return;
+    bool added = false;
+    for (u32 i = 0; i < named; i++) {
+        if (target_is_valid(&raftctl->targets[i]))
+            added = add_members_of(raftctl, &raftctl->targets[i]) || added;
+    }
+    if (added)
+        ask_all(raftctl);
 }
 
 const struct target *ask_for_leader(struct raftctl *raftctl)
@@ -363,5 +422,7 @@ bool target_is_valid(const struct target *target)
 
 server_id target_known_id(const struct target *target)
 {
-    return target->id != 0 ? target->id : target->answered_id;
+    if (target->id != 0)
+        return target->id;
+    return target->told_id != 0 ? target->told_id : target->answered_id;
 }

@@ -15,10 +15,12 @@ enum { WORD_SIZE = 192 };
 struct target {
     server_id id; /* as configured; 0: -s gave an address only */
     char address[ADDRESS_SIZE];
-    redisContext *connection; /* NULL: not asked, or done */
-    bool sent;                /* the question has left completely */
-    char trouble[WORD_SIZE];  /* "": what follows is valid */
-    char *info;               /* lines "key:value\r\n"; owned; NULL: no answer */
+    server_id told_id;            /* who it is by the word of another target; 0: nobody said so, */
+    char told_cluster[WORD_SIZE]; /* and of which cluster */
+    redisContext *connection;     /* NULL: not asked, or done */
+    bool sent;                    /* the question has left completely */
+    char trouble[WORD_SIZE];      /* "": what follows is valid */
+    char *info;                   /* lines "key:value\r\n"; owned; NULL: no answer */
     server_id answered_id;
     u64 term;
     u64 commit;
@@ -73,6 +75,9 @@ WARN_UNUSED enum error_code ask_one(const struct target *target, u64 timeout_ns,
 
 /* Asks every target, until all have answered or failed, or the time is up. Blocks. */
 void ask_all(struct raftctl *raftctl);
+/* The same; and where -s named the targets, also the members that they name, who are targets from
+ * then on. Blocks. */
+void ask_members(struct raftctl *raftctl);
 /* Frees the answers. */
 void ask_forget(struct raftctl *raftctl);
 

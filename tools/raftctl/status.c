@@ -9,106 +9,48 @@
 #include "common/clock.h"
 #include "common/text.h"
 #include "tools/raftctl/clusters.h"
+#include "tools/raftctl/judge.h"
 
 enum {
     AGAIN_MS = 20, /* pause between two rounds of --wait */
     LOG_WIDTH = 21 /* of "first..last" */
 };
 
-/* The one leader, as far as the answers show it. */
-struct verdict {
-    const struct target *leader; /* NULL: nobody leads */
-    u32 voters;
-    u32 following;     /* voters that follow it in its term, itself included */
-    bool agreed;       /* they are a majority */
-    u32 clusters;      /* to which those who answered belong */
-    server_id missing; /* one of --with that does not follow; 0: none */
-};
-
-/* ---- who leads ---- */
-
-/* Whether the leader's own list of members calls this server a voter. */
-static bool is_voter(const struct target *leader, server_id id)
-{
-    char key[32];
-    char value[WORD_SIZE];
-    u64 voter = 0;
-    (void)snprintf(key, sizeof(key), "raft_member_%u", id);
-    return field_number(info_value(leader, key, value), "voter", &voter) && voter != 0;
-}
-
-/* Whether the leader counts what the server says: one that it does not recognise may not vote. */
-static bool is_recognised(const struct target *leader, server_id id)
-{
-    char key[40];
-    char value[WORD_SIZE];
-    (void)snprintf(key, sizeof(key), "raft_unrecognised_%u", id);
-    return info_value(leader, key, value)[0] == '\0';
-}
-
-static u32 count_voters(const struct target *leader)
-{
-    u32 count = 0;
-    for (const char *at = leader->info; (at = strstr(at, ",voter=1")) != NULL; at++)
-        count++;
-    return count;
-}
-
-static bool follows(const struct target *target, const struct target *leader)
-{
-    return target_is_valid(target) && target->term == leader->term &&
-           target->leader == leader->answered_id && !clusters_differ(target, leader);
-}
-
-static bool server_follows(const struct raftctl *raftctl, server_id id, const struct target *leader)
-{
-    for (u32 i = 0; i < raftctl->target_count; i++) {
-        const struct target *target = &raftctl->targets[i];
-        if (target_known_id(target) == id && follows(target, leader))
-            return true;
-    }
-    return false;
-}
-
-static struct verdict judge(const struct raftctl *raftctl)
-{
-    struct verdict verdict = {.leader = ask_leader(raftctl), .clusters = clusters_count(raftctl)};
-    if (verdict.leader == NULL)
-        return verdict;
-    verdict.voters = count_voters(verdict.leader);
-    for (u32 i = 0; i < raftctl->target_count; i++) {
-        const struct target *target = &raftctl->targets[i];
-        verdict.following += follows(target, verdict.leader) &&
-                             is_voter(verdict.leader, target->answered_id) &&
-                             is_recognised(verdict.leader, target->answered_id);
-    }
-    for (u32 i = 0; i < raftctl->with_count; i++) {
-        if (!server_follows(raftctl, raftctl->with[i], verdict.leader))
-            verdict.missing = raftctl->with[i];
-    }
-    verdict.agreed = verdict.following * 2 > verdict.voters;
-    return verdict;
-}
-
-/* What the leader knows of a follower: how many entries it trails by, and how long ago it was heard
- * of. False for the leader itself, and for strangers. */
-static bool progress_of(const struct verdict *verdict, const struct target *target, u64 *trails,
-                        u64 *contact_ms)
-{
-    if (verdict->leader == NULL)
-        return false;
-    char key[32];
-    char value[WORD_SIZE];
-    (void)snprintf(key, sizeof(key), "raft_peer_%u", target_known_id(target));
-    info_value(verdict->leader, key, value);
-    return field_number(value, "trails", trails) && field_number(value, "contact_ms", contact_ms);
-}
-
 /* ---- showing it ---- */
 
 static const char row_format[] = "%3s  %-*s  %-11s  %6s  %6s  %10s  %9s  %12s";
 
-static void print_row(const struct verdict *verdict, const struct target *target, int width)
+static const char *of_ms(u64 ms, char text[24])
+{
+    if (ms < 1000)
+        (void)snprintf(text, 24, "%" PRIu64 "ms", ms);
+    else
+        (void)snprintf(text, 24, "%" PRIu64 ".%" PRIu64 "s", ms / 1000, ms % 1000 / 100);
+    return text;
+}
+
+/* What is wrong with a server that is who it should be. */
+static void print_troubles(const struct raftctl *raftctl, const struct verdict *verdict,
+                           const struct target *target)
+{
+    char word[WORD_SIZE];
+    char lasts[24];
+    char age[24];
+    if (stalled_ms(target) != 0)
+        printf("  %s for %s; this is of %s ago",
+               strcmp(info_value(target, "raft_stalled_on", word), "disk") == 0
+                   ? "its disk has not answered"
+                   : "it has been busy with one thing",
+               of_ms(stalled_ms(target), lasts),
+               of_ms(info_number(target, "raft_status_age_ms"), age));
+    if (is_full(target))
+        printf("  its disk is full: it takes no writes");
+    if (!is_recognised(raftctl, verdict, target))
+        printf("  not recognised, its vote does not count: see its log");
+}
+
+static void print_row(const struct raftctl *raftctl, const struct verdict *verdict,
+                      const struct target *target, int width)
 {
     char id[24] = "?";
     char term[24] = "-";
@@ -130,18 +72,14 @@ static void print_row(const struct verdict *verdict, const struct target *target
     u64 ms;
     if (progress_of(verdict, target, &count, &ms)) {
         (void)snprintf(trails, sizeof(trails), "%" PRIu64, count);
-        if (ms < 1000)
-            (void)snprintf(contact, sizeof(contact), "%" PRIu64 "ms", ms);
-        else
-            (void)snprintf(contact, sizeof(contact), "%" PRIu64 ".%" PRIu64 "s", ms / 1000,
-                           ms % 1000 / 100);
+        (void)of_ms(ms, contact);
     }
     printf(row_format, id, width, target->address, state, term, leader, commit, trails, contact);
-    const char *trouble = target->trouble;
-    if (target_is_valid(target) && verdict->leader != NULL &&
-        !is_recognised(verdict->leader, target->answered_id))
-        trouble = "not recognised, its vote does not count: see its log";
-    printf("%s%s\n", trouble[0] != '\0' ? "  " : "", trouble);
+    if (target_is_valid(target))
+        print_troubles(raftctl, verdict, target);
+    else
+        printf("%s%s", target->trouble[0] != '\0' ? "  " : "", target->trouble);
+    printf("\n");
 }
 
 /* ---- disks ---- */
@@ -197,9 +135,12 @@ static void print_disk(const struct target *target)
     if (!target_is_valid(target))
         return;
     (void)snprintf(id, sizeof(id), "%u", target_known_id(target));
-    (void)snprintf(log, sizeof(log), "%" PRIu64 "..%" PRIu64,
-                   info_number(target, "raft_log_first_index"),
-                   info_number(target, "raft_last_index"));
+    u64 first = info_number(target, "raft_log_first_index");
+    u64 last = info_number(target, "raft_last_index");
+    if (first > last)
+        (void)snprintf(log, sizeof(log), "empty");
+    else
+        (void)snprintf(log, sizeof(log), "%" PRIu64 "..%" PRIu64, first, last);
     if (info_number(target, "raft_snapshot_index") != 0)
         (void)snprintf(snapshot, sizeof(snapshot), "%" PRIu64,
                        info_number(target, "raft_snapshot_index"));
@@ -212,6 +153,21 @@ static void print_disk(const struct target *target)
     printf("\n");
 }
 
+static void print_verdict(const struct verdict *verdict)
+{
+    if (verdict->leader != NULL)
+        printf("\nserver %u leads in term %" PRIu64 "; %u of %u voters follow it%s\n",
+               verdict->leader->answered_id, verdict->leader->term, verdict->following,
+               verdict->voters, verdict->agreed ? "" : ", which is no majority");
+    else if (verdict->voters != 0)
+        printf("\nno leader; %u of %u voters answer and count, and one needs %u\n",
+               verdict->counted, verdict->voters, verdict->voters / 2 + 1);
+    else
+        printf("\nno leader\n");
+    if (verdict->agreed && !verdict->writable)
+        printf("writes are refused: the disks of %u voters are full\n", verdict->full);
+}
+
 static void print_table(const struct raftctl *raftctl, const struct verdict *verdict)
 {
     int width = (int)strlen("address");
@@ -221,7 +177,7 @@ static void print_table(const struct raftctl *raftctl, const struct verdict *ver
            "last contact");
     printf("\n");
     for (u32 i = 0; i < raftctl->target_count; i++)
-        print_row(verdict, &raftctl->targets[i], width);
+        print_row(raftctl, verdict, &raftctl->targets[i], width);
     printf("\n");
     printf(disk_format, "id", LOG_WIDTH, "log", "snapshot", "its size", "on disk", "sync p99",
            "slowest sync");
@@ -230,12 +186,7 @@ static void print_table(const struct raftctl *raftctl, const struct verdict *ver
         print_disk(&raftctl->targets[i]);
     if (verdict->clusters > 1)
         clusters_print(raftctl);
-    if (verdict->leader == NULL)
-        printf("\nno leader\n");
-    else
-        printf("\nserver %u leads in term %" PRIu64 "; %u of %u voters follow it%s\n",
-               verdict->leader->answered_id, verdict->leader->term, verdict->following,
-               verdict->voters, verdict->agreed ? "" : ", which is no majority");
+    print_verdict(verdict);
 }
 
 static void print_json_string(const char *name, const char *value)
@@ -248,6 +199,8 @@ static void print_json_string(const char *name, const char *value)
 static void print_json_disk(const struct target *target)
 {
     static const char *const numbers[][2] = {
+        {"stalled_ms", "raft_stalled_ms"},
+        {"status_age_ms", "raft_status_age_ms"},
         {"log_first", "raft_log_first_index"},
         {"log_disk_bytes", "raft_log_disk_bytes"},
         {"disk_bytes", "raft_disk_bytes"},
@@ -278,7 +231,8 @@ static void print_json_disk(const struct target *target)
            info_number(target, "raft_snapshot_going_on") != 0 ? "true" : "false");
 }
 
-static void print_json_target(const struct verdict *verdict, const struct target *target)
+static void print_json_target(const struct raftctl *raftctl, const struct verdict *verdict,
+                              const struct target *target)
 {
     printf("{\"id\":%u,", target_known_id(target));
     print_json_string("address", target->address);
@@ -294,9 +248,8 @@ static void print_json_target(const struct verdict *verdict, const struct target
         printf(",");
         print_json_string("incarnation", info_value(target, "raft_incarnation", digest));
         print_json_disk(target);
-        if (verdict->leader != NULL)
-            printf(",\"recognised\":%s",
-                   is_recognised(verdict->leader, target->answered_id) ? "true" : "false");
+        printf(",\"full\":%s,\"recognised\":%s", is_full(target) ? "true" : "false",
+               is_recognised(raftctl, verdict, target) ? "true" : "false");
     } else {
         print_json_string("trouble", target->trouble);
     }
@@ -310,15 +263,17 @@ static void print_json_target(const struct verdict *verdict, const struct target
 /* One object on one line. What is not known is left out, and the leader is 0 when there is none. */
 static void print_json(const struct raftctl *raftctl, const struct verdict *verdict)
 {
-    printf("{\"leader\":%u,\"term\":%" PRIu64 ",\"voters\":%u,\"following\":%u,\"agreed\":%s,"
+    printf("{\"leader\":%u,\"term\":%" PRIu64
+           ",\"voters\":%u,\"counted\":%u,\"following\":%u,\"agreed\":%s,\"writable\":%s,"
            "\"clusters\":%u,\"servers\":[",
            verdict->leader != NULL ? verdict->leader->answered_id : 0,
-           verdict->leader != NULL ? verdict->leader->term : 0, verdict->voters, verdict->following,
-           verdict->agreed ? "true" : "false", verdict->clusters);
+           verdict->leader != NULL ? verdict->leader->term : 0, verdict->voters, verdict->counted,
+           verdict->following, verdict->agreed ? "true" : "false",
+           verdict->writable ? "true" : "false", verdict->clusters);
     for (u32 i = 0; i < raftctl->target_count; i++) {
         if (i > 0)
             printf(",");
-        print_json_target(verdict, &raftctl->targets[i]);
+        print_json_target(raftctl, verdict, &raftctl->targets[i]);
     }
     printf("]}\n");
 }
@@ -330,9 +285,9 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
     u64 deadline_ns = clock_monotonic_ns() + raftctl->wait_ns;
     struct verdict verdict;
     for (;;) {
-        ask_all(raftctl);
+        ask_members(raftctl);
         verdict = judge(raftctl);
-        bool content = verdict.agreed && verdict.missing == 0 && verdict.clusters <= 1;
+        bool content = verdict_is_good(&verdict);
         if (!raftctl->wait || content || clock_monotonic_ns() >= deadline_ns)
             break;
         struct timespec pause = {.tv_nsec = (long)(AGAIN_MS * NS_PER_MS)};
@@ -342,16 +297,5 @@ enum error_code status_run(struct raftctl *raftctl, struct error *error)
         print_json(raftctl, &verdict);
     else
         print_table(raftctl, &verdict);
-    if (verdict.clusters > 1)
-        return error_set(error, ERROR_UNAVAILABLE,
-                         "%u clusters answer under one name, and only one of them can be yours",
-                         verdict.clusters);
-    if (verdict.agreed && verdict.missing != 0)
-        return error_set(error, ERROR_UNAVAILABLE, "server %u does not follow the leader",
-                         verdict.missing);
-    if (verdict.agreed)
-        return ERROR_NONE;
-    return error_set(error, ERROR_UNAVAILABLE,
-                     verdict.leader == NULL ? "there is no leader"
-                                            : "a majority does not follow the leader");
+    return verdict_is_good(&verdict) ? ERROR_NONE : verdict_complain(&verdict, error);
 }

@@ -438,6 +438,12 @@ void storage_reset_timing(struct storage *storage)
     (void)storage;
 }
 
+void storage_set_liveness(struct storage *storage, struct liveness *liveness)
+{
+    (void)storage;
+    (void)liveness;
+}
+
 void storage_set_slow_sync(struct storage *storage, u64 limit_ns)
 {
     (void)storage;
