@@ -17,6 +17,8 @@
 #include "server/storage/scan.h"
 #include "tools/raftdump/snapshots.h"
 
+const char *argp_program_version = "mailraft 0.1.0";
+
 enum { KEY_ENTRIES = 'e', KEY_BATCHES = 'b', KEY_JSON = 'j' };
 
 /* ---- metadata ---- */
@@ -68,6 +70,7 @@ static enum error_code dump_metadata(struct dump *dump, struct error *error)
         if (version > newest) {
             newest = version;
             dump->directory_id = metadata.directory_id;
+            dump->promised = metadata.promised;
             memcpy(dump->cluster_id, metadata.cluster_id, CLUSTER_ID_SIZE);
         }
     }
@@ -241,6 +244,11 @@ static void follow_batch(struct dump *dump, const struct scan *scan)
 static void take_batch(struct dump *dump, const struct scan *scan)
 {
     const struct batch *batch = &scan->batch;
+    struct entry first = {0};
+    if (batch->count > 0)
+        (void)record_peek(scan->data + BATCH_HEADER_SIZE, &first);
+    rebuild_take(&dump->rebuild, batch, first.id, scan->info.id, scan->offset);
+    dump->lost = false; /* its number has told */
     dump->batch_count++;
     dump->sequence = batch->sequence;
     dump->commit_hint = u64_max(dump->commit_hint, batch->commit_hint);
@@ -320,6 +328,10 @@ static enum error_code dump_batches(struct dump *dump, struct scan *scan, struct
             damage(dump, scan->path, scan->offset, "%s", scan->why);
             if (scan->header_valid && !scan->sequence_gap)
                 dump->sequence = scan->batch.sequence;
+            if (!scan->sequence_gap && (scan->header_valid || scan->trailer_valid))
+                rebuild_lose(&dump->rebuild, &scan->batch);
+            else if (!scan->sequence_gap)
+                dump->lost = true;
             if (scan_skip(scan))
                 continue;
             break;
@@ -336,13 +348,16 @@ static enum error_code dump_segment(struct dump *dump, u64 id, struct error *err
     enum error_code code = scan_open(&scan, dump->vfs, id, sequence, error);
     if (code == ERROR_CORRUPT || code == ERROR_MISMATCH) {
         damage(dump, scan.path, scan.offset, "%s", scan.why);
+        dump->lost = true;
         dump->sequence = 0; /* whatever comes next is the next that can be read */
         code = ERROR_NONE;
     } else if (code == ERROR_MISSING && dump->batch_count == 0) {
         code = ERROR_NONE; /* a running server has let it go since the directory was listed */
     } else if (code == ERROR_NONE) {
         dump->disk_bytes += scan.info.size;
-        if (dump->directory_id != 0 && scan.info.directory_id != dump->directory_id)
+        bool foreign = dump->directory_id != 0 && scan.info.directory_id != dump->directory_id;
+        dump->foreign |= foreign;
+        if (foreign)
             damage(dump, scan.path, 32, "the segment is of directory %016" PRIx64,
                    scan.info.directory_id);
         code = dump_batches(dump, &scan, error);
@@ -388,6 +403,7 @@ static enum error_code dump_log(struct dump *dump, struct error *error)
             segment_path(expected, path);
             damage(dump, path, 0, "missing: %" PRIu64 " segments from this one on",
                    dump->ids[i] - expected);
+            dump->lost = true;
             dump->sequence = 0;
         }
         code = dump_segment(dump, dump->ids[i], error);
@@ -395,11 +411,35 @@ static enum error_code dump_log(struct dump *dump, struct error *error)
     return code;
 }
 
+/* As raftd does it at its start: whatever is damaged in the log, later entries may have replaced.
+ */
+static enum error_code judge_log(struct dump *dump, struct error *error)
+{
+    u64 before = dump->damages;
+    rebuild_init(&dump->rebuild, &dump->certain);
+    enum error_code code = dump_log(dump, error);
+    dump->log_damages = dump->damages - before;
+    if (dump->lost)
+        rebuild_lose_unknown(&dump->rebuild);
+    return code;
+}
+
 /* ---- all of it ---- */
+
+static bool is_replaced(const struct dump *dump)
+{
+    return dump->log_damages > 0 && dump->rebuild.damaged_first == 0 &&
+           dump->rebuild.sequence != 0 && dump->promised.index == 0 && !dump->foreign;
+}
+
+static bool is_damaged(const struct dump *dump)
+{
+    return dump->damages > (is_replaced(dump) ? dump->log_damages : 0);
+}
 
 static void show_summary(const struct dump *dump)
 {
-    const char *verdict = dump->damages > 0 ? "damaged" : dump->torn_bytes > 0 ? "torn" : "whole";
+    const char *verdict = is_damaged(dump) ? "damaged" : dump->torn_bytes > 0 ? "torn" : "whole";
     u64 first = dump->run_count == 0 ? 0 : dump->runs[0].base + 1;
     if (dump->json)
         printf("{\"kind\":\"summary\",\"snapshots\":%zu,\"snapshot_index\":%" PRIu64
@@ -417,7 +457,8 @@ static void show_summary(const struct dump *dump)
                "verdict   %s%s\n",
                dump->id_count, dump->disk_bytes, dump->batch_count, first, dump->last.index,
                dump->last.term, dump->commit_hint, verdict,
-               dump->damages > 0      ? ": see the lines that begin with DAMAGE"
+               is_damaged(dump)       ? ": see the lines that begin with DAMAGE"
+               : dump->damages > 0    ? ": what is damaged was replaced by later entries"
                : dump->torn_bytes > 0 ? ", which is ordinary after a crash"
                                       : "");
 }
@@ -430,7 +471,7 @@ static enum error_code dump_contents(struct dump *dump, struct error *error)
     if (code == ERROR_MISSING)
         error_set(error, code, "%s is no data directory: it has no metadata", dump->path);
     if (code == ERROR_NONE)
-        code = dump_log(dump, error);
+        code = judge_log(dump, error);
     if (code == ERROR_NONE)
         code = dump_snapshots(dump, error);
     if (code != ERROR_NONE)
@@ -451,9 +492,11 @@ static enum error_code dump_directory(struct dump *dump, struct error *error)
     enum error_code code = vfs_posix_create(dump->path, &dump->vfs, error);
     if (code != ERROR_NONE)
         return code;
+    log_index_init(&dump->certain);
     code = dump_contents(dump, error);
     while (dump->run_count > 0)
         log_index_deinit(&dump->runs[--dump->run_count].index);
+    log_index_deinit(&dump->certain);
     memory_free(dump->runs);
     memory_free(dump->ids);
     vfs_posix_destroy(dump->vfs);
@@ -500,7 +543,9 @@ static const char documentation[] =
     "Every damage is a line that begins with DAMAGE (with --json, an object of kind \"damage\") "
     "and names file, offset and what is wrong. A torn tail, what a crash left of a write that was "
     "never finished, is no damage.\n\n"
-    "Exit status: 0 all is whole (or has a torn tail); 65 something is damaged; 64 wrong usage; "
+    "Exit status: 0 all is whole (or has a torn tail, or what is damaged in the log was replaced "
+    "by "
+    "later entries, as after a repair); 65 something is damaged; 64 wrong usage; "
     "66 DIR is no data directory, or FILE is missing; 74 it cannot be read.";
 
 static error_t option_parse(int key, char *argument, struct argp_state *state)
@@ -544,7 +589,7 @@ int main(int argument_count, char **arguments)
     enum error_code code = dump_path(&dump, &error);
     if (code != ERROR_NONE)
         error_print("raftdump", &error);
-    else if (dump.damages > 0)
+    else if (is_damaged(&dump))
         code = ERROR_CORRUPT;
     if (fflush(stdout) != 0 && code == ERROR_NONE)
         code = ERROR_IO;

@@ -3,10 +3,11 @@ import glob
 import json
 import os
 import re
+import signal
 import time
 
 import cluster
-from cluster import CALM, RAFTCTL, Case, run, wait_until
+from cluster import CALM, RAFTCTL, RAFTDUMP, Case, run, wait_until
 
 WORDS = ("mean", "p50", "p99", "p999", "max")
 
@@ -212,6 +213,7 @@ class Status(Case):
         with open(sorted(glob.glob(os.path.join(servers[1].data, "log", "*.seg")))[0], "r+b") as log:
             log.seek(log.read().index(b"value-20"))
             log.write(b"VALUE")
+        self.assertEqual(run(RAFTDUMP, servers[1].data)[0], 65)
         servers[1].start()
         info = wait_until("it answers", servers[1].info)
         self.assertEqual(info["raft_repairing"], 1)
@@ -226,3 +228,12 @@ class Status(Case):
         servers[3].start()
         wait_until("it is repaired", lambda: servers[1].info().get("raft_repairing") == 0)
         self.assertNotIn("raft_missing_entries", servers[1].info())
+        # Both say so of the directory that once was damaged.
+        self.assertEqual(servers[1].end(signal.SIGTERM), 0)
+        code, text = run(RAFTDUMP, servers[1].data)
+        self.assertEqual(code, 0, text)
+        self.assertIn("DAMAGE", text)
+        self.assertIn("verdict   whole: what is damaged was replaced by later entries", text)
+        servers[1].start()
+        wait_until("raftd finds it whole", lambda: "was replaced by later entries: the log is whole"
+                   in servers[1].log())
