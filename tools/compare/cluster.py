@@ -35,6 +35,10 @@ def free_ports(count):
     return ports
 
 
+class Unlucky(Exception):
+    """A measurement that came to nothing, as a command got an error or no answer."""
+
+
 class Client:
     """Speaks RESP over one connection, a command at a time."""
 
@@ -154,8 +158,8 @@ class Cluster:
             if value:
                 return value
             time.sleep(0.01)
-        raise SystemExit("raftcompare: %s: not so in time: %s; see %s" %
-                         (self.design, what, self.directory))
+        raise Unlucky("%s: not so in time: %s; see %s" %
+                      (self.design, what, self.directory))
 
     def wait_for_leader(self):
         return self.wait_for("a leader whom all follow", self.leader)

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import time
 
-from cluster import Client, Cluster
+from cluster import Client, Cluster, Unlucky
 from page import Lines, heading, paragraph, table
 
 LOADS = ((1, 1), (16, 1), (64, 1), (256, 1), (16, 16))  # clients, commands in a pipeline
@@ -22,6 +22,20 @@ COUNTED_WRITES = 2000
 # As in count.c.
 COUNTS = ("locks taken", "of these, held by somebody else", "waits for a condition",
           "wake-ups given", "fdatasync", "messages sent (sendmsg, send)")
+
+
+ATTEMPTS = 3  # at each measurement: on a busy machine leadership may move in the midst of one
+
+
+def attempt(say, place, measure_in):
+    """What measure_in(place) finds in a new place, where it may have failed before; None when that was
+    always so: all else that was measured is kept."""
+    for number in range(ATTEMPTS):
+        try:
+            return measure_in("%s-%d" % (place, number))
+        except (Unlucky, OSError, subprocess.TimeoutExpired) as error:
+            say("it came to nothing (attempt %d of %d): %s" % (number + 1, ATTEMPTS, error))
+    return None
 
 
 # ---- throughput and latency ----
@@ -35,7 +49,7 @@ def benchmark(port, clients, pipeline, count):
                           timeout=600)
     rows = [r for r in csv.reader(io.StringIO(done.stdout)) if len(r) > 5]
     if done.returncode != 0 or len(rows) < 2:
-        raise SystemExit("raftcompare: redis-benchmark: %s" % done.stdout[-500:])
+        raise Unlucky("redis-benchmark: %s" % done.stdout[-500:].strip())
     return dict(zip(rows[0], map(number, rows[1])))
 
 
@@ -70,7 +84,7 @@ def fail_over(cluster):
         leader.kill()
         while client.ask("SET", "k", "after") != "+OK":
             if time.monotonic() > begun + 30:
-                raise SystemExit("raftcompare: no write succeeds after the leader was killed")
+                raise Unlucky("no write succeeds after the leader was killed")
         took = time.monotonic() - begun
     leader.start()
     return took
@@ -108,7 +122,7 @@ def write_one_by_one(port, count):
         for i in range(count):
             answer = client.ask("SET", "k%d" % (i % 100), "x" * VALUE_SIZE)
             if answer != "+OK":
-                raise SystemExit("raftcompare: a write was refused: " + answer)
+                raise Unlucky("a write was refused: " + answer)
 
 
 def path_of_a_write(cluster, counts_path):
@@ -178,6 +192,31 @@ def build_counter(top, directory):
     return library
 
 
+def measure_one(found, design, place, raftd, library, seconds, kills, say):
+    """One run of one design. What comes to nothing is left out."""
+    def loads(where):
+        with Cluster(raftd, design, where) as cluster:
+            return run_loads(cluster, seconds), [fail_over(cluster) for _ in range(kills)]
+
+    def path(where):
+        def counts_path(number):
+            return "%s-counts-%d" % (where, number)
+
+        def environment(number):
+            return {"LD_PRELOAD": library, "RAFTCOMPARE_COUNTS": counts_path(number)}
+
+        with Cluster(raftd, design, where, environment) as cluster:
+            return path_of_a_write(cluster, counts_path)
+
+    measured = attempt(say, place + "-loads", loads)
+    if measured is not None:
+        found.loads[design].append(measured[0])
+        found.fail_overs[design] += measured[1]
+    costs = attempt(say, place + "-path", path)
+    if costs is not None:
+        found.paths[design].append(costs)
+
+
 def measure(top, designs, raftd, directory, runs, seconds, kills, say):
     for program in ("redis-benchmark", "gcc"):
         if shutil.which(program) is None:
@@ -194,20 +233,13 @@ def measure(top, designs, raftd, directory, runs, seconds, kills, say):
             for design in designs[first:] + designs[:first]:
                 say("run %d of %d: %s" % (run + 1, runs, design))
                 place = os.path.join(work, "%s-%d" % (design, run))
-                with Cluster(raftd, design, place) as cluster:
-                    found.loads[design].append(run_loads(cluster, seconds))
-                    found.fail_overs[design] += [fail_over(cluster) for _ in range(kills)]
-
-                def counts_path(number, place=place):
-                    return "%s-counts-%d" % (place, number)
-
-                def environment(number):
-                    return {"LD_PRELOAD": library, "RAFTCOMPARE_COUNTS": counts_path(number)}
-
-                with Cluster(raftd, design, place, environment) as cluster:
-                    found.paths[design].append(path_of_a_write(cluster, counts_path))
+                measure_one(found, design, place, raftd, library, seconds, kills, say)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    for design in designs:
+        if not found.loads[design] or not found.fail_overs[design] or not found.paths[design]:
+            raise SystemExit("raftcompare: %s could not be measured once: is the machine too busy? "
+                             "--no-measure reports what the sources tell" % design)
     return found
 
 
