@@ -31,6 +31,8 @@ struct options {
     bool verbose;
 };
 
+const char *argp_program_version = "mailraft 0.1.0";
+
 static const struct argp_option option_table[] = {
     {"max-seconds", KEY_SECONDS, "N", 0, "Give up after N seconds (default 60; 0: never)", 0},
     {"max-memory", KEY_MEMORY, "MIB", 0,

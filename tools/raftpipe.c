@@ -5,9 +5,9 @@
  * time. It keeps nothing: what must survive goes out in D frames, and comes back in the I frame of
  * the next life.
  *
- * Frame: u32 length of what follows, u8 type, payload. Numbers are little-endian; strings of bytes
- * within a payload are u32 length and bytes, a payload's last field runs to its end. Servers are
- * numbered from 0.
+ * Frame: u32 length of what follows, u8 type, payload. Numbers are little-endian. A field of type
+ * `bytes` is a u32 length and so many bytes, also when it comes last; a message, a command or a
+ * snapshot that has no type below runs to the end of its payload. Servers are numbered from 0.
  *
  *   in    I  u32 me, u32 count, bytes state, bytes snapshot     first of all; empty the first time
  *         R  u32 from, u32 request id, message                  a request of another server
