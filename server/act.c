@@ -3,7 +3,34 @@
 
 #include "server/recognition.h"
 
+enum { ELECTION_NEWS_SIZE = 256 };
+
 /* ---- votes ---- */
+
+void act_tell_election(struct server *server, const struct election_news *news)
+{
+    char text[ELECTION_NEWS_SIZE];
+    if (atomic_load_explicit(&server->world.report->level, memory_order_relaxed) < REPORT_DEBUG)
+        return;
+    election_tell(news, text, sizeof(text));
+    REPORT(server->world.report, REPORT_DEBUG, "server", "%s", text);
+}
+
+void act_tell_timeout(struct server *server, u64 now_ns, u64 deadline_ns)
+{
+    struct election_news news = {.kind = NEWS_TIMEOUT, .timeout_ns = deadline_ns - now_ns};
+    act_tell_election(server, &news);
+}
+
+void act_count_vote(struct server *server, struct election *election, const struct message *reply)
+{
+    member_set before = election_heard(&server->raft, election, reply);
+    election_count(&server->raft, election, reply);
+    if (election_heard(&server->raft, election, reply) == before)
+        return; /* nobody waits for it any more */
+    struct election_news news = election_counted(&server->raft, election, reply);
+    act_tell_election(server, &news);
+}
 
 bool act_answer_vote(struct server *server, const struct message *request, bool hears_leader)
 {
@@ -15,9 +42,13 @@ bool act_answer_vote(struct server *server, const struct message *request, bool 
     else
         election_answer_vote(&server->raft, request, &reply, &why);
     bool granted = reply.as.vote_reply.granted;
-    REPORT(server->world.report, REPORT_DEBUG, "server", "%s for server %u in term %llu: %s, %s",
-           pre_vote ? "pre-vote" : "vote", request->from, (unsigned long long)request->term,
-           granted ? "yes" : "no", why);
+    struct election_news news = {.kind = NEWS_VOTE_GIVEN,
+                                 .pre_vote = pre_vote,
+                                 .granted = granted,
+                                 .peer = request->from,
+                                 .term = request->term,
+                                 .why = why};
+    act_tell_election(server, &news);
     server_put(server, &reply);
     return granted && !pre_vote;
 }

@@ -10,6 +10,13 @@
 
 /* ---- votes ---- */
 
+/* Says it in the log, for those who follow it with -v. */
+void act_tell_election(struct server *server, const struct election_news *news);
+/* The election timer was set. */
+void act_tell_timeout(struct server *server, u64 now_ns, u64 deadline_ns);
+/* election_count, and says so. */
+void act_count_vote(struct server *server, struct election *election, const struct message *reply);
+
 /* Answers a PRE_VOTE or a REQUEST_VOTE of the current term. Returns whether a vote was given away
  * (a pre-vote gives none). */
 bool act_answer_vote(struct server *server, const struct message *request, bool hears_leader);

@@ -50,9 +50,12 @@ static void flush(struct dispatch *dispatch)
         if (!server_flush(server, lead_of(dispatch)))
             dispatch_become(dispatch, RAFT_STOPPED, "the disk failed");
         /* [Candidates 1, §5.2] "Reset election timer": the requests are out only now. */
-        if (dispatch->election_begins)
+        if (dispatch->election_begins) {
+            u64 begun_ns = clock_monotonic_ns();
             dispatch->deadline_ns =
-                election_candidate_deadline_ns(&server->raft, &server->rng, clock_monotonic_ns());
+                election_candidate_deadline_ns(&server->raft, &server->rng, begun_ns);
+            act_tell_timeout(server, begun_ns, dispatch->deadline_ns);
+        }
         dispatch->election_begins = false;
     } while (server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch));
     if (server->state == RAFT_LEADER)
@@ -198,6 +201,7 @@ void dispatch_run(struct dispatch *dispatch)
     tell_time(dispatch);
     dispatch->deadline_ns =
         election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
+    act_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
     server_end_round(server);
     dispatch->running = true;
     condition_broadcast(&dispatch->changed);

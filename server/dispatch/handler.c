@@ -38,7 +38,7 @@ static void vote_reply(struct dispatch *dispatch, const struct message *reply)
     if (dispatch->server->state != RAFT_CANDIDATE)
         return;
     recognition_mind_vote(dispatch->server, reply);
-    election_count(&dispatch->server->raft, &dispatch->election, reply);
+    act_count_vote(dispatch->server, &dispatch->election, reply);
 }
 
 /* [AppendEntries, §5.3] */

@@ -31,6 +31,7 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
     case RAFT_FOLLOWER:
         dispatch->deadline_ns =
             election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
+        act_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
         return;
     case RAFT_CANDIDATE:
         act_begin_campaign(server, &dispatch->election, dispatch->now_ns);

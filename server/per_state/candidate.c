@@ -56,9 +56,11 @@ enum raft_state candidate_run(struct server *server)
         if (!server_flush(server, NULL))
             return leave(server, RAFT_STOPPED, "the disk failed");
         /* [Candidates 1, §5.2] "Reset election timer": the requests are out only now. */
-        if (self.begins)
-            self.deadline_ns =
-                election_candidate_deadline_ns(raft, &server->rng, clock_monotonic_ns());
+        if (self.begins) {
+            u64 begun_ns = clock_monotonic_ns();
+            self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, begun_ns);
+            act_tell_timeout(server, begun_ns, self.deadline_ns);
+        }
         self.begins = false;
         switch (judge(server, &self)) {
         case RAFT_LEADER:
@@ -103,7 +105,7 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_PRE_VOTE_REPLY:
             case MAIL_REQUEST_VOTE_REPLY:
                 recognition_mind_vote(server, message);
-                election_count(raft, &self.election, message);
+                act_count_vote(server, &self.election, message);
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
             case MAIL_INSTALL_SNAPSHOT:

@@ -29,8 +29,9 @@ static void forward_unsent(void *context, u64 call)
 static void begin(struct server *server, struct follower *self)
 {
     self->server = server;
-    self->deadline_ns =
-        election_follower_deadline_ns(&server->raft, &server->rng, clock_monotonic_ns());
+    u64 now_ns = clock_monotonic_ns();
+    self->deadline_ns = election_follower_deadline_ns(&server->raft, &server->rng, now_ns);
+    act_tell_timeout(server, now_ns, self->deadline_ns);
     forwarding_init(&self->forwarding, &server->taker);
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = self;

@@ -1,6 +1,9 @@
 /* election.c - see election.h. */
 #include "server/rules/election.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* [RequestVote 2, §5.4.1] The log with the later last term is more up to date; of two with the same
  * last term, the longer one. */
 static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
@@ -171,4 +174,58 @@ bool election_is_lost(const struct raft *raft, const struct election *election)
 {
     member_set may_still = (member_set) ~(election->refused & ~granted(raft, election));
     return !trust_quorum(raft, may_still);
+}
+
+/* ---- for people ---- */
+
+static member_set votes_of_kind(const struct raft *raft, const struct message *reply)
+{
+    return reply->kind == MESSAGE_PRE_VOTE_REPLY ? raft->ballot.pre_votes : raft->ballot.votes;
+}
+
+member_set election_heard(const struct raft *raft, const struct election *election,
+                          const struct message *reply)
+{
+    return votes_of_kind(raft, reply) | election->refused;
+}
+
+struct election_news election_counted(const struct raft *raft, const struct election *election,
+                                      const struct message *reply)
+{
+    struct election_news news = {.kind = NEWS_VOTE_COUNTED,
+                                 .pre_vote = reply->kind == MESSAGE_PRE_VOTE_REPLY,
+                                 .granted = reply->as.vote_reply.granted,
+                                 .peer = reply->from,
+                                 .term = raft->current_term + election->pre_vote};
+    const struct configuration *configuration = &raft->configuration;
+    for (u32 position = 0; position < configuration->count; position++) {
+        if (!configuration_is_voter(configuration, configuration->members[position].id))
+            continue;
+        news.voters++;
+        news.votes += (votes_of_kind(raft, reply) >> position & 1) != 0;
+    }
+    return news;
+}
+
+void election_tell(const struct election_news *news, char *text, size_t size)
+{
+    const char *what = news->pre_vote ? "pre-vote" : "vote";
+    const char *answer = news->granted ? "yes" : "no";
+    switch (news->kind) {
+    case NEWS_VOTE_GIVEN:
+        (void)snprintf(text, size, "%s for server %" PRIu32 " in term %" PRIu64 ": %s, %s", what,
+                       news->peer, news->term, answer, news->why);
+        return;
+    case NEWS_VOTE_COUNTED:
+        (void)snprintf(text, size,
+                       "%s of server %" PRIu32 " in term %" PRIu64 ": %s; this server has %" PRIu32
+                       " of %" PRIu32,
+                       what, news->peer, news->term, answer, news->votes, news->voters);
+        return;
+    case NEWS_TIMEOUT:
+        (void)snprintf(text, size, "the election timeout drawn is %" PRIu64 ".%" PRIu64 " ms",
+                       news->timeout_ns / NS_PER_MS,
+                       news->timeout_ns % NS_PER_MS / (NS_PER_MS / 10));
+        return;
+    }
 }

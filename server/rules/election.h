@@ -61,6 +61,41 @@ bool election_would_win(const struct raft *raft, const struct election *election
 /* Whether a quorum can no longer be reached, whatever the others say. */
 bool election_is_lost(const struct raft *raft, const struct election *election);
 
+/* ---- for people ---- */
+
+/* X(NAME). What a server tells of its elections, in the same words in every design. */
+#define ELECTION_NEWS(X)                                                             \
+    X(NEWS_VOTE_GIVEN)   /* it has answered a request: `granted`, and why */         \
+    X(NEWS_VOTE_COUNTED) /* an answer to its own request has come: `votes` so far */ \
+    X(NEWS_TIMEOUT)      /* the election timer was set for a time that was drawn */
+
+enum election_news_kind {
+#define X(name) name,
+    ELECTION_NEWS(X)
+#undef X
+};
+
+struct election_news {
+    enum election_news_kind kind;
+    bool pre_vote;
+    bool granted;
+    server_id peer;  /* the candidate, or the voter */
+    u64 term;        /* that was asked for */
+    const char *why; /* a static clause */
+    u32 votes;       /* that the candidate has, its own included, */
+    u32 voters;      /* and of how many */
+    u64 timeout_ns;  /* until the timer fires */
+};
+
+/* Whose answers to requests of this answer's kind count so far: election_count changes that. */
+member_set election_heard(const struct raft *raft, const struct election *election,
+                          const struct message *reply);
+/* The news of an answer that election_count has taken in. */
+struct election_news election_counted(const struct raft *raft, const struct election *election,
+                                      const struct message *reply);
+/* Puts it into words; 128 bytes are enough for a clause of 40. */
+void election_tell(const struct election_news *news, char *text, size_t size);
+
 /* ---- when (timeout.c) ---- */
 
 /* [Followers 2, §5.2] The ordinary election timeout: a random time from now_ns on. Its range grows

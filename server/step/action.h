@@ -8,6 +8,7 @@
 #define MAILRAFT_STEP_ACTION_H
 
 #include "server/mail/command.h"
+#include "server/rules/election.h"
 #include "server/rules/install.h"
 #include "server/rules/transfer.h"
 
@@ -38,6 +39,7 @@
     X(DO_NON_VOTER, "NonVoter", "save, before the next event, that this server may not vote")     \
     X(DO_STANDING, "Standing", "save, before the next event, what this server is to the others")  \
     X(DO_TRANSITION, "Transition", "for people and traces: the state is another now")             \
+    X(DO_TELL_ELECTION, "TellElection", "for people: votes, and the timeout drawn")               \
     X(DO_TELL, "Tell", "for people: why it was done")                                             \
     X(DO_HALT, "Halt", "stop: a peer broke the protocol")
 
@@ -126,6 +128,8 @@ struct step_words {
     bool trouble;          /* DO_TELL: somebody should look at it */
 };
 
+/* DO_TELL_ELECTION is election.h's struct election_news. */
+
 struct step_action {
     enum step_action_kind kind;
     union {
@@ -145,6 +149,7 @@ struct step_action {
         struct step_non_voter non_voter;
         enum own_standing standing; /* DO_STANDING */
         struct step_words words;
+        struct election_news news; /* DO_TELL_ELECTION */
     } as;
 };
 

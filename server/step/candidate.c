@@ -26,7 +26,11 @@ void step_judge(struct step *step)
 static void vote_resp(struct step *step, const struct message *reply)
 {
     step_mind_vote(step, reply);
+    member_set before = election_heard(step->raft, &step->election, reply);
     election_count(step->raft, &step->election, reply);
+    if (election_heard(step->raft, &step->election, reply) != before)
+        step_do(step, DO_TELL_ELECTION)->as.news =
+            election_counted(step->raft, &step->election, reply);
     step_judge(step);
 }
 

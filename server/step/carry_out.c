@@ -1,5 +1,6 @@
 /* carry_out.c - what becomes of actions. */
 #include "common/memory.h"
+#include "server/act.h"
 #include "server/recognition.h"
 #include "server/step/node.h"
 
@@ -219,6 +220,9 @@ static void carry_out(struct step_node *node, struct step_action *action)
         return;
     case DO_TRANSITION:
         transition(node, &action->as.words);
+        return;
+    case DO_TELL_ELECTION:
+        act_tell_election(server, &action->as.news);
         return;
     case DO_TELL:
         tell(node, &action->as.words);

@@ -72,7 +72,12 @@ bool step_answer_vote(struct step *step, const struct message *request)
     else
         election_answer_vote(step->raft, request, &reply, &why);
     bool granted = reply.as.vote_reply.granted;
-    step_tell(step, request->from, why, false);
+    step_do(step, DO_TELL_ELECTION)->as.news = (struct election_news){.kind = NEWS_VOTE_GIVEN,
+                                                                      .pre_vote = pre_vote,
+                                                                      .granted = granted,
+                                                                      .peer = request->from,
+                                                                      .term = request->term,
+                                                                      .why = why};
     step_say(step, &reply);
     return granted && !pre_vote;
 }

@@ -21,6 +21,12 @@ bool step_hears_leader(const struct step *step)
     UNREACHABLE();
 }
 
+static void tell_timeout(struct step *step)
+{
+    step_do(step, DO_TELL_ELECTION)->as.news = (struct election_news){
+        .kind = NEWS_TIMEOUT, .timeout_ns = step->deadline_ns - step->now_ns};
+}
+
 static void request_votes(struct step *step)
 {
     const struct configuration *configuration = &step->raft->configuration;
@@ -40,6 +46,7 @@ void step_begin_election(struct step *step, bool handed_over)
     step->elections++;
     request_votes(step);
     step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
+    tell_timeout(step);
 }
 
 static void begin_candidacy(struct step *step, bool handed_over)
@@ -53,6 +60,7 @@ static void begin_candidacy(struct step *step, bool handed_over)
     election_begin_pre_vote(step->raft, &step->election, step->now_ns);
     request_votes(step);
     step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
+    tell_timeout(step);
     step_judge(step);
 }
 
@@ -90,6 +98,7 @@ static void begin_state(struct step *step, bool handed_over)
     switch (step->state) {
     case RAFT_FOLLOWER:
         step->deadline_ns = election_follower_deadline_ns(step->raft, &step->rng, step->now_ns);
+        tell_timeout(step);
         return;
     case RAFT_CANDIDATE:
         begin_candidacy(step, handed_over);

@@ -3,13 +3,9 @@
 The disk is held up by a library that is built here and preloaded into one server."""
 import json
 import os
-import re
 import subprocess
-import threading
 import time
 import unittest
-
-import redis
 
 import cluster
 from cluster import CALM, RAFTCTL, SLOW, Case, run, wait_until

@@ -528,7 +528,31 @@ START_TEST(election_is_lost__a_vote_once_given_stays)
 }
 END_TEST
 
-UNIT_MAIN("election", election_answer_pre_vote__yes_when_it_would_get_the_vote,
+/* ---- election_tell ---- */
+
+START_TEST(election_tell__the_same_words_for_all_designs)
+{
+    char text[128];
+    struct election_news given = {.kind = NEWS_VOTE_GIVEN,
+                                  .pre_vote = true,
+                                  .granted = false,
+                                  .peer = 2,
+                                  .term = 7,
+                                  .why = "a leader is heard"};
+    election_tell(&given, text, sizeof(text));
+    ck_assert_str_eq(text, "pre-vote for server 2 in term 7: no, a leader is heard");
+    struct election_news counted = {
+        .kind = NEWS_VOTE_COUNTED, .granted = true, .peer = 3, .term = 7, .votes = 2, .voters = 3};
+    election_tell(&counted, text, sizeof(text));
+    ck_assert_str_eq(text, "vote of server 3 in term 7: yes; this server has 2 of 3");
+    struct election_news timeout = {.kind = NEWS_TIMEOUT, .timeout_ns = 213456 * NS_PER_US};
+    election_tell(&timeout, text, sizeof(text));
+    ck_assert_str_eq(text, "the election timeout drawn is 213.4 ms");
+}
+END_TEST
+
+UNIT_MAIN("election", election_tell__the_same_words_for_all_designs,
+          election_answer_pre_vote__yes_when_it_would_get_the_vote,
           election_answer_pre_vote__no_when_the_term_is_not_new,
           election_answer_pre_vote__no_when_a_leader_is_heard,
           election_answer_pre_vote__no_when_its_log_is_behind,

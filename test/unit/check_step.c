@@ -253,7 +253,7 @@ START_TEST(step__a_vote_waits_for_its_store)
     place(&f, PLACE_FOLLOWER);
     f.now_ns += 10000 * T_MS; /* the leader has not been heard for long */
     ck_story(tell_message(&f, vote_request(3, 5, (struct entry_id){2, 3})),
-             "Transition(follower: a newer term has begun); Tell(its log is up to date); "
+             "Transition(follower: a newer term has begun); TellElection(its log is up to date); "
              "StateStore(term 5, vote 3)");
     ck_assert(f.raft.metadata_unsaved);
     ck_story(tell_persisted(&f), "Send(VoteResp to 3: yes)");
@@ -361,8 +361,9 @@ START_TEST(step__leadership_is_handed_over)
     ck_story(tell(&f, event), "");
     struct message request = vote_of(3, 4, (struct entry_id){3, 4});
     request.as.vote_request.transfer = true;
-    ck_story(tell_message(&f, request), "GiveBack; Transition(follower: a newer term has begun); "
-                                        "Tell(its log is up to date); StateStore(term 4, vote 3)");
+    ck_story(tell_message(&f, request),
+             "GiveBack; Transition(follower: a newer term has begun); "
+             "TellElection(its log is up to date); StateStore(term 4, vote 3)");
     ck_assert_uint_eq(f.step.parked.count, 2);
     tell_persisted(&f);
     tell_message(&f, append_of(3, 4, (struct entry_id){3, 4}, "", 0));
@@ -456,7 +457,7 @@ START_TEST(step__a_follower_forwards_when_it_settles)
     f.now_ns += 10000 * T_MS;
     ck_story(tell_message(&f, vote_request(3, 5, (struct entry_id){1, 1})),
              "Refuse(UNKNOWN_OUTCOME); Refuse(UNKNOWN_OUTCOME); "
-             "Transition(follower: a newer term has begun); Tell(its log is behind); "
+             "Transition(follower: a newer term has begun); TellElection(its log is behind); "
              "StateStore(term 5, vote 0)");
     leave_place(&f);
 }

@@ -143,6 +143,9 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
         buffer_append_format(to, "(%s: %s)", raft_state_word(action->as.words.state),
                              action->as.words.why);
         return;
+    case DO_TELL_ELECTION:
+        buffer_append_format(to, "(%s)", action->as.news.why);
+        return;
     case DO_TELL:
     case DO_HALT:
         buffer_append_format(to, "(%s)", action->as.words.why);
@@ -223,6 +226,8 @@ UNIT_HELPER const char *tell(struct step_fixture *fixture, struct step_event eve
     buffer_clear(&fixture->story);
     for (u32 i = 0; i < fixture->actions.count; i++) {
         const struct step_action *action = &fixture->actions.items[i];
+        if (action->kind == DO_TELL_ELECTION && action->as.news.kind != NEWS_VOTE_GIVEN)
+            continue; /* for people, and what is drawn by chance is in it */
         note_asked(fixture, action);
         if (action->kind == DO_ALARM)
             continue;
