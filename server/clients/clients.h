@@ -46,7 +46,8 @@ struct clients_options {
     enum error_code (*config_check)(void *context, const char *key, const char *value,
                                     struct error *error);
     void *config_context;
-    struct liveness *liveness; /* of the server's thread; borrowed. NULL: it never stalls */
+    struct liveness *liveness; /* of the server's thread; borrowed until clients_stop. NULL: it
+                                * never stalls */
 };
 
 /* Binds, listens and starts the port's thread. Errors: as peers_create. */

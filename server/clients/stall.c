@@ -13,7 +13,8 @@
 
 void stall_look(struct clients *clients)
 {
-    clients->stalled = liveness_stalled_ns(clients->options.liveness) != 0;
+    /* Once clients_stop has returned the server may go, and its liveness with it. */
+    clients->stalled = !clients->stopping && liveness_stalled_ns(clients->options.liveness) != 0;
 }
 
 void stall_describe(struct clients *clients, struct buffer *to)
@@ -23,7 +24,7 @@ void stall_describe(struct clients *clients, struct buffer *to)
 
 void stall_work(struct clients *clients)
 {
-    if (!clients->stalled)
+    if (!clients->stalled || clients->stopping)
         return;
     struct buffer status;
     buffer_init(&status);

@@ -74,7 +74,8 @@ static bool others_will_flush(struct dispatch *dispatch)
 static void finish(struct dispatch *dispatch, bool may_block)
 {
     dispatch->unflushed++;
-    if (others_will_flush(dispatch)) {
+    /* Who comes behind the stop does nothing any more: the timers' thread must hear of it now. */
+    if (dispatch->server->state != RAFT_STOPPED && others_will_flush(dispatch)) {
         server_pause_round(dispatch->server);
         return; /* they end the round, too */
     }

@@ -137,7 +137,23 @@ START_TEST(stall__server_that_takes_nothing_is_a_stalled_one)
 }
 END_TEST
 
-UNIT_MAIN("clients_stall", stall__what_is_new_is_refused_and_what_needs_no_server_is_answered,
+START_TEST(stall__port_that_has_stopped_does_not_look)
+{
+    struct rig *rig = rig_create_usual();
+    int fd = dial(rig);
+    rig_set(rig, &rig->held, true);
+    say(fd, "SET a 1\r\n");
+    rig_wait_posted(rig, 1);
+    stall(rig, 600 * NS_PER_S);
+    ask(fd, "PING\r\nGET a\r\n", "");
+    usleep(100 * 1000);
+    rig_destroy(rig); /* which takes away what says so */
+    close(fd);
+}
+END_TEST
+
+UNIT_MAIN("clients_stall", stall__port_that_has_stopped_does_not_look,
+          stall__what_is_new_is_refused_and_what_needs_no_server_is_answered,
           stall__what_is_under_way_is_given_up_in_time_and_in_order,
           stall__late_answers_go_nowhere_while_others_wait,
           stall__server_that_takes_nothing_is_a_stalled_one)

@@ -254,12 +254,14 @@ UNIT_HELPER struct rig *rig_create_bounded(u32 connections_max, u64 output_max, 
 UNIT_HELPER void rig_destroy(struct rig *rig)
 {
     clients_stop(rig->clients);
+    /* As the server may go now, so does this. */
+    liveness_deinit(&rig->liveness);
+    memset(&rig->liveness, 0xee, sizeof(rig->liveness));
     rig_set(rig, &rig->ended, true);
     thread_join(&rig->thread);
     command_list_fail(&rig->waiting, COMMAND_STOPPING);
     clients_destroy(rig->clients);
     rig->machine->ops->destroy(rig->machine);
-    liveness_deinit(&rig->liveness);
     condition_deinit(&rig->changed);
     mutex_deinit(&rig->lock);
     memory_free(rig);
