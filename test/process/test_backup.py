@@ -116,7 +116,8 @@ class Backup(Case):
             config.write(lines)
         for server, before in zip(new.servers, old.servers):
             server.port, server.peer_port = before.port, before.peer_port
-            code, text = run(*server.words("--restore", self.path()))
+            how = ["--restore", self.path()] if server.number == 1 else ["--init"]
+            code, text = run(*server.words(*how))
             self.assertEqual(code, 0, text)
             server.start()
         wait_until("all answer", lambda: all(server.info() for server in new.servers))

@@ -68,7 +68,9 @@ class Raftdump(Case):
         terms = [entry["term"] for entry in entries]
         self.assertEqual(terms, sorted(terms))
         self.assertEqual([entry["type"] for entry in entries[:2]], ["configuration", "noop"])
-        self.assertEqual(entries[0]["what"], "1 127.0.0.1:%d" % self.server.peer_port)
+        self.assertRegex(entries[0]["what"],
+                         "^cluster [0-9a-f]{16}, feature level 1: 1 127.0.0.1:%d on [0-9a-f]{16}$"
+                         % self.server.peer_port)
         commands = [entry["what"] for entry in entries if entry["type"] == "command"]
         self.assertEqual(len(commands), WRITES + 1)
         self.assertEqual(commands[5], 'set "key-5" "value-5"')
