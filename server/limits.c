@@ -31,6 +31,7 @@ void limits_init(struct limits *limits, const struct member_limits *own)
     limits->own = *own;
     for (u32 i = 0; i < LIMITS_AGREED; i++)
         atomic_init(&limits->agreed[i], limit_of(own, (enum limit)i));
+    atomic_init(&limits->wide, false);
     mutex_init(&limits->lock);
 }
 
@@ -85,6 +86,17 @@ void limits_learn(struct limits *limits, server_id other, const struct member_li
                    ": the smaller one holds for clients of both; give all servers the same",
                    keys[i], own, its, other);
     }
+}
+
+void limits_allow_wide(struct limits *limits)
+{
+    atomic_store_explicit(&limits->wide, true, memory_order_relaxed);
+}
+
+u64 limits_arguments(const struct limits *limits)
+{
+    bool wide = atomic_load_explicit(&limits->wide, memory_order_relaxed);
+    return wide ? UINT32_MAX : LIMITS_ARGUMENTS_OLD + 1;
 }
 
 u64 limits_command_bytes(const struct limits *limits)

@@ -26,13 +26,17 @@ struct member_limits {
     u64 frame_bytes;   /* of a whole frame between servers, by what its log's files can hold */
 };
 
-enum { LIMITS_AGREED = 3 }; /* the first three: of these the smallest holds */
+enum {
+    LIMITS_AGREED = 3,           /* the first three: of these the smallest holds */
+    LIMITS_ARGUMENTS_OLD = 65535 /* of one command, behind its name */
+};
 
 struct limits {
     struct member_limits own;
     _Atomic u64 agreed[LIMITS_AGREED]; /* in the order of the fields; read without the lock */
-    struct mutex lock;                 /* a leaf */
-    u32 count;                         /* Guarded by lock, as all below. */
+    _Atomic bool wide;
+    struct mutex lock; /* a leaf */
+    u32 count;         /* Guarded by lock, as all below. */
     server_id others[SERVERS_MAX];
     struct member_limits told[SERVERS_MAX]; /* by the others, when last met */
 };
@@ -44,7 +48,13 @@ void limits_deinit(struct limits *limits);
 void limits_learn(struct limits *limits, server_id other, const struct member_limits *told,
                   struct report *report);
 
+/* Every member has shown that it knows commands of more than LIMITS_ARGUMENTS_OLD arguments: an
+ * older build would take one in the log for no command, and its machine would part from the
+ * others'. */
+void limits_allow_wide(struct limits *limits);
+
 /* What holds now. Never blocks. */
+u64 limits_arguments(const struct limits *limits); /* of one command, with its name */
 u64 limits_command_bytes(const struct limits *limits);
 u64 limits_key_bytes(const struct limits *limits);
 u64 limits_value_bytes(const struct limits *limits);

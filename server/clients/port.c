@@ -127,6 +127,8 @@ static void take_limits(struct clients *clients)
     const struct limits *agreed = clients->options.agreed;
     if (agreed == NULL)
         return;
+    clients->limits.arguments_max =
+        (u32)u64_min(clients->options.arguments_max, limits_arguments(agreed));
     clients->limits.bytes_max = u64_min(limits_command_bytes(agreed), UINT32_MAX);
     clients->options.limits.key_bytes_max = (u32)limits_key_bytes(agreed);
     clients->options.limits.value_bytes_max = (u32)limits_value_bytes(agreed);

@@ -20,6 +20,8 @@ static bool transport_send(struct transport *transport, struct message *message)
 static void take_configuration(struct peers *peers, const struct configuration *configuration)
 {
     peers->feature = configuration->feature;
+    if (peers->feature >= FEATURE_IDENTITY && peers->options.limits != NULL)
+        limits_allow_wide(peers->options.limits);
     peers->directory_count = configuration->count;
     for (u32 i = 0; i < configuration->count; i++) {
         peers->directories[i].id = configuration->members[i].id;
