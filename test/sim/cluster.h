@@ -92,7 +92,7 @@ struct cluster_config {
     struct cluster_range election_timeout;
     u64 heartbeat_ns;
     struct cluster_range latency;   /* one way, each message */
-    u64 disk_read_ns; /* what a read takes; 0: no time */
+    u64 disk_read_ns;               /* what a read takes; 0: no time */
     struct cluster_range disk_sync; /* duration of a sync */
     struct cluster_option options[CLUSTER_OPTIONS_MAX];
     u32 option_count;
