@@ -136,6 +136,17 @@ static bool slot_post(struct mail_slot *slot, struct mail *mail)
     return handle(dispatch, mail, true);
 }
 
+/* Takes the lock, or returns false when whoever has it has stalled. */
+static bool lock_unless_stalled(struct dispatch *dispatch)
+    SYNC_ATTRIBUTE(try_acquire_capability(true, dispatch->lock))
+{
+    while (!mutex_lock_for(&dispatch->lock, STALL_LOOK_NS)) {
+        if (liveness_stalled_ns(&dispatch->server->liveness) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* A handler has no box that could be full: it takes what comes, one letter a thread at a time. But
  * whoever must not wait does not wait for the disk, nor for a thread that has the lock and has
  * stalled. */
@@ -143,17 +154,15 @@ static bool slot_try_post(struct mail_slot *slot, struct mail *mail)
 {
     struct dispatch *dispatch = CONTAINER_OF(slot, struct dispatch, slot);
     atomic_fetch_add(&dispatch->waiting, 1);
-    bool locked = mutex_lock_for(&dispatch->lock, STALL_LOOK_NS);
-    while (!locked && liveness_stalled_ns(&dispatch->server->liveness) == 0)
-        locked = mutex_lock_for(&dispatch->lock, STALL_LOOK_NS);
-    atomic_fetch_sub(&dispatch->waiting, 1);
-    if (locked) {
-        (void)handle(dispatch, mail, false);
-        return true;
+    if (!lock_unless_stalled(dispatch)) {
+        atomic_fetch_sub(&dispatch->waiting, 1);
+        /* Somebody may have left the flush to this thread: then the timers' does it. */
+        condition_broadcast(&dispatch->changed);
+        return false;
     }
-    /* Somebody may have left the flush to this thread: then the timers' does it. */
-    condition_broadcast(&dispatch->changed);
-    return false;
+    atomic_fetch_sub(&dispatch->waiting, 1);
+    (void)handle(dispatch, mail, false);
+    return true;
 }
 
 static const struct mail_slot_ops slot_ops = {slot_post, slot_try_post};

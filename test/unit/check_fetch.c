@@ -216,8 +216,9 @@ static void must_read_piece(struct rig *rig, struct mailbox *mailbox,
     enum { PEER = 2, PIECE = 100 * 1000 };
     static u64 number;
     struct mail_pile pile = {0};
+    number++;
     struct fetch_order order = {
-        .number = ++number, .peer = PEER, .snapshot = *name, .first = offset, .bytes_max = PIECE};
+        .number = number, .peer = PEER, .snapshot = *name, .first = offset, .bytes_max = PIECE};
     ck_assert(fetcher_order(&rig->fetcher, &order));
     while (pile.first == NULL)
         (void)mailbox_collect(mailbox, &pile, MIB, UINT64_MAX);

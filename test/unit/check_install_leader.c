@@ -182,6 +182,7 @@ START_TEST(install_read_done__only_the_order_that_is_waited_for)
     u64 order = peer(2)->reading;
     struct span none = {0};
     /* It leads again: the peer is the same, its need is, and the order of before is not. */
+    release();
     lead_with_snapshot();
     raft.newest_order = order;
     message = sent_to(2, T_BEGIN);
