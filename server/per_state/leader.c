@@ -35,6 +35,14 @@ static u64 wake_ns(const struct server *server, const struct lead *lead)
     return leading_next_ns(&server->raft, lead);
 }
 
+/* Speaks, saves, commits and answers. Returns false when the disk has failed. */
+static bool end_pile(struct server *server, struct lead *lead, u64 now_ns)
+{
+    lead_hand_over(server, lead, now_ns);
+    lead_replicate(server, lead, now_ns);
+    return server_flush(server, lead);
+}
+
 enum raft_state leader_run(struct server *server)
 {
     struct raft *raft = &server->raft;
@@ -42,14 +50,13 @@ enum raft_state leader_run(struct server *server)
     u64 now_ns = clock_monotonic_ns();
     lead_begin(server, &lead, now_ns);
     for (;;) {
-        lead_hand_over(server, &lead, now_ns);
-        lead_replicate(server, &lead, now_ns);
-        if (!server_flush(server, &lead))
+        if (!end_pile(server, &lead, now_ns))
             return leave(server, &lead, RAFT_STOPPED, "the disk failed");
 
         u64 heard_ns = server_collect(server, wake_ns(server, &lead), &now_ns);
         leadership_awake(raft, &lead.leadership, now_ns);
         lead_begin_pile(server, &lead);
+        bool silence = mail_pile_is_empty(&server->pile);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
             struct mail *mail = mail_pile_peek(&server->pile);
@@ -134,8 +141,11 @@ enum raft_state leader_run(struct server *server)
             }
         }
 
-        /* Thesis §6.2. What came in while this server was stalled has been read by now. */
+        /* Thesis §6.2. What came in while this server was stalled has been read by now, and what
+         * that commits is answered. */
         if (heard_ns >= leadership_quorum_until_ns(raft, &lead.leadership)) {
+            if (!silence && !end_pile(server, &lead, now_ns))
+                return leave(server, &lead, RAFT_STOPPED, "the disk failed");
             enum raft_state next = leave(server, &lead, RAFT_FOLLOWER, "no contact with a quorum");
             /* Who waited is told before anybody waits for mail again. */
             return server_flush(server, NULL) ? next : RAFT_STOPPED;
