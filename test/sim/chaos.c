@@ -248,11 +248,10 @@ static void strike_disk_or_clock(struct cluster *cluster, struct chaos_fault *fa
 
 /* Whether this disk may be lost: one of a minority that is or was damaged, and of servers that all
  * others have met since they were started last, so that they can tell. Nobody could if they never
- * met. */
+ * met. And not while a blank one could join another cluster. */
 static bool may_lose(const struct cluster *cluster, server_id id)
 {
-    const struct sim_server *server = &cluster->servers[id];
-    return !server->stray && !server->swapped && cluster_is_founded(cluster) &&
+    return !cluster_is_misplaced(cluster) && cluster_is_founded(cluster) &&
            (checks_damaged_count(cluster, id) + 1) * 2 < cluster->config.servers &&
            cluster_is_well_known(cluster, id);
 }
@@ -273,22 +272,11 @@ static void strike_loss(struct cluster *cluster, struct chaos_fault *fault, stru
     }
 }
 
-/* Whether some disk is not its server's own: two such faults at a time would be taken back in the
- * wrong order, and several strays would be a cluster. */
-static bool any_misplaced(const struct cluster *cluster)
-{
-    for (server_id id = 1; id <= cluster->config.servers; id++) {
-        if (cluster->servers[id].stray || cluster->servers[id].swapped)
-            return true;
-    }
-    return false;
-}
-
 /* A disk of another cluster, of one server at a time. */
 static void strike_stray(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
 {
     server_id id = (server_id)rng_range(rng, 1, cluster->config.servers);
-    if (any_misplaced(cluster))
+    if (!cluster_may_stray(cluster))
         return;
     cluster_stray(cluster, id);
     cluster_restart(cluster, id);
@@ -300,12 +288,13 @@ static void end_stray(struct cluster *cluster, server_id id)
     (void)cluster_own_disk(cluster, id);
 }
 
-/* Both refuse to run, and get their own again. */
+/* Both refuse to run, and get their own again. Two such faults at a time would be taken back in the
+ * wrong order. */
 static void strike_swap(struct cluster *cluster, struct chaos_fault *fault, struct rng *rng)
 {
     server_id a = (server_id)rng_range(rng, 1, cluster->config.servers);
     server_id b = (server_id)rng_range(rng, 1, cluster->config.servers);
-    if (a == b || any_misplaced(cluster))
+    if (a == b || cluster_is_misplaced(cluster))
         return;
     fault->struck = cluster_set_of(a) | cluster_set_of(b);
     cluster_swap_disks(cluster, a, b);

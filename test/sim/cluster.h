@@ -236,6 +236,13 @@ void cluster_wipe(struct cluster *cluster, server_id server);
 /* Whether more than the one server that founds the cluster holds what it is: before that its disk
  * is the only one, and nobody can make good what it loses. */
 bool cluster_is_founded(const struct cluster *cluster);
+/* Whether some disk is not its server's own now: another cluster's, or another server's. */
+bool cluster_is_misplaced(const struct cluster *cluster);
+/* Whether the disk of another cluster can be put in harmlessly: no other one is misplaced, since
+ * several strays would be a cluster, and no directory is blank. A blank one joins the first cluster
+ * that it meets, for good: that would be the stray's, and it would count in its own no more. For
+ * the same reason no disk may be wiped or set back while one is misplaced. */
+bool cluster_may_stray(const struct cluster *cluster);
 /* Its disk is put aside, and it gets one with the directory of another cluster of the same name;
  * and its own one comes back, false if it has that already. The server is killed first if it is
  * alive. Nothing is forgotten, so it is held to all its promises. */

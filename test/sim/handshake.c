@@ -7,6 +7,7 @@ void network_identify(struct transport *transport, const struct identity *own,
     struct sim_server *server = CONTAINER_OF(transport, struct sim_server, transport);
     bool anew = server->server != NULL && own->readmitted != server->shown.readmitted;
     server->shown = *own;
+    server->joined = server->joined || (!own->blank && !server->stray);
     server->shown_configuration = *configuration;
     if (anew)
         network_connect_anew(server);

@@ -110,6 +110,7 @@ struct sim_server {
     bool swapped;               /* it has another server's */
     bool stray;                 /* it has another cluster's now */
     u64 strays;                 /* how often that was so */
+    bool joined;                /* its own directory was seen not to be blank */
     u64 copy_start;             /* the start that was the newest then; 0: it was not running */
     bool killed_at_write;       /* what disk.crash_at means */
     struct report report;

@@ -430,6 +430,7 @@ void cluster_wipe(struct cluster *cluster, server_id id)
     cluster_kill(cluster, id);
     disk_wipe(&server->disk);
     server->disks++;
+    server->joined = false;
     story_note(cluster, id, "DiskWiped");
     checks_lost(cluster, server);
 }
@@ -450,6 +451,7 @@ bool cluster_set_back(struct cluster *cluster, server_id id)
         return false;
     cluster_kill(cluster, id);
     disk_copy_put_back(&server->disk, server->copy);
+    server->joined = false; /* the copy may be blank */
     story_note(cluster, id, "DiskSetBack");
     checks_lost(cluster, server);
     return true;

@@ -9,6 +9,24 @@ bool cluster_is_founded(const struct cluster *cluster)
     return cluster->config.founding != CLUSTER_FOUNDED_NOW || cluster->checks.committed_count > 1;
 }
 
+bool cluster_is_misplaced(const struct cluster *cluster)
+{
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        if (cluster->servers[id].stray || cluster->servers[id].swapped)
+            return true;
+    }
+    return false;
+}
+
+bool cluster_may_stray(const struct cluster *cluster)
+{
+    for (server_id id = 1; id <= cluster->config.servers; id++) {
+        if (!cluster->servers[id].joined)
+            return false;
+    }
+    return !cluster_is_misplaced(cluster);
+}
+
 static void put_aside(struct sim_server *server)
 {
     disk_copy_destroy(server->own_disk);

@@ -305,6 +305,38 @@ START_TEST(sweep_run__runs_each_seed_once)
 }
 END_TEST
 
+/* A blank directory would join the stray's cluster, and be missing in its own for good. */
+START_TEST(cluster_may_stray__not_while_a_directory_is_blank)
+{
+    struct cluster_config config;
+    cluster_config_init(&config);
+    config.servers = 3;
+    config.founding = CLUSTER_FOUNDED_NOW;
+    struct error error = {0};
+    ck_assert_int_eq(cluster_create(&config, &cluster, &error), ERROR_NONE);
+    cluster_isolate(cluster, cluster_set_of(3));
+    cluster_run(cluster, 3 * NS_PER_S);
+    ck_assert(cluster_is_founded(cluster)); /* and yet the one that is cut off is blank */
+    ck_assert(!cluster_may_stray(cluster));
+    cluster_heal(cluster);
+    cluster_run(cluster, 3 * NS_PER_S);
+    ck_assert(cluster_may_stray(cluster));
+    cluster_stray(cluster, 1);
+    cluster_restart(cluster, 1);
+    cluster_run(cluster, 1 * NS_PER_S);
+    ck_assert(!cluster_may_stray(cluster)); /* one at a time */
+    ck_assert(cluster_own_disk(cluster, 1));
+    ck_assert(cluster_may_stray(cluster));
+    cluster_wipe(cluster, 2);
+    ck_assert(!cluster_may_stray(cluster));
+    cluster_restart(cluster, 1);
+    cluster_restart(cluster, 2);
+    cluster_run(cluster, 3 * NS_PER_S);
+    ck_assert(cluster_may_stray(cluster));
+    end();
+}
+END_TEST
+
 UNIT_MAIN("sim_cluster", chaos_run__twice_in_one_process_is_the_same_run,
           chaos_run__in_another_process_is_the_same_run, chaos_run__other_seeds_are_other_runs,
           client__each_kind_of_answer, cluster_crash_at_write__every_write_and_sync,
@@ -313,4 +345,5 @@ UNIT_MAIN("sim_cluster", chaos_run__twice_in_one_process_is_the_same_run,
           cluster_clock_rate__a_fast_clock_only_campaigns_sooner,
           sweep_replay_line__says_what_is_left_out,
           chaos_run__leaving_out_all_faults_leaves_a_quiet_run,
-          chaos_run__damage_during_a_start_is_met_at_the_next_one, sweep_run__runs_each_seed_once)
+          chaos_run__damage_during_a_start_is_met_at_the_next_one,
+          cluster_may_stray__not_while_a_directory_is_blank, sweep_run__runs_each_seed_once)
