@@ -3,7 +3,7 @@
  * A value is *plain* when no operation on the key compares what the key holds with that value or
  * with one that starts with it, and no incr could take it, or what appends make of it, for a
  * number. Nobody can tell two plain values apart, except by their size, if an append knows the
- * length it came to. */
+ * length it came to. No value at all is never plain: that the key is gone is seen by a read. */
 #include "test/history/twins.h"
 
 #include <stdlib.h>
@@ -100,7 +100,7 @@ static struct class_key class_key_of(const struct looks *looks, const struct pro
     struct class_key key = {
         .value = item->value, .expected = item->expected, .kind = item->kind, .item = number};
     bool writes = item->kind == OPERATION_PUT || item->kind == OPERATION_CAS;
-    if (writes && is_plain(looks, value))
+    if (writes && item->value != VALUE_ABSENT && is_plain(looks, value))
         key.value = ((u64)1 << 32) + (looks->lengths ? value->size : 0);
     /* A put has no answers: one with an outcome and one without differ by their end alone. */
     if (item->kind == OPERATION_PUT)

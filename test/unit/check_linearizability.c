@@ -251,6 +251,18 @@ START_TEST(linearizability_check__unread_writes_still_count)
 }
 END_TEST
 
+/* A write of nothing is no twin of one of a value that nobody asks for: that it is gone is seen. */
+START_TEST(linearizability_check__writes_of_nothing_are_seen)
+{
+    BAD("x 1 2 put -;x 3 4 put a;x 5 6 get -");
+    GOOD("x 1 2 put c;x 3 4 cas - k no;x 5 9 put a;x 6 8 put -;x 10 11 get -");
+    GOOD("x 1 2 put c;x 3 4 cas - k no;x 5 8 put a;x 6 9 put -;x 10 11 get -");
+    GOOD("x 1 2 put c;x 3 4 cas - k no;x 5 ? cas c a;x 6 ? cas c -;x 10 11 get -");
+    GOOD("x 1 2 put c;x 3 ? cas c -;x 4 ? cas c a;x 10 11 cas - b no;x 12 13 cas c b no");
+    BAD("x 1 2 put c;x 3 4 cas c - yes;x 5 6 cas - b no");
+}
+END_TEST
+
 START_TEST(linearizability_check__keys_are_judged_apart)
 {
     GOOD("x 1 2 put a;y 3 4 get -;y 5 6 put b;x 7 8 get a");
@@ -355,6 +367,7 @@ UNIT_MAIN("linearizability", linearizability_check__nothing_and_reads_of_nothing
           linearizability_check__long_values_are_compared_whole,
           linearizability_check__del_says_what_was_there,
           linearizability_check__unread_writes_still_count,
+          linearizability_check__writes_of_nothing_are_seen,
           linearizability_check__keys_are_judged_apart,
           linearizability_check__shows_the_smallest_part,
           linearizability_check__gives_up_at_each_limit)

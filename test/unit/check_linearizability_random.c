@@ -25,9 +25,10 @@ struct model {
 
 static void model_set(struct model *model, const struct text *text)
 {
-    model->present = true;
+    model->present = text != NULL;
     memset(model->bytes, 0, sizeof(model->bytes));
-    memcpy(model->bytes, text->data, text->size);
+    if (text != NULL)
+        memcpy(model->bytes, text->data, text->size);
 }
 
 static bool model_equal(const struct model *model, const struct text *text)
@@ -164,7 +165,8 @@ static struct operation random_operation(struct history *history, struct rng *rn
     } while (!(workload->kinds >> operation.kind & 1));
     bool writes = operation.kind == OPERATION_PUT || operation.kind == OPERATION_APPEND ||
                   operation.kind == OPERATION_CAS;
-    if (writes)
+    /* A put of nothing, and a cas to nothing, take the key away. */
+    if (operation.kind == OPERATION_APPEND || (writes && rng_chance(rng, 2, 3)))
         operation.value = random_value(history, rng, workload, serial);
     if (operation.kind == OPERATION_CAS && rng_chance(rng, 3, 4))
         operation.expected = rng_chance(rng, 1, 2) && model->present
