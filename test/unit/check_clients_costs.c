@@ -148,6 +148,33 @@ START_TEST(patience__unread_answers_and_more_commands_end)
 }
 END_TEST
 
+START_TEST(patience__who_reads_late_stays)
+{
+    enum { COUNT = 12, BUFFER = 64 * 1024 };
+    struct rig *rig = rig_create_bounded(100, MIB, 512 * MIB, SHORT);
+    int fd = dial(rig);
+    store(fd, VALUE);
+    /* Small: the kernel has no room for all of the answers, and most of them wait in the port. */
+    int size = BUFFER;
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+    ck_assert_int_eq(
+        setsockopt(rig->clients->connections->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+    for (int i = 0; i < COUNT; i++)
+        say(fd, "GET k\r\n");
+    usleep(4 * SHORT / NS_PER_US);
+    char *value = malloc(VALUE);
+    for (int i = 0; i < COUNT; i++) {
+        expect(fd, "$65536\r\n");
+        hear_bytes(fd, value, VALUE);
+        expect(fd, "\r\n");
+    }
+    free(value);
+    ask(fd, "PING\r\n", "+PONG\r\n");
+    close(fd);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(patience__who_waits_for_the_server_stays)
 {
     struct rig *rig = rig_create_bounded(100, MIB, 512 * MIB, SHORT);
@@ -368,7 +395,8 @@ END_TEST
 
 UNIT_MAIN("clients_costs", patience__half_a_command_is_hung_up_on,
           patience__a_trickle_is_hung_up_on, patience__who_gets_on_stays,
-          patience__unread_answers_and_more_commands_end, patience__who_waits_for_the_server_stays,
-          tuned__a_host_that_is_gone_is_noticed, memory__nothing_is_charged_at_rest,
-          memory__half_commands_are_charged_as_they_come, memory__the_largest_go_first,
-          memory__late_readers_share_it, output__three_hundred_thousand_gets_sent_whole)
+          patience__unread_answers_and_more_commands_end, patience__who_reads_late_stays,
+          patience__who_waits_for_the_server_stays, tuned__a_host_that_is_gone_is_noticed,
+          memory__nothing_is_charged_at_rest, memory__half_commands_are_charged_as_they_come,
+          memory__the_largest_go_first, memory__late_readers_share_it,
+          output__three_hundred_thousand_gets_sent_whole)
