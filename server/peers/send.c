@@ -17,7 +17,8 @@
 
 enum {
     PAYLOAD_AT_ONCE_MAX = 512 * 1024, /* more than that is the writer's */
-    PART_MAX = 128 * 1024             /* sent while the lock is held */
+    PART_MAX = 128 * 1024,            /* sent while the lock is held */
+    SMALL_ANSWER_MAX = 64 * 1024      /* an answer that may go beyond the queue's bound */
 };
 
 /* Fills `pieces` with what is left of a frame of which `sent` bytes have gone, but with no more
@@ -110,6 +111,17 @@ void peer_queue_clear_locked(struct peer *peer)
     ASSERT(peer->queue_bytes == 0);
 }
 
+/* Whether a message of so many bytes finds no place behind those that wait. An answer to somebody's
+ * writes may go a little beyond the bound: it is small, and lost it would leave clients in doubt
+ * because others let large answers lie. */
+static bool queue_is_full(const struct peer *peer, const struct message *message, u64 payload_size)
+{
+    u64 bytes_max = peer->peers->options.queue_bytes_max;
+    if (message->kind == MESSAGE_FORWARD_REPLY && payload_size <= SMALL_ANSWER_MAX)
+        bytes_max += bytes_max / 8;
+    return peer->queue_bytes + payload_size + sizeof(struct frame_out) > bytes_max;
+}
+
 /* Sends or queues a message on a connection that stands. Returns false when it does neither. */
 static bool send_locked(struct peer *peer, struct message *message, u64 payload_size, bool *wake)
 {
@@ -118,8 +130,7 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
     bool first = !peer->said.any;
     pulse_note(&peer->said, message);
     *wake = first && peer->said.any;
-    if (!idle && peer->queue_bytes + payload_size + sizeof(struct frame_out) >
-                     peer->peers->options.queue_bytes_max)
+    if (!idle && queue_is_full(peer, message, payload_size))
         return false;
     struct frame_head head;
     message_encode_for(message, peer->outgoing_version, &head);

