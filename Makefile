@@ -31,7 +31,7 @@ QUIET_asan := -Wno-null-dereference
 QUIET_tsan := -Wno-null-dereference
 QUIET_coverage := -Wno-null-dereference -Wno-format-nonliteral
 # clang does not know all of these warnings, and some it means otherwise; `make lint` has its say.
-QUIET_fuzz := -Wno-unknown-warning-option -Wno-conversion -Wno-sign-conversion
+QUIET_fuzz := -Wno-unknown-warning-option -Wno-conversion -Wno-sign-conversion -Wno-format-nonliteral
 # In this variant rules tell that they act: server/rules/rule.h.
 DEFINES_table := -DRULE_WITNESS
 OPTIMISE_table := -O0
