@@ -150,6 +150,9 @@ END_TEST
 
 START_TEST(patience__who_reads_late_stays)
 {
+#ifdef __SANITIZE_THREAD__
+    return; /* it looks at the port's own list of connections from another thread */
+#endif
     enum { COUNT = 12, BUFFER = 64 * 1024 };
     struct rig *rig = rig_create_bounded(100, MIB, 512 * MIB, SHORT);
     int fd = dial(rig);
@@ -192,6 +195,9 @@ END_TEST
 
 START_TEST(tuned__a_host_that_is_gone_is_noticed)
 {
+#ifdef __SANITIZE_THREAD__
+    return; /* it looks at the port's own list of connections from another thread */
+#endif
     struct rig *rig = rig_create_bounded(100, MIB, 512 * MIB, 9 * NS_PER_S);
     int fd = dial(rig);
     ask(fd, "PING\r\n", "+PONG\r\n");
