@@ -114,6 +114,14 @@ void error_clear(struct error *error)
     error->text[0] = '\0';
 }
 
+enum error_code error_forgive(struct error *error, enum error_code code, enum error_code forgiven)
+{
+    if (code != forgiven)
+        return code;
+    error_clear(error);
+    return ERROR_NONE;
+}
+
 void error_print(const char *program, const struct error *error)
 {
     char line[ERROR_TEXT_SIZE + 64];

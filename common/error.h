@@ -54,6 +54,12 @@ enum error_code error_add(struct error *error, const char *format, ...) PRINTF_L
 
 void error_clear(struct error *error);
 
+/* For what a caller puts up with: when `code`, which a call has just returned with `error`, is the
+ * one that is put up with, the error is cleared and ERROR_NONE returned; else `code`. A function
+ * that returns ERROR_NONE leaves nothing in `error`. */
+WARN_UNUSED enum error_code error_forgive(struct error *error, enum error_code code,
+                                          enum error_code forgiven);
+
 /* Writes "program: text" to stderr: what a process says that ends because of the error. Blocks as
  * check_last_words. */
 void error_print(const char *program, const struct error *error);

@@ -204,7 +204,9 @@ enum error_code acquaintances_create(struct vfs *vfs, u64 directory_id, struct e
 {
     struct acquaintances_file made = {0};
     enum error_code code = vfs_open(vfs, "peers", VFS_CREATE, &made.file, error);
-    if (code == ERROR_EXISTS)
+    bool left = code == ERROR_EXISTS;
+    code = error_forgive(error, code, ERROR_EXISTS);
+    if (left)
         code = vfs_open(vfs, "peers", VFS_READ_WRITE, &made.file, error);
     if (code == ERROR_NONE)
         code = vfs_truncate(made.file, FILE_SIZE, error);
@@ -225,6 +227,7 @@ enum error_code acquaintances_open(struct acquaintances_file *acquaintances, str
     *count = 0;
     enum error_code code = vfs_open(vfs, "peers", VFS_READ_WRITE, &acquaintances->file, error);
     if (code == ERROR_MISSING) { /* an older program has made the directory */
+        error_clear(error);
         code = acquaintances_create(vfs, directory_id, error);
         if (code == ERROR_NONE)
             code = vfs_sync_directory(vfs, ".", error);

@@ -131,7 +131,7 @@ static enum error_code make_lock_file(struct vfs *vfs, struct error *error)
     struct vfs_file *file = NULL;
     enum error_code code = vfs_open(vfs, "LOCK", VFS_CREATE, &file, error);
     vfs_close(file);
-    return code == ERROR_EXISTS ? ERROR_NONE : code;
+    return error_forgive(error, code, ERROR_EXISTS);
 }
 
 /* How the log begins. */
@@ -212,7 +212,9 @@ static enum error_code make_log(struct vfs *vfs, const struct segment_info *info
                                 const struct beginning *beginning, struct error *error)
 {
     enum error_code code = vfs_make_directory(vfs, "log", error);
-    if (code == ERROR_EXISTS)
+    bool left = code == ERROR_EXISTS;
+    code = error_forgive(error, code, ERROR_EXISTS);
+    if (left)
         code = clear_log(vfs, error);
     if (code == ERROR_NONE)
         code = vfs_sync_directory(vfs, ".", error);

@@ -25,10 +25,12 @@ static enum error_code lock_directory(struct vfs *vfs, struct error *error)
     enum error_code code = vfs_lock(vfs, "LOCK", error);
     if (code != ERROR_MISSING)
         return code;
+    error_clear(error);
     struct vfs_file *file = NULL;
     code = vfs_open(vfs, "LOCK", VFS_CREATE, &file, error);
     vfs_close(file);
-    if (code == ERROR_NONE || code == ERROR_EXISTS)
+    code = error_forgive(error, code, ERROR_EXISTS);
+    if (code == ERROR_NONE)
         code = vfs_lock(vfs, "LOCK", error);
     return code;
 }

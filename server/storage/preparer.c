@@ -146,7 +146,8 @@ static enum error_code remove_segment(struct preparer *preparer, u64 id, u64 *si
     vfs_close(file);
     if (code == ERROR_NONE)
         code = vfs_remove(preparer->vfs, path, error);
-    if (code == ERROR_NONE || code == ERROR_MISSING)
+    code = error_forgive(error, code, ERROR_MISSING);
+    if (code == ERROR_NONE)
         code = vfs_sync_directory(preparer->vfs, "log", error);
     return code;
 }

@@ -179,6 +179,7 @@ static enum error_code pass_over(struct recovery *recovery, struct scan *scan, u
     bool blank;
     say_damage(recovery, scan->path, scan->offset, scan->why);
     recovery->out->unusable = id;
+    error_clear(error);
     enum error_code code = is_blank(scan, &blank, error);
     if (code == ERROR_NONE && !blank)
         recovery->gap = true;

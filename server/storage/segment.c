@@ -207,7 +207,8 @@ enum error_code segment_make(struct vfs *vfs, const struct segment_info *info,
     *file = NULL;
     struct vfs_file *made = NULL;
     enum error_code code = vfs_remove(vfs, unfinished_path, error);
-    if (code != ERROR_NONE && code != ERROR_MISSING)
+    code = error_forgive(error, code, ERROR_MISSING);
+    if (code != ERROR_NONE)
         goto failed;
     code = vfs_open(vfs, unfinished_path, VFS_CREATE, &made, error);
     if (code != ERROR_NONE)

@@ -413,8 +413,7 @@ enum error_code snapshot_list(struct vfs *vfs, struct entry_id **ids, size_t *co
 {
     struct listing listing = {0};
     enum error_code code = vfs_list(vfs, directory, list_name, &listing, error);
-    if (code == ERROR_MISSING)
-        code = ERROR_NONE;
+    code = error_forgive(error, code, ERROR_MISSING);
     if (code != ERROR_NONE) {
         memory_free(listing.ids);
         listing = (struct listing){0};
@@ -460,7 +459,8 @@ enum error_code snapshot_clean(struct vfs *vfs, struct error *error)
     static const char *const paths[] = {new_path, received_path};
     for (size_t i = 0; i < ARRAY_LENGTH(paths); i++) {
         enum error_code code = vfs_remove(vfs, paths[i], error);
-        if (code != ERROR_NONE && code != ERROR_MISSING)
+        code = error_forgive(error, code, ERROR_MISSING);
+        if (code != ERROR_NONE)
             return code;
     }
     return ERROR_NONE;

@@ -15,7 +15,8 @@ static const char directory[] = SNAPSHOT_DIRECTORY;
 static enum error_code ensure_directory(struct vfs *vfs, struct error *error)
 {
     enum error_code code = vfs_make_directory(vfs, directory, error);
-    return code == ERROR_NONE || code == ERROR_EXISTS ? vfs_sync_directory(vfs, ".", error) : code;
+    code = error_forgive(error, code, ERROR_EXISTS);
+    return code == ERROR_NONE ? vfs_sync_directory(vfs, ".", error) : code;
 }
 
 enum error_code snapshot_draft_begin(struct snapshot_draft *draft, struct vfs *vfs,
@@ -25,7 +26,8 @@ enum error_code snapshot_draft_begin(struct snapshot_draft *draft, struct vfs *v
     enum error_code code = ensure_directory(vfs, error);
     if (code == ERROR_NONE)
         code = vfs_remove(vfs, path, error);
-    if (code == ERROR_NONE || code == ERROR_MISSING)
+    code = error_forgive(error, code, ERROR_MISSING);
+    if (code == ERROR_NONE)
         code = vfs_open(vfs, path, VFS_CREATE, &draft->file, error);
     if (code != ERROR_NONE)
         return code;

@@ -247,6 +247,7 @@ enum error_code snapshot_scan_all(struct snapshot_scan *scan, struct vfs *vfs, c
     enum error_code code = snapshot_scan_open(scan, vfs, path, error);
     if (code == ERROR_CORRUPT || code == ERROR_MISMATCH) {
         found = SNAPSHOT_DAMAGED;
+        error_clear(error);
         code = ERROR_NONE;
     }
     while (code == ERROR_NONE) {

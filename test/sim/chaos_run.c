@@ -79,11 +79,13 @@ static void demand_progress(struct cluster *cluster)
                 late |= cluster_set_of(id);
         }
         server_id first = late != 0 ? (server_id)__builtin_ctzll(late) : SERVER_NONE;
+        const struct error *reason =
+            first != SERVER_NONE ? cluster_stop_reason(cluster, first) : NULL;
+        bool stopped = reason != NULL && reason->code != ERROR_NONE;
         cluster_fail(cluster, "progress", late,
                      "all is healed and all servers run, and they do not come to the same state; "
                      "behind or stopped: server %u%s%s",
-                     first, first != SERVER_NONE ? ": " : "",
-                     first != SERVER_NONE ? cluster_stop_reason(cluster, first)->text : "");
+                     first, stopped ? ": " : "", stopped ? reason->text : "");
     }
     struct buffer why;
     buffer_init(&why);

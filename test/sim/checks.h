@@ -104,6 +104,9 @@ void checks_received(struct cluster *cluster, struct sim_server *server,
 void checks_delivered(struct cluster *cluster, struct sim_server *server, const struct mail *mail);
 /* The server's process is about to end, perhaps in the middle of a step. */
 void checks_ends(struct cluster *cluster, struct sim_server *server);
+/* If it has begun or ended in good order, what it has put up with on its way is forgotten. */
+void checks_no_error(struct cluster *cluster, const struct sim_server *server,
+                     enum error_code code);
 /* The server's process has begun; its first look will be a comparison with what it promised. */
 void checks_started(struct cluster *cluster, struct sim_server *server);
 /* Its disk was wiped, or its metadata damaged: it is not held to what it promised. */

@@ -121,6 +121,14 @@ void checks_note_saved(const struct sim_server *server, struct judged *judged)
     judged->saved_vote = raft->voted_for;
 }
 
+void checks_no_error(struct cluster *cluster, const struct sim_server *server, enum error_code code)
+{
+    if (code == ERROR_NONE && server->stop_reason.code != ERROR_NONE)
+        cluster_fail(cluster, "errors", cluster_set_of(server->id),
+                     "server %u goes on or ended well, and yet leaves an error: %s", server->id,
+                     server->stop_reason.text);
+}
+
 void checks_ends(struct cluster *cluster, struct sim_server *server)
 {
     struct judged *judged = &cluster->checks.servers[server->id];

@@ -218,7 +218,8 @@ static void run_server(struct sim_server *server)
     readers_start(server);
     network_server_up(server);
     clients_server_resumed(server);
-    (void)server_run(made, &server->transport, &server->stop_reason);
+    checks_no_error(cluster, server, ERROR_NONE);
+    checks_no_error(cluster, server, server_run(made, &server->transport, &server->stop_reason));
     sim_server_remember(server);
     checks_ends(server->cluster, server);
     server->readers_stop = true;

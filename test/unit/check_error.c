@@ -26,6 +26,19 @@ START_TEST(set__code_and_text)
 }
 END_TEST
 
+START_TEST(forgive__only_what_is_put_up_with)
+{
+    struct error error;
+    error_set(&error, ERROR_MISSING, "open x: no such file");
+    ck_assert_int_eq(error_forgive(&error, ERROR_MISSING, ERROR_EXISTS), ERROR_MISSING);
+    ck_assert_str_eq(error.text, "open x: no such file");
+    ck_assert_int_eq(error_forgive(&error, ERROR_MISSING, ERROR_MISSING), ERROR_NONE);
+    ck_assert_int_eq(error.code, ERROR_NONE);
+    ck_assert_str_eq(error.text, "");
+    ck_assert_int_eq(error_forgive(&error, ERROR_NONE, ERROR_MISSING), ERROR_NONE);
+}
+END_TEST
+
 START_TEST(set_errno__says_the_reason)
 {
     struct error error;
@@ -173,7 +186,8 @@ START_TEST(memory__nothing_is_something)
 }
 END_TEST
 
-UNIT_MAIN("error", set__code_and_text, set_errno__says_the_reason, add__puts_clauses_in_front,
+UNIT_MAIN("error", set__code_and_text, forgive__only_what_is_put_up_with,
+          set_errno__says_the_reason, add__puts_clauses_in_front,
           set__is_one_line_whatever_it_quotes, set__long_texts_are_cut,
           word__and_exit_code_of_every_code, assert__says_where_and_aborts,
           memory__nothing_is_something WITHOUT_SANITIZER_TESTS)
