@@ -17,6 +17,7 @@ void recognition_recover(struct server *server, const struct storage_recovery *r
                                    .readmitted = metadata->readmitted,
                                    .incarnation = metadata->incarnation,
                                    .blank = metadata->blank,
+                                   .joined_through = metadata->joined_through,
                                    .feature = FEATURE_NEWEST};
     memcpy(trust->own.starts, metadata->starts, sizeof(trust->own.starts));
     memcpy(trust->met, recovery->met, recovery->met_count * sizeof(trust->met[0]));
@@ -49,20 +50,23 @@ static void save_own(struct server *server, const char *what)
         (void)server_disk_failed(server, what);
 }
 
-void recognition_join(struct server *server, u64 incarnation)
+void recognition_join(struct server *server, const struct identity *through)
 {
     struct identity *own = &server->raft.trust.own;
     if (!own->blank)
         return;
     own->blank = false;
-    own->incarnation = incarnation;
+    own->incarnation = through->incarnation;
+    if (through->incarnation == 0)
+        own->joined_through =
+            through->joined_through != 0 ? through->joined_through : through->directory_id;
     /* Nobody speaks without a term; and in the first one nobody is ever elected, since a cluster is
      * founded in it. */
     if (server->raft.current_term == 0)
         adopt_term(&server->raft, 1);
     REPORT(server->world.report, REPORT_INFO, "server",
            "this server's directory was blank: it belongs to cluster %016" PRIx64 " from now on",
-           incarnation);
+           own->incarnation);
     save_own(server, "save which cluster this server belongs to");
     if (server->failure.code == ERROR_NONE)
         recognition_show(server);

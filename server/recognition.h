@@ -15,9 +15,9 @@
 /* What this server shows of itself, and whom it remembers, as they were found on disk. */
 void recognition_recover(struct server *server, const struct storage_recovery *recovery);
 
-/* This server's directory is blank, and a member of a cluster of that incarnation was met: it
+/* This server's directory is blank, and a member of a cluster was met, which has shown this: it
  * joins. Ignored when it is not blank (any more). */
-void recognition_join(struct server *server, u64 incarnation);
+void recognition_join(struct server *server, const struct identity *through);
 
 /* To be called when more is committed, and whenever a configuration may have come: what it says of
  * the others is said and saved, what it says of this very server is saved, and new connections show

@@ -32,12 +32,13 @@ static void show_slot(const struct dump *dump, int slot, const struct metadata *
                "\",\"starts\":%" PRIu64 ",\"term\":%" PRIu64
                ",\"voted_for\":%u,\"seed_crc\":\"%08x\",\"non_voter\":%s,\"promised_term\":%" PRIu64
                ",\"promised_index\":%" PRIu64 ",\"incarnation\":\"%016" PRIx64
-               "\",\"blank\":%s,\"readmitted\":%" PRIu64 "}\n",
+               "\",\"blank\":%s,\"readmitted\":%" PRIu64 ",\"joined_through\":\"%016" PRIx64
+               "\"}\n",
                'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
                metadata->start_count, metadata->current_term, metadata->voted_for,
                metadata->seed_crc, metadata->non_voter ? "true" : "false", metadata->promised.term,
                metadata->promised.index, metadata->incarnation, metadata->blank ? "true" : "false",
-               metadata->readmitted);
+               metadata->readmitted, metadata->joined_through);
     else
         printf("metadata  slot %c: version %" PRIu64 ", cluster %s (%016" PRIx64
                "), server %u, directory %016" PRIx64 ", %" PRIu64 " starts, term %" PRIu64

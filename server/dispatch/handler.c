@@ -229,7 +229,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
                          &mail->as.met, dispatch->now_ns);
         return;
     case MAIL_JOIN:
-        recognition_join(server, mail->as.incarnation);
+        recognition_join(server, &mail->as.joining);
         return;
     case MAIL_CONNECTED:
         connected(dispatch, mail->as.peer);

@@ -32,7 +32,7 @@ enum mail_kind {
     MAIL_MET,           /* a peer has connected, and shown who it is: `met`. Comes before all
                            messages of that connection */
     MAIL_JOIN,          /* this server's directory is blank, and a member of a cluster has been met:
-                           it belongs to that one from now on, `incarnation` */
+                           it belongs to that one's cluster from now on, `joining` */
     MAIL_CONNECTED,     /* our connection to `peer` is new: what was on its way may be lost */
     MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
@@ -95,7 +95,7 @@ struct mail {
         struct command_list commands;
         server_id peer;
         struct met met;
-        u64 incarnation;
+        struct identity joining;
         struct entries_read read;
         struct piece_read piece;
         struct snapshot_result snapshot;

@@ -111,6 +111,7 @@ struct hello {
     bool blank;
     u32 feature;
     u64 readmitted;
+    u64 joined_through;
     u32 version_min; /* range of protocol versions that it speaks */
     u32 version_max;
     struct member_limits limits;      /* all 0: a server from before they were told */

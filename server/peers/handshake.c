@@ -72,24 +72,19 @@ struct hello handshake_hello(struct peers *peers, server_id to)
 static enum kinship kinship_of(struct peers *peers, const struct hello *hello)
 {
     struct identity shown = hello_identity(hello);
-    u64 its_directory = 0;
     mutex_lock(&peers->lock);
-    for (u32 i = 0; i < peers->directory_count; i++) {
-        if (peers->directories[i].id == hello->from)
-            its_directory = peers->directories[i].directory_id;
-    }
     struct identity own = hello_identity(&peers->identity);
-    enum kinship kinship = kinship_judge(&own, its_directory, peers->feature, &shown);
+    enum kinship kinship = kinship_judge(&own, &peers->kin, hello->from, &shown);
     mutex_unlock(&peers->lock);
     return kinship;
 }
 
 /* This server's directory is blank: it belongs to that cluster from now on, and says so before it
  * says anything else. */
-static void join(struct peers *peers, u64 incarnation)
+static void join(struct peers *peers, const struct hello *hello)
 {
     struct mail *mail = mail_create(MAIL_JOIN);
-    mail->as.incarnation = incarnation;
+    mail->as.joining = hello_identity(hello);
     /* Nobody waits for room here: it is said again with the next try. */
     if (!mail_try_post(peers->slot, mail))
         mail_destroy(mail);
@@ -118,7 +113,7 @@ static enum error_code compare_clusters(struct peers *peers, const struct hello 
                          "; put its own back, or make it a new one with raftd --init",
                          own);
     case KIN_WE_JOIN:
-        join(peers, hello->incarnation);
+        join(peers, hello);
         return error_set(error, ERROR_MISMATCH,
                          "the directory here is blank, and joins cluster %016" PRIx64
                          " now: try again",

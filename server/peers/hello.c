@@ -13,6 +13,7 @@ struct identity hello_identity(const struct hello *hello)
                                 .readmitted = hello->readmitted,
                                 .incarnation = hello->incarnation,
                                 .blank = hello->blank,
+                                .joined_through = hello->joined_through,
                                 .feature = hello->feature};
     memcpy(identity.starts, hello->starts, sizeof(identity.starts));
     return identity;
@@ -27,6 +28,7 @@ void hello_show(struct hello *hello, const struct identity *identity)
     hello->readmitted = identity->readmitted;
     hello->incarnation = identity->incarnation;
     hello->blank = identity->blank;
+    hello->joined_through = identity->joined_through;
     hello->feature = identity->feature;
 }
 
@@ -44,6 +46,7 @@ void hello_encode(const struct hello *hello, bool answer, struct frame_head *hea
         .blank = hello->blank,
         .feature = hello->feature,
         .readmitted = hello->readmitted,
+        .joined_through = hello->joined_through,
         .version_min = hello->version_min,
         .version_max = hello->version_max,
         .version = hello->version,
@@ -90,7 +93,8 @@ enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hell
         return error_set(error, ERROR_FORMAT, "hello that does not say from whom to whom");
     if (wire.version_min == 0 || wire.version_min > wire.version_max)
         return error_set(error, ERROR_FORMAT, "hello with an impossible range of versions");
-    if ((wire.blank && wire.incarnation != 0) || wire.readmitted > MESSAGE_NUMBER_MAX)
+    bool joined = wire.incarnation != 0 || wire.joined_through != 0;
+    if ((wire.blank && joined) || wire.readmitted > MESSAGE_NUMBER_MAX)
         return error_set(error, ERROR_FORMAT, "hello that contradicts itself");
     *hello = (struct hello){
         .from = wire.from,
@@ -103,6 +107,7 @@ enum error_code hello_decode(const u8 *frame, u32 size, bool answer, struct hell
         .blank = wire.blank,
         .feature = wire.feature,
         .readmitted = wire.readmitted,
+        .joined_through = wire.joined_through,
         .version_min = wire.version_min,
         .version_max = wire.version_max,
         .version = wire.version,

@@ -105,12 +105,7 @@ struct peers {
                                      after the start */
     struct mutex lock;            /* a leaf, too */
     struct hello identity;        /* Guarded by lock, as all below: what this server shows */
-    u32 feature;                  /* the level in force */
-    struct {
-        server_id id;
-        u64 directory_id;
-    } directories[SERVERS_MAX]; /* of the members, as the log names them */
-    u32 directory_count;
+    struct kin kin;               /* what the log says of the members' directories */
     /* Not guarded. */
     struct mail_slot *slot;
     struct report *report;

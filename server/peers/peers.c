@@ -19,14 +19,9 @@ static bool transport_send(struct transport *transport, struct message *message)
 
 static void take_configuration(struct peers *peers, const struct configuration *configuration)
 {
-    peers->feature = configuration->feature;
-    if (peers->feature >= FEATURE_IDENTITY && peers->options.limits != NULL)
+    kin_take(&peers->kin, configuration);
+    if (peers->kin.feature >= FEATURE_IDENTITY && peers->options.limits != NULL)
         limits_allow_wide(peers->options.limits);
-    peers->directory_count = configuration->count;
-    for (u32 i = 0; i < configuration->count; i++) {
-        peers->directories[i].id = configuration->members[i].id;
-        peers->directories[i].directory_id = configuration->members[i].directory_id;
-    }
 }
 
 /* Who was told to join may do so at once, and who was refused may be no stranger any more. That

@@ -147,7 +147,7 @@ enum raft_state follower_run(struct server *server)
                 recognition_meet(server, NULL, &mail->as.met, now_ns);
                 continue;
             case MAIL_JOIN:
-                recognition_join(server, mail->as.incarnation);
+                recognition_join(server, &mail->as.joining);
                 continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)

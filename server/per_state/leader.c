@@ -120,7 +120,7 @@ enum raft_state leader_run(struct server *server)
                 recognition_meet(server, &lead, &mail->as.met, now_ns);
                 continue;
             case MAIL_JOIN:
-                recognition_join(server, mail->as.incarnation);
+                recognition_join(server, &mail->as.joining);
                 continue;
             case MAIL_CONNECTED:
                 recognition_connected(server, mail->as.peer, now_ns);

@@ -84,11 +84,36 @@ static u64 directory_of(const struct raft *raft, server_id id)
     return believed ? met->shown.directory_id : 0;
 }
 
+/* The directory through which the peer belongs to this cluster, as far as this server has ever
+ * seen: also of one that is not connected now, or was wiped or set back since. 0: not known. */
+static u64 directory_believed(const struct raft *raft, server_id id)
+{
+    const struct acquaintance *met = trust_acquaintance(raft, id);
+    return met != NULL ? met->directory_id : 0;
+}
+
+/* A cluster of before gets its incarnation. From then on directories that were not in it are
+ * strangers (kinship_judge); so all that were must be named in that very entry. */
+static bool identify(const struct raft *raft, struct configuration *configuration)
+{
+    for (u32 p = 0; p < configuration->count; p++) {
+        struct member *member = &configuration->members[p];
+        if (member->directory_id == 0)
+            member->directory_id = directory_of(raft, member->id);
+        if (member->directory_id == 0)
+            member->directory_id = directory_believed(raft, member->id);
+        if (member->directory_id == 0)
+            return false;
+    }
+    configuration->incarnation = draw_incarnation(&raft->trust.own, raft->current_term);
+    return true;
+}
+
 static bool add_what_is_known(const struct raft *raft, struct configuration *configuration)
 {
-    bool news = configuration->incarnation == 0;
-    if (news)
-        configuration->incarnation = draw_incarnation(&raft->trust.own, raft->current_term);
+    bool news = false;
+    if (configuration->incarnation == 0)
+        return identify(raft, configuration);
     for (u32 p = 0; p < configuration->count; p++) {
         struct member *member = &configuration->members[p];
         u64 directory = member->directory_id == 0 ? directory_of(raft, member->id) : 0;

@@ -414,10 +414,34 @@ bool trust_unrecognised(struct raft *raft, const struct message *message)
 
 /* ---- clusters ---- */
 
-enum kinship kinship_judge(const struct identity *own, u64 its_directory, u32 feature,
+void kin_take(struct kin *kin, const struct configuration *configuration)
+{
+    kin->feature = configuration->feature;
+    kin->count = configuration->count;
+    for (u32 p = 0; p < configuration->count; p++) {
+        kin->members[p].id = configuration->members[p].id;
+        kin->members[p].directory_id = configuration->members[p].directory_id;
+    }
+}
+
+/* Whether a directory without an incarnation was in this cluster before that had one: the
+ * configuration names it, or the one through which it joined. It may have come back empty, and have
+ * joined again, while the entry that says which cluster this is was on its way. */
+static bool was_in(const struct kin *kin, server_id peer, const struct identity *shown)
+{
+    for (u32 p = 0; p < kin->count; p++) {
+        u64 named = kin->members[p].directory_id;
+        if (named != 0 && (named == shown->joined_through ||
+                           (kin->members[p].id == peer && named == shown->directory_id)))
+            return true;
+    }
+    return false;
+}
+
+enum kinship kinship_judge(const struct identity *own, const struct kin *kin, server_id peer,
                            const struct identity *shown)
 {
-    if (shown->feature < feature)
+    if (shown->feature < kin->feature)
         return KIN_TOO_OLD;
     if (own->blank || shown->blank)
         return own->blank && shown->blank ? KIN_BOTH_BLANK
@@ -429,7 +453,5 @@ enum kinship kinship_judge(const struct identity *own, u64 its_directory, u32 fe
         return KIN_OTHER_CLUSTER;
     /* One of them has not heard yet that its cluster has an incarnation. The other one knows which
      * directories were in it then. */
-    if (shown->incarnation == 0 && its_directory != shown->directory_id)
-        return KIN_NOT_MET;
-    return KIN;
+    return shown->incarnation != 0 || was_in(kin, peer, shown) ? KIN : KIN_NOT_MET;
 }

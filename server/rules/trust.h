@@ -70,7 +70,10 @@ struct identity {
     u64 incarnation; /* of the cluster that it belongs to; 0: of one made before there were any, or
                         none yet */
     bool blank;      /* it belongs to no cluster yet, and joins the first that it meets */
-    u32 feature;     /* the newest feature level that the program knows */
+    /* The directory of the member through which it joined a cluster that had no incarnation yet,
+     * or the one through which that one did; 0: it did not. */
+    u64 joined_through;
+    u32 feature; /* the newest feature level that the program knows */
 };
 
 /* X(NAME, words for people). Why nothing of a server counts. The order is the number on the wire;
@@ -201,16 +204,27 @@ enum kinship {
     KIN,               /* they belong to one cluster */
     KIN_OTHER_CLUSTER, /* they were founded apart: nothing of either may count at the other */
     KIN_NOT_MET,    /* it is of a cluster made before there were incarnations, and its directory is
-                       none of this cluster's */
+                       none of this cluster's, nor has it joined through one of them */
     KIN_WE_JOIN,    /* this one is blank, and joins the other's cluster before it says more */
     KIN_IT_JOINS,   /* the same the other way round */
     KIN_BOTH_BLANK, /* neither belongs to a cluster: nobody has founded one */
     KIN_TOO_OLD     /* its program does not know what the cluster's log may hold */
 };
 
-/* `own` against what a peer shows. `its_directory`: the one that the configuration names for the
- * peer, 0: none. `feature`: the level in force here. */
-enum kinship kinship_judge(const struct identity *own, u64 its_directory, u32 feature,
+/* What a configuration says of its members' directories. */
+struct kin {
+    u32 feature; /* the level in force */
+    u32 count;
+    struct {
+        server_id id;
+        u64 directory_id; /* 0: it names none */
+    } members[SERVERS_MAX];
+};
+
+void kin_take(struct kin *kin, const struct configuration *configuration);
+
+/* `own` against what `peer` shows. */
+enum kinship kinship_judge(const struct identity *own, const struct kin *kin, server_id peer,
                            const struct identity *shown);
 
 #endif

@@ -231,7 +231,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.as.met = &mail->as.met;
         break;
     case MAIL_JOIN: /* a blank server has said nothing yet: its machine need not know */
-        recognition_join(node->server, mail->as.incarnation);
+        recognition_join(node->server, &mail->as.joining);
         node->disk_failed = node->disk_failed || node->server->failure.code != ERROR_NONE;
         return;
     case MAIL_CONNECTED:

@@ -21,7 +21,9 @@
  *      144   64  random ids of the last 8 starts, newest first; 0: there was none
  *      208    8  incarnation of its cluster; 0: not known
  *      216    8  index of the newest readmission that it has fulfilled; 0: none
- *      224   28  zero
+ *      224    8  directory id of the member through which it joined a cluster that had no
+ *               incarnation yet; 0: it did not
+ *      232   20  zero
  *      252    4  crc32c of bytes 0 .. 251
  *      256    -  zeros, without meaning
  *
@@ -34,7 +36,7 @@
  * version 2 from the first change on. An id of 0 says of a start that nothing is known of it.
  * Version 2 has zeros in place of incarnation and readmission, and no bit 1; as long as there is
  * nothing to be said in them it is what is written, so that an older program can open the directory
- * again.
+ * again; and what stands at 224, which that one neither reads nor keeps.
  *
  * A change raises the version and writes both slots: one, sync, the other, sync. Only then may
  * anybody be told. The first to be written is the one that is not relied upon: older, or damaged.
@@ -61,6 +63,7 @@ enum {
     AT_STARTS = 144,
     AT_INCARNATION = 208,
     AT_READMITTED = 216,
+    AT_JOINED_THROUGH = 224,
     AT_CRC = METADATA_SLOT_SIZE - 4,
     AT_CRC_1 = 124, /* in format version 1 */
     FLAG_NON_VOTER = 1,
@@ -102,6 +105,7 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
         store_u64(to + AT_STARTS + 8 * (size_t)i, metadata->starts[i]);
     store_u64(to + AT_INCARNATION, metadata->incarnation);
     store_u64(to + AT_READMITTED, metadata->readmitted);
+    store_u64(to + AT_JOINED_THROUGH, metadata->joined_through);
     store_u32(to + AT_CRC, crc32c(0, to, AT_CRC));
 }
 
@@ -113,6 +117,7 @@ static void decode_later_fields(const u8 *data, struct metadata *metadata)
     metadata->promised.index = load_u64(data + AT_PROMISED + 8);
     for (u32 i = 0; i < METADATA_STARTS; i++)
         metadata->starts[i] = load_u64(data + AT_STARTS + 8 * (size_t)i);
+    metadata->joined_through = load_u64(data + AT_JOINED_THROUGH);
 }
 
 /* What format version 2 does not have. */
@@ -180,7 +185,9 @@ enum error_code metadata_create(struct vfs *vfs, const char *path, const struct 
 {
     struct vfs_file *file = NULL;
     enum error_code code = vfs_open(vfs, path, VFS_CREATE, &file, error);
-    if (code == ERROR_EXISTS)
+    bool left = code == ERROR_EXISTS;
+    code = error_forgive(error, code, ERROR_EXISTS);
+    if (left)
         code = vfs_open(vfs, path, VFS_READ_WRITE, &file, error);
     if (code == ERROR_NONE)
         code = vfs_truncate(file, METADATA_FILE_SIZE, error);

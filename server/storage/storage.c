@@ -162,6 +162,7 @@ enum error_code storage_save_own(struct storage *storage, const struct identity 
     changed.blank = own->blank;
     changed.incarnation = own->incarnation;
     changed.readmitted = own->readmitted;
+    changed.joined_through = own->joined_through;
     changed.current_term = current_term;
     changed.voted_for = voted_for;
     return save_metadata(storage, &changed, error);

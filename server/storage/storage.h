@@ -52,8 +52,9 @@ struct metadata {
     u64 starts[METADATA_STARTS];
     bool non_voter; /* it was told that it is not what the others once met: it may not vote */
     bool blank; /* it belongs to no cluster yet: its log is empty, and it has promised nothing */
-    u64 incarnation; /* of its cluster (rules/configuration.h); 0: not known */
-    u64 readmitted;  /* index of the newest readmission that it has fulfilled (rules/trust.h) */
+    u64 incarnation;    /* of its cluster (rules/configuration.h); 0: not known */
+    u64 readmitted;     /* index of the newest readmission that it has fulfilled (rules/trust.h) */
+    u64 joined_through; /* as in struct identity (rules/trust.h) */
 };
 
 struct storage_options {
@@ -164,7 +165,8 @@ WARN_UNUSED enum error_code storage_save_promised(struct storage *storage, struc
                                                   struct error *error);
 
 /* Saves what has changed of what this server is to the others (of `own` that it may not vote,
- * whether it is blank, incarnation and readmission), and term and vote with it. Blocks. */
+ * whether it is blank, through whom it joined, incarnation and readmission), and term and vote with
+ * it. Blocks. */
 WARN_UNUSED enum error_code storage_save_own(struct storage *storage, const struct identity *own,
                                              u64 current_term, server_id voted_for,
                                              struct error *error);

@@ -9,6 +9,8 @@ static void check_same(const struct hello *a, const struct hello *b)
     ASSERT(strcmp(a->cluster_id, b->cluster_id) == 0 && a->from == b->from && a->to == b->to);
     ASSERT(a->directory_id == b->directory_id && a->start_count == b->start_count);
     ASSERT(a->seed_crc == b->seed_crc && a->non_voter == b->non_voter);
+    ASSERT(a->incarnation == b->incarnation && a->blank == b->blank && a->feature == b->feature);
+    ASSERT(a->readmitted == b->readmitted && a->joined_through == b->joined_through);
     ASSERT(memcmp(a->starts, b->starts, sizeof(a->starts)) == 0);
     ASSERT(a->version_min == b->version_min && a->version_max == b->version_max);
     ASSERT(a->version == b->version && strcmp(a->refusal, b->refusal) == 0);

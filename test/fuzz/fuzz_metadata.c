@@ -15,6 +15,8 @@ static void check_same(const struct metadata *a, const struct metadata *b)
     ASSERT(a->seed_crc == b->seed_crc && a->current_term == b->current_term);
     ASSERT(a->voted_for == b->voted_for && a->non_voter == b->non_voter);
     ASSERT(a->promised.term == b->promised.term && a->promised.index == b->promised.index);
+    ASSERT(a->joined_through == b->joined_through && a->blank == b->blank);
+    ASSERT(a->incarnation == b->incarnation && a->readmitted == b->readmitted);
     ASSERT(memcmp(a->starts, b->starts, sizeof(a->starts)) == 0);
 }
 

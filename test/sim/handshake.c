@@ -15,14 +15,13 @@ void network_identify(struct transport *transport, const struct identity *own,
 
 bool network_is_kin(struct sim_server *server, const struct sim_server *peer)
 {
-    const struct configuration *configuration = &server->shown_configuration;
-    const struct member *member = configuration_member(configuration, peer->id);
-    enum kinship kinship = kinship_judge(&server->shown, member != NULL ? member->directory_id : 0,
-                                         configuration->feature, &peer->shown);
+    struct kin kin;
+    kin_take(&kin, &server->shown_configuration);
+    enum kinship kinship = kinship_judge(&server->shown, &kin, peer->id, &peer->shown);
     if (kinship == KIN_WE_JOIN) {
         struct process *before;
         struct mail *mail = sim_mail_begin(server, MAIL_JOIN, &before);
-        mail->as.incarnation = peer->shown.incarnation;
+        mail->as.joining = peer->shown;
         (void)sim_mail_post(server, mail, peer->id, before);
     }
     return kinship == KIN;

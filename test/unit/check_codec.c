@@ -127,6 +127,10 @@ static struct hello hello_sample(void)
         .seed_crc = 0xdeadbeef,
         .starts = {0xffffffffffffffff, 2, 3, 4, 5, 6, 7, 8},
         .non_voter = true,
+        .incarnation = 0x8877665544332211,
+        .feature = 2,
+        .readmitted = 1234567,
+        .joined_through = 0xfedcba9876543211,
         .version_min = 1,
         .version_max = 3,
         .limits = {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - 2, UINT64_MAX - 3},
@@ -189,6 +193,10 @@ START_TEST(hello_encode__comes_back)
         ck_assert_uint_eq(got.seed_crc, sent.seed_crc);
         ck_assert_mem_eq(got.starts, sent.starts, sizeof(sent.starts));
         ck_assert_int_eq(got.non_voter, sent.non_voter);
+        ck_assert_uint_eq(got.incarnation, sent.incarnation);
+        ck_assert_uint_eq(got.feature, sent.feature);
+        ck_assert_uint_eq(got.readmitted, sent.readmitted);
+        ck_assert_uint_eq(got.joined_through, sent.joined_through);
         ck_assert_uint_eq(got.version_min, sent.version_min);
         ck_assert_uint_eq(got.version_max, sent.version_max);
         ck_assert_uint_eq(got.version, sent.version);

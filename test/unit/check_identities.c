@@ -86,7 +86,7 @@ START_TEST(identities_settle__waits_for_an_entry_of_its_own_term)
 }
 END_TEST
 
-START_TEST(identities_settle__who_is_not_believed_is_not_logged)
+START_TEST(identities_settle__names_who_was_in_the_cluster_and_not_who_is_not_believed)
 {
     lead_three();
     meet(2, 102, 1, 1);
@@ -96,10 +96,24 @@ START_TEST(identities_settle__who_is_not_believed_is_not_logged)
     meet(3, 999, 1, 1); /* it was wiped meanwhile */
     ck_assert_uint_ne(identities_settle(&raft, &leadership, 0), 0);
     commit_all();
-    ck_assert_uint_eq(raft.configuration.members[2].directory_id, 0);
+    ck_assert_uint_ne(raft.configuration.incarnation, 0);
+    ck_assert_uint_eq(raft.configuration.members[2].directory_id, 103);
     ck_assert_uint_eq(identities_settle(&raft, &leadership, 0), 0);
-    meet(3, 103, 3, 1); /* its own is back */
+    release();
+}
+END_TEST
+
+/* The level was logged by a leader that knew all; the next one does not. Whom the entry that says
+ * which cluster it is does not name would be a stranger from then on. */
+START_TEST(identities_settle__no_incarnation_before_all_directories_are_known)
+{
+    lead_three();
+    meet(2, 102, 1, 1);
+    raft.configuration.feature = FEATURE_NEWEST;
+    ck_assert_uint_eq(identities_settle(&raft, &leadership, 0), 0);
+    meet(3, 103, 1, 1);
     ck_assert_uint_ne(identities_settle(&raft, &leadership, 0), 0);
+    ck_assert_uint_ne(raft.configuration.incarnation, 0);
     ck_assert_uint_eq(raft.configuration.members[2].directory_id, 103);
     release();
 }
@@ -282,7 +296,9 @@ END_TEST
 
 static enum kinship kin(struct identity own, struct identity shown, u64 its_directory, u32 feature)
 {
-    return kinship_judge(&own, its_directory, feature, &shown);
+    const struct kin named = {
+        .feature = feature, .count = 2, .members = {{7, 77}, {8, its_directory}}};
+    return kinship_judge(&own, &named, 8, &shown);
 }
 
 START_TEST(kinship_judge__two_clusters_never_mix)
@@ -305,6 +321,14 @@ START_TEST(kinship_judge__two_clusters_never_mix)
     ck_assert_int_eq(kin(a, before, 99, 1), KIN_NOT_MET);
     ck_assert_int_eq(kin(a, before, 0, 1), KIN_NOT_MET);
     ck_assert_int_eq(kin(before, a, 0, 0), KIN);
+    /* So was who came back empty, and joined through one that was. */
+    struct identity joined = {.directory_id = 6, .joined_through = 77, .feature = 1};
+    ck_assert_int_eq(kin(a, joined, 3, 1), KIN);
+    ck_assert_int_eq(kin(a, joined, 0, 1), KIN);
+    joined.joined_through = 78;
+    ck_assert_int_eq(kin(a, joined, 3, 1), KIN_NOT_MET);
+    joined.directory_id = 77; /* another member's directory is not its own */
+    ck_assert_int_eq(kin(a, joined, 3, 1), KIN_NOT_MET);
     ck_assert_int_eq(kin(a, old, 5, 1), KIN_TOO_OLD);
     ck_assert_int_eq(kin(before, old, 5, 0), KIN);
 }
@@ -312,7 +336,9 @@ END_TEST
 
 UNIT_MAIN("identities", identities_settle__nothing_new_before_all_have_shown_that_they_know_it,
           identities_settle__waits_for_an_entry_of_its_own_term,
-          identities_settle__who_is_not_believed_is_not_logged, identities_readmit__refusals,
+          identities_settle__names_who_was_in_the_cluster_and_not_who_is_not_believed,
+          identities_settle__no_incarnation_before_all_directories_are_known,
+          identities_readmit__refusals,
           identities_readmit__it_counts_when_it_has_shown_that_it_got_so_far,
           trust_settle__its_vote_is_spent_before_it_votes_again,
           trust_settle__in_a_later_term_no_vote_is_lost,

@@ -112,11 +112,13 @@ START_TEST(metadata_slot_encode__says_who_it_is_in_version_3_alone)
     const char *why;
     identified.incarnation = 0x1122334455667788;
     identified.readmitted = 345;
+    identified.joined_through = 0x99;
     metadata_slot_encode(&identified, 42, slot);
     ck_assert_uint_eq(load_u32(slot + 8), 3);
     ck_assert_uint_eq(load_u32(slot + 120), 1);
     ck_assert_uint_eq(load_u64(slot + 208), 0x1122334455667788);
     ck_assert_uint_eq(load_u64(slot + 216), 345);
+    ck_assert_uint_eq(load_u64(slot + 224), 0x99);
     ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
     ck_assert_uint_eq(got.incarnation, identified.incarnation);
     ck_assert_uint_eq(got.readmitted, 345);
@@ -127,6 +129,7 @@ START_TEST(metadata_slot_encode__says_who_it_is_in_version_3_alone)
     store_u32(slot + 252, crc32c(0, slot, 252));
     ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_NONE);
     ck_assert(got.incarnation == 0 && got.readmitted == 0 && !got.blank);
+    ck_assert_uint_eq(got.joined_through, 0x99);
     struct metadata blank = sample;
     blank.blank = true;
     metadata_slot_encode(&blank, 42, slot);
