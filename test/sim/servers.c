@@ -235,12 +235,12 @@ static void server_main(void *argument)
     struct sim_server *server = argument;
     struct world *world = &server->cluster->world;
     enum error_code code = ERROR_NONE;
-    if (disk_is_empty(&server->disk)) {
+    /* Nobody makes one in place of a disk that is elsewhere: raftd refuses what is empty. */
+    if (disk_is_empty(&server->disk) && !server->swapped) {
         server->disk.instant = true;
         code = init_disk(server, &server->stop_reason);
         server->disk.instant = false;
-        disk_process_ended(
-            &server->disk); /* made by raftd --init, a process of its own: its lock */
+        disk_process_ended(&server->disk); /* that was a process of its own: its lock */
     }
     server->process->shortages = server->shortages;
     if (code == ERROR_NONE)
