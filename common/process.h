@@ -8,7 +8,11 @@
 /* Sees to it that descriptors 0 to 2 are open: those that were closed are /dev/null, or, where
  * there is none, take up their numbers and nothing else. And what the program makes from now on,
  * files and directories, is for its owner alone, from the first byte. Ends the process, with a
- * sentence and 71 (EX_OSERR), when that cannot be had. Thread: main, before all others. */
+ * sentence and 71 (EX_OSERR), when that cannot be had.
+ *
+ * At exit() what stands in stdout is written; where that fails, and the descriptor was open at the
+ * start, a sentence says so, and an exit status of 0 becomes 74 (EX_IOERR). The name is kept.
+ * Thread: main, before all others. */
 void process_begin(const char *program);
 
 #endif

@@ -357,7 +357,8 @@ static enum error_code posix_lock(struct vfs *vfs, const char *path, struct erro
     enum error_code code = ERROR_NONE;
     if (result != 0 && errno == EWOULDBLOCK)
         code =
-            error_set(error, ERROR_LOCKED, "lock %s/%s: another process holds it", vfs->root, path);
+            error_set(error, ERROR_LOCKED,
+                      "lock %s/%s: another process holds it; only one can use it", vfs->root, path);
     else if (result != 0)
         code = error_set_errno(error, ERROR_IO, errno, "lock %s/%s", vfs->root, path);
     if (code != ERROR_NONE) {

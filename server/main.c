@@ -80,9 +80,11 @@ static const struct argp_option argp_options[] = {
      "make the data directory, which must be empty, and end: on ONE server, which founds the "
      "cluster",
      0},
-    {"init", OPTION_INIT, NULL, 0, "the same on all other servers, which join that cluster", 0},
+    {"init", OPTION_INIT, NULL, 0,
+     "make the data directory and end: on all other servers, which join that cluster", 0},
     {"restore", OPTION_RESTORE, "FILE", 0,
-     "as --bootstrap, but the new cluster begins with the state in this snapshot", 0},
+     "as --bootstrap, and end; the new cluster begins with the state in this backup or snapshot",
+     0},
     {"design", OPTION_DESIGN, "NAME", 0, "the control flow: per-state (default), dispatch or step",
      0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warn, info or debug", 0},
@@ -214,6 +216,8 @@ static enum error_code configure(struct raftd *raftd, struct error *error)
 {
     const struct arguments *arguments = &raftd->arguments;
     enum error_code code = settings_load(&raftd->settings, arguments->config, error);
+    if (code == ERROR_MISSING)
+        return error_add(error, "no configuration (name it with --config FILE)");
     if (code != ERROR_NONE)
         return code;
     const struct configuration *configuration = &raftd->settings.values.configuration;

@@ -80,6 +80,13 @@ static struct configuration new_configuration(const struct making *making,
     return configuration;
 }
 
+/* What is still to be done for a cluster that was founded just now. */
+static const char *about_others(const struct configuration *configuration)
+{
+    return configuration->count == 1 ? ""
+                                     : "; make the directories of the other servers with --init";
+}
+
 static enum error_code bootstrap(struct making *making, struct error *error)
 {
     const struct settings_values *values = &making->settings->values;
@@ -91,8 +98,9 @@ static enum error_code bootstrap(struct making *making, struct error *error)
         code = storage_init(making->vfs, &options, &identity, &configuration, error);
     if (code == ERROR_NONE)
         printf("raftd: %s is ready for server %" PRIu32 ", which founds cluster %s (%016" PRIx64
-               "); make the directories of the other servers with --init\n",
-               making->data, making->self->id, values->cluster_id, configuration.incarnation);
+               ")%s\n",
+               making->data, making->self->id, values->cluster_id, configuration.incarnation,
+               about_others(&configuration));
     return code;
 }
 
@@ -170,10 +178,9 @@ static enum error_code restore_from(struct making *making, struct vfs *from, con
                                error);
     if (code == ERROR_NONE)
         printf("raftd: %s is ready for server %" PRIu32 ", which founds cluster %s (%016" PRIx64
-               ") with the state of entry %" PRIu64 " in %s; make the directories of the other "
-               "servers with --init\n",
+               ") with the state of entry %" PRIu64 " in %s%s\n",
                making->data, making->self->id, values->cluster_id, configuration.incarnation,
-               info.last.index, making->restore);
+               info.last.index, making->restore, about_others(&configuration));
     return code;
 }
 

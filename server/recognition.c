@@ -24,17 +24,20 @@ void recognition_recover(struct server *server, const struct storage_recovery *r
     trust->count = recovery->met_count;
 }
 
-static const char what_to_do[] =
-    "It gets entries and serves clients through the leader; to have a voter again, put its own "
-    "newest data directory back, or say 'raftctl member readmit' when that is gone for good";
+/* The number that follows is the server's that is not recognised. */
+#define WHAT_TO_DO                                                                               \
+    "It gets entries and serves clients through the leader; to have a voter again, put its own " \
+    "newest data directory back, or, when that is gone for good, run: raftctl member readmit "   \
+    "%" PRIu32
 
 void recognition_say(const struct server *server)
 {
     const struct identity *own = &server->raft.trust.own;
     if (own->non_voter)
         REPORT(server->world.report, REPORT_ERROR, "server",
-               "this server may not vote: the others did not recognise its data directory. %s",
-               what_to_do);
+               "this server may not vote: the others did not recognise its data "
+               "directory. " WHAT_TO_DO,
+               server->raft.self);
     if (own->blank)
         REPORT(server->world.report, REPORT_INFO, "server",
                "the data directory is blank: it joins the cluster of the first member that it "
@@ -76,8 +79,8 @@ void recognition_save_non_voter(struct server *server, server_id by, enum distru
 {
     REPORT(server->world.report, REPORT_ERROR, "server",
            "server %" PRIu32 " does not recognise this server: %s. It may have forgotten votes and "
-           "entries, so from now on it does not vote and does not campaign. %s",
-           by, distrust_words(why), what_to_do);
+           "entries, so from now on it does not vote and does not campaign. " WHAT_TO_DO,
+           by, distrust_words(why), server->raft.self);
     save_own(server, "save that this server may not vote");
 }
 
@@ -91,8 +94,8 @@ void recognition_save_own(struct server *server, enum own_standing standing)
         REPORT(report, REPORT_ERROR, "server",
                "the log names another data directory for this server than the one it runs on. It "
                "may have forgotten votes and entries, so from now on it does not vote and does not "
-               "campaign. %s",
-               what_to_do);
+               "campaign. " WHAT_TO_DO,
+               server->raft.self);
         break;
     case STANDING_JOINED:
         REPORT(report, REPORT_INFO, "server", "this cluster is %016" PRIx64 " from now on",
@@ -168,8 +171,8 @@ static void say(const struct server *server, server_id peer, enum distrust distr
     else
         REPORT(report, REPORT_ERROR, "server",
                "server %" PRIu32 " is not recognised: %s. It may have forgotten votes and entries, "
-               "so its votes and acknowledgements do not count. %s",
-               peer, distrust_words(distrust), what_to_do);
+               "so its votes and acknowledgements do not count. " WHAT_TO_DO,
+               peer, distrust_words(distrust), peer);
 }
 
 void recognition_carry_out(struct server *server, server_id peer, const struct meeting *meeting)

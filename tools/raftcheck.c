@@ -164,9 +164,5 @@ int main(int argc, char **argv)
         code = error_exit_code(error.code);
     }
     history_deinit(&history);
-    if (fflush(stdout) != 0) {
-        perror("raftcheck: standard output");
-        code = error_exit_code(ERROR_IO);
-    }
     return code;
 }

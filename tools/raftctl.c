@@ -366,6 +366,8 @@ static enum error_code load(struct raftctl *raftctl, struct error *error)
         return error_set(error, ERROR_USAGE, "either -c or -s, not both");
     const char *path = raftctl->config != NULL ? raftctl->config : "cluster.conf";
     enum error_code code = settings_load(&raftctl->settings, path, error);
+    if (code == ERROR_MISSING)
+        (void)error_add(error, "no configuration (name it with -c FILE, or a server with -s)");
     const struct configuration *configuration = &raftctl->settings.values.configuration;
     for (u32 i = 0; code == ERROR_NONE && i < configuration->count; i++) {
         struct target *target = &raftctl->targets[raftctl->target_count++];

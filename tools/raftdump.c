@@ -592,7 +592,5 @@ int main(int argument_count, char **arguments)
         error_print("raftdump", &error);
     else if (is_damaged(&dump))
         code = ERROR_CORRUPT;
-    if (fflush(stdout) != 0 && code == ERROR_NONE)
-        code = ERROR_IO;
     return error_exit_code(code);
 }

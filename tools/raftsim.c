@@ -218,12 +218,12 @@ static const char description[] =
     "play FILE...  plays scenario files and judges them\n"
     "chaos         runs random work and faults, then heals and demands progress\n"
     "replay        repeats one run of chaos from the line that a failure printed\n"
-    "differ        runs random schedules of single events on clusters of each design, and "
-    "compares\n"
-    "              all that they do (--schedule \"timeout 1; deliver 1 2 0\": that one)\n"
+    "differ        runs random schedules of single events on clusters of each\n"
+    "              design, and compares all that they do; --schedule \"timeout 1;\n"
+    "              deliver 1 2 0\" runs that one\n"
     "\n"
-    "Exit: 0 all held, 1 something failed, 64 wrong usage, 65 a scenario that cannot be read, 130 "
-    "interrupted\nbefore anything failed.";
+    "Exit status: 0 all held; 1 something failed; 64 wrong usage; 65 a scenario\n"
+    "cannot be read; 130 interrupted before anything failed.";
 
 static const struct argp parser = {
     options,

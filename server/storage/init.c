@@ -70,8 +70,10 @@ static enum error_code refuse_unless_free(struct vfs *vfs, struct census *census
     if (code != ERROR_NONE)
         return code;
     if (census->metadata)
-        return error_set(error, ERROR_EXISTS, "%s: the directory is already initialised",
-                         vfs->root);
+        return error_set(
+            error, ERROR_EXISTS,
+            "%s: the directory is already initialised: start its server without this option",
+            vfs->root);
     if (census->other > 0)
         return error_set(error, ERROR_EXISTS,
                          "%s: the directory is not empty (it has \"%s\"); a data directory must be "

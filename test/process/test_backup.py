@@ -214,11 +214,25 @@ class Backup(Case):
         self.backup(cluster, "--force")
         with open(self.path(), "rb") as file:
             self.assertNotEqual(file.read(), first)
+        self.refuses_what_is_no_file(cluster)
         os.remove(self.path())
         gone = cluster.followers()[0]
         gone.kill()
         self.assertIn("Connection refused", self.backup(cluster, str(gone.number), code=69))
         self.nothing_left()
+
+    def refuses_what_is_no_file(self, cluster):
+        """A device, a link or a directory is never replaced: all of the machine may need it."""
+        makers = {"pipe": os.mkfifo, "link": lambda path: os.symlink("/dev/null", path),
+                  "directory": os.mkdir, "dangling": lambda path: os.symlink("nowhere", path)}
+        for name, make in makers.items():
+            path = self.path(name)
+            make(path)
+            before = os.lstat(path)
+            for words in ((), ("--force",)):
+                self.assertIn("no regular file", self.backup(cluster, *words, code=73, path=path))
+            self.assertEqual(os.lstat(path).st_ino, before.st_ino)
+            self.assertEqual(glob.glob(path + ".*"), [])
 
     def test_server_that_goes_in_the_middle(self):
         """The command ends with a sentence, and leaves nothing behind."""

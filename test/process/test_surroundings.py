@@ -10,7 +10,7 @@ import stat
 import subprocess
 import unittest
 
-from cluster import (BUILD, CALM, PATIENCE, RAFTCLUSTER, RAFTCTL, RAFTD, RAFTDUMP, Case,
+from cluster import (BUILD, CALM, PATIENCE, RAFTCLUSTER, RAFTCTL, RAFTD, RAFTDUMP, TOP, Case,
                      die_with_parent, run, wait_until)
 
 
@@ -53,6 +53,27 @@ class Descriptors(Case):
             self.assertEqual(server.end(signal.SIGTERM), 0)
             code, text = run(RAFTDUMP, server.data)
             self.assertEqual(code, 0, text)
+
+    def test_output_that_cannot_be_written(self):
+        """Whoever asked must not take half an answer, or none, for all of it."""
+        cluster = self.cluster(1).start()
+        scenario = os.path.join(TOP, "test", "scenarios", "17-figure-8.scn")
+        history = os.path.join(self.directory, "history")
+        with open(history, "w") as file:
+            file.write('{"c":1,"op":"put","k":"x","v":"1","t0":0,"t1":10,"st":"ok"}\n')
+        for words in ([RAFTCTL, "-c", cluster.config, "status"],
+                      [RAFTCTL, "-c", cluster.config, "servers"],
+                      [RAFTCTL, "status", "--help"],
+                      [RAFTD, "--help"],
+                      [RAFTDUMP, cluster[1].data],
+                      [os.path.join(BUILD, "raftsim"), "play", scenario],
+                      [os.path.join(BUILD, "raftsim"), "play", "--story", scenario],
+                      [os.path.join(BUILD, "raftcheck"), history]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True,
+                                      timeout=PATIENCE, check=False)
+            self.assertEqual(done.returncode, 74, words)
+            self.assertIn("standard output: ", done.stderr, words)
 
     def test_tools_whose_descriptors_are_closed(self):
         """A tool's files neither: they hold what belongs into them, and nothing else."""

@@ -190,6 +190,37 @@ class Raftcluster(Case):
             self.assertIn("server 1 has run here before", self.do(*words, code=73))
         self.do("start", "--fresh", code=0)
 
+    def test_a_wiped_server_comes_back_as_it_is_told(self):
+        self.do("start", code=0)
+        with self.servers[1].client() as client:
+            client.set("kept", "yes")
+        self.do("kill", "3", code=0)
+        shutil.rmtree(os.path.join(self.data, "3"))
+        text = self.do("start", code=73)
+        advice = [line for line in text.splitlines() if line.startswith("  ")]
+        self.assertEqual(len(advice), 3, text)
+        for line in advice:
+            code, text = run("sh", "-c", line, timeout=3 * PATIENCE)
+            self.assertEqual(code, 0, line + "\n" + text)
+        wait_until("it votes", lambda: "3 of 3 voters follow it" in self.do("status"))
+        with self.servers[3].client() as client:
+            self.assertEqual(client.get("kept"), "yes")
+
+    def test_a_start_that_waits_for_other_machines_says_so(self):
+        """Of three servers only the second is of this machine, and those that are not never come."""
+        with open(self.servers.config) as file:
+            text = file.read()
+        for number in (1, 3):
+            text = text.replace("server %d 127.0.0.1:" % number, "server %d 192.0.2.%d:" %
+                                (number, number))
+        with open(self.servers.config, "w") as file:
+            file.write(text)
+        text = self.do("-w", "5s", "start", code=69)
+        self.assertIn("waiting for a leader, for 5s at most", text)
+        self.assertIn("server 1 founds the cluster", text)
+        self.assertIn("runs on", text)
+        self.assertIn("data in", self.do("status", code=69))
+
 
 class Trace(Case):
     def test_event_trace_is_json_lines(self):

@@ -19,8 +19,8 @@ class Unrecognised(Case):
                                  (lost.number, words))
         wait_until("it knows", lambda: lost.info().get("raft_may_vote") == 0)
         self.assertRegex(lost.log(), "does not recognise this server: [^\n]*" + words)
-        self.assertIn("put its own newest data directory back, or say 'raftctl member readmit'",
-                      lost.log())
+        self.assertRegex(lost.log(), "put its own newest data directory back, or, [^\n]*run: "
+                         "raftctl member readmit %d" % lost.number)
 
     def await_met(self, cluster, server):
         """The others have met this start of the server: their disks know of it."""

@@ -11,9 +11,12 @@
 #include <unistd.h>
 
 #include "test/sim/differential.h"
+#include "test/sim/sweep.h"
 #include "test/sim/world.h"
 
 enum { TRIALS_MAX = 2000 };
+
+static const u64 PROGRESS_NS = 10 * NS_PER_S;
 
 struct shared {
     struct differ_schedule schedule;
@@ -176,6 +179,17 @@ static void add(struct differ_result *total, const struct differ_result *result)
     total->reordered += result->reordered;
 }
 
+/* For whoever waits: a line every ten seconds. */
+static void show_progress(const struct differ_sweep *sweep, u64 schedules, u64 *shown_ns)
+{
+    u64 now = sweep_now_ns();
+    if (now - *shown_ns < PROGRESS_NS)
+        return;
+    *shown_ns = now;
+    (void)fprintf(stderr, "differ: %" PRIu64 " of %" PRIu64 " schedules, all agree so far\n",
+                  schedules, sweep->seed_last - sweep->seed_first + 1);
+}
+
 int differ_sweep(const struct differ_sweep *sweep)
 {
     struct differ_result total = {0};
@@ -186,6 +200,7 @@ int differ_sweep(const struct differ_sweep *sweep)
     struct trial trial = {.shared = shared, .options = sweep->options};
     u64 last = sweep->schedule != NULL ? sweep->seed_first : sweep->seed_last;
     u64 schedules = 0;
+    u64 shown_ns = sweep_now_ns();
     bool agreed = true;
     if (sweep->schedule != NULL && strcmp(sweep->schedule, "help") == 0) {
         differ_print_events(sweep->to);
@@ -203,7 +218,9 @@ int differ_sweep(const struct differ_sweep *sweep)
         agreed = run_in_child(&trial, false);
         schedules++;
         add(&total, &shared->result);
-        if (!agreed)
+        if (agreed)
+            show_progress(sweep, schedules, &shown_ns);
+        else
             tell_difference(sweep, &trial);
         if (seed == UINT64_MAX)
             break;

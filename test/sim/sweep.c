@@ -68,7 +68,7 @@ static void forget_signals(const struct sigaction before[])
         (void)sigaction(ending_signals[i], &before[i], NULL);
 }
 
-static u64 wall_ns(void)
+u64 sweep_now_ns(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
@@ -243,7 +243,7 @@ static void take(const struct sweep_options *options, struct job *job, const str
 static void show_progress(const struct sweep_options *options, const struct sweep_result *result,
                           u64 began, u64 *shown)
 {
-    u64 now = wall_ns();
+    u64 now = sweep_now_ns();
     if (options->progress_ns == 0 || now - *shown < options->progress_ns)
         return;
     *shown = now;
@@ -289,7 +289,7 @@ void sweep_run(const struct sweep_options *options, struct sweep_result *result)
     struct sigaction before[ARRAY_LENGTH(ending_signals)];
     watch_signals(before);
     struct job *jobs = sim_alloc_zero(options->jobs, sizeof(*jobs));
-    u64 began = wall_ns();
+    u64 began = sweep_now_ns();
     u64 shown = began;
     for (u32 i = 0; i < options->jobs; i++)
         job_start(options, &jobs[i], i);
@@ -310,5 +310,5 @@ void sweep_run(const struct sweep_options *options, struct sweep_result *result)
     sim_free(jobs);
     result->interrupted = sweep_is_interrupted();
     forget_signals(before);
-    result->wall_ns = wall_ns() - began;
+    result->wall_ns = sweep_now_ns() - began;
 }

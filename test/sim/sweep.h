@@ -38,6 +38,9 @@ void sweep_run(const struct sweep_options *options, struct sweep_result *result)
 /* Whether sweep_run has been told to end. */
 bool sweep_is_interrupted(void);
 
+/* The machine's monotonic clock, not that of a simulated world. */
+u64 sweep_now_ns(void);
+
 /* Looks for a smaller form of a failing run: fewer faults, fewer servers, a shorter time, as long
  * as it fails, and as long as nobody interrupts. `left_out` has room for `count` faults of the
  * plan. Runs children. */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -313,8 +314,17 @@ static enum error_code verify(struct backup *backup, struct error *error)
     return code;
 }
 
+/* --force is meant for an older backup: to rename a file over a device, or over a link such as
+ * /dev/stdout, would take that away from the whole machine. */
 static enum error_code refuse_existing(const struct raftctl *raftctl, struct error *error)
 {
+    struct stat there;
+    if (lstat(raftctl->file, &there) == 0 && !S_ISREG(there.st_mode))
+        return error_set(error, ERROR_EXISTS,
+                         "%s is there already, and no regular file: give the backup another name",
+                         raftctl->file);
+    if (raftctl->force)
+        return ERROR_NONE;
     return error_set(error, ERROR_EXISTS, "%s is there already; --force replaces it",
                      raftctl->file);
 }
@@ -352,8 +362,11 @@ static enum error_code open_part(struct backup *backup, struct error *error)
     enum error_code code = vfs_posix_create(before == 0 ? "." : directory, &backup->vfs, error);
     if (code != ERROR_NONE)
         return code;
-    if (!raftctl->force && access(raftctl->file, F_OK) == 0)
-        return refuse_existing(raftctl, error);
+    struct stat there;
+    if (lstat(raftctl->file, &there) == 0)
+        code = refuse_existing(raftctl, error);
+    if (code != ERROR_NONE)
+        return code;
     return vfs_open(backup->vfs, backup->part_name, VFS_CREATE, &backup->file, error);
 }
 
