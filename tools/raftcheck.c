@@ -47,6 +47,10 @@ static const char documentation[] =
     "   \"old\":expected, \"out\":read, \"found\":bool, \"ok\":bool, \"t0\":ns, \"t1\":ns,\n"
     "   \"st\":\"ok|unknown|fail\"}\n"
     "\v"
+    "When it is not, the answer is named that nothing explains, with what the key can have held "
+    "and where the two differ, and the few operations that contradict each other; those answered "
+    "before may be shown as the one value that they leave. \"any time, or never\" stands behind "
+    "an operation whose end and answer do not matter for it.\n\n"
     "Exit status: 0 linearizable; 1 not, and the smallest contradicting part found is shown; "
     "2 gave up; 64 wrong usage; 65 a line is no operation; 66 no such file.";
 

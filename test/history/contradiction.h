@@ -1,5 +1,5 @@
-/* contradiction.h - the smallest part of one key's history that still cannot be ordered, in lines
- * for people.
+/* contradiction.h - the smallest part of one key's history that still cannot be ordered, and the
+ * reason, in lines for people.
  *
  * Private to the checker. Thread: as linearizability.h. */
 #ifndef MAILRAFT_TEST_HISTORY_CONTRADICTION_H

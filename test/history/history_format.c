@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-enum { TEXT_SHOWN = 60, BYTE_CHARACTERS = 0xf700 };
+enum { BYTE_CHARACTERS = 0xf700 };
 
 /* The size of the valid UTF-8 character at the start, or 0; `code` is its number. */
 static size_t character_size(const u8 *data, size_t size, u32 *code)

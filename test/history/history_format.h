@@ -7,6 +7,8 @@
 #include "common/bytes.h"
 #include "test/history/history.h"
 
+enum { TEXT_SHOWN = 60 }; /* bytes of a text in a line for people */
+
 /* Appends bytes in double quotes, escaped as JSON wants it. A byte that is no part of valid UTF-8
  * is written as the character U+F700 plus the byte, and so is each byte of such a character
  * itself: history_json.h turns all of them back, so that any bytes survive. At most `shown` bytes

@@ -46,8 +46,12 @@ struct linearizability_result {
  *
  * The part shown is found like this: first the shortest beginning of the key's history that cannot
  * be ordered (operations not answered by then count as unknown), then all operations of it whose
- * answers and end are not needed for the contradiction are freed of them. What is left is proof:
- * the lines shown contradict each other however the operations not shown went. */
+ * answers and end are not needed for the contradiction are freed of them. Where more than a handful
+ * is left, the operations up to an instant at which only one value is possible are replaced by that
+ * value. What is left is proof: the lines shown contradict each other, or that value, however the
+ * operations not shown went. At most a dozen lines are shown; then comes which answer was the first
+ * that nothing explains, what the key can have held instead, and how many operations are left out.
+ * Bounded to some 30 million steps of search, seconds, and by `limits`. */
 void linearizability_check(const struct history *history,
                            const struct linearizability_limits *limits,
                            struct linearizability_result *result);

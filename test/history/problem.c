@@ -165,8 +165,10 @@ static void items_fill(struct problem *problem, const struct operation *operatio
      * are threaded by kind. */
     qsort(order, kept, sizeof(*order), order_compare);
     problem->items = memory_alloc((kept + 1) * sizeof(*problem->items));
-    for (u32 i = 0; i < kept; i++)
+    for (u32 i = 0; i < kept; i++) {
         problem->items[i] = item_of(&problem->values, &operations[order[i].which]);
+        problem->items[i].operation = order[i].which;
+    }
     problem->count = kept;
     memory_free(order);
 }

@@ -33,7 +33,8 @@ struct item {
     i64 delta;
     i64 number;
     u64 t0;
-    u64 t1; /* UINT64_MAX when unknown */
+    u64 t1;        /* UINT64_MAX when unknown */
+    u32 operation; /* its position among the operations given */
 };
 
 /* A doubly linked list over items that forgets nothing: a removed item keeps its neighbours, so

@@ -317,8 +317,9 @@ static enum verdict search_all(struct search *search)
     return NOT_LINEARIZABLE;
 }
 
-struct search_outcome search_run(const struct operation *operations, size_t count,
-                                 const struct linearizability_limits *limits)
+struct search_outcome search_order(const struct operation *operations, size_t count,
+                                   const struct linearizability_limits *limits, u32 *order,
+                                   size_t *ordered)
 {
     struct search search;
     memset(&search, 0, sizeof(search));
@@ -330,9 +331,22 @@ struct search_outcome search_run(const struct operation *operations, size_t coun
     outcome.steps = search.steps;
     outcome.memory = memory_in_use(&search);
     outcome.limit = search.limit;
+    *ordered = 0;
+    if (outcome.verdict == LINEARIZABLE && order != NULL)
+        while (*ordered < search.trail_count) {
+            order[*ordered] = search.problem.items[search.trail[*ordered]].operation;
+            (*ordered)++;
+        }
     memory_free(search.frames);
     memory_free(search.trail);
     seen_deinit(&search.seen);
     problem_deinit(&search.problem);
     return outcome;
+}
+
+struct search_outcome search_run(const struct operation *operations, size_t count,
+                                 const struct linearizability_limits *limits)
+{
+    size_t ordered;
+    return search_order(operations, count, limits, NULL, &ordered);
 }

@@ -23,4 +23,11 @@ struct search_outcome {
 struct search_outcome search_run(const struct operation *operations, size_t count,
                                  const struct linearizability_limits *limits);
 
+/* The same, and if they are linearizable the positions of those that took effect, in the order
+ * found, in `order`, which has room for all. Operations of unknown outcome that are missing there
+ * never took effect. */
+struct search_outcome search_order(const struct operation *operations, size_t count,
+                                   const struct linearizability_limits *limits, u32 *order,
+                                   size_t *ordered);
+
 #endif

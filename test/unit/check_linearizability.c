@@ -302,6 +302,157 @@ START_TEST(linearizability_check__shows_the_smallest_part)
 }
 END_TEST
 
+/* The words for a contradiction are in `text`, which ends with a zero. Returns how many lines. */
+static size_t describe(const struct history *history, struct linearizability_result *result)
+{
+    size_t lines = 0;
+    linearizability_check(history, &unlimited, result);
+    ck_assert_int_eq(result->verdict, NOT_LINEARIZABLE);
+    buffer_append(&result->text, "", 1);
+    for (size_t i = 0; i < result->text.size; i++)
+        lines += result->text.data[i] == '\n';
+    return lines;
+}
+
+static void ck_says(const struct linearizability_result *result, const char *words)
+{
+    const char *text = (const char *)result->text.data;
+    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is missing in\n%s", words, text);
+}
+
+/* Appends of two bytes each, one after the other: "a0", "a1" ... "z9", and again from the start. */
+static u64 add_appends(struct history *history, int count)
+{
+    for (int i = 0; i < count; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "x %d %d append %c%c %d", 10 * i, 10 * i + 5,
+                 'a' + i / 10 % 26, '0' + i % 10, 2 * (i + 1));
+        add(history, line);
+    }
+    return 10 * (u64)count;
+}
+
+static void add_get(struct history *history, u64 t0, u64 t1, const u8 *value, size_t size)
+{
+    struct operation get = {.kind = OPERATION_GET, .status = OPERATION_OK, .found = true};
+    get.client = 77;
+    get.key = history_text(history, "x", 1);
+    get.out = history_text(history, value, size);
+    get.t0 = t0;
+    get.t1 = t1;
+    history_add(history, &get);
+}
+
+/* What 625 appends leave. */
+static void appended(u8 value[1250])
+{
+    for (int i = 0; i < 625; i++) {
+        value[2 * i] = (u8)('a' + i / 10 % 26);
+        value[2 * i + 1] = (u8)('0' + i % 10);
+    }
+}
+
+/* One wrong read behind a chain of writes of which each holds the next: a handful is named, and
+ * where the two values differ. */
+START_TEST(linearizability_check__names_one_wrong_read_of_many_appends)
+{
+    u8 value[1250];
+    appended(value);
+    for (int kind = 0; kind < 3; kind++) { /* an old value; one lost on the way; two exchanged */
+        struct history history;
+        struct linearizability_result result;
+        u8 read[1250];
+        memcpy(read, value, sizeof(read));
+        if (kind == 1)
+            memmove(read + 600, read + 602, sizeof(read) - 602);
+        if (kind == 2)
+            memcpy(read + 602, value + 600, 2), memcpy(read + 600, value + 602, 2);
+        history_init(&history);
+        u64 end = add_appends(&history, 625);
+        add_get(&history, end, end + 1, read, kind == 0 ? 600 : kind == 1 ? 1248 : 1250);
+        size_t lines = describe(&history, &result);
+        ck_says(&result, "1 of its 626 operations contradict what those before them left\n");
+        ck_says(&result, "after 6245 the key holds \"a0a1");
+        ck_says(&result, "the 625 operations answered by then allow nothing else");
+        ck_says(&result, "the get of client 77 at 6250. Without it\n");
+        ck_says(&result, "every order leaves \"a0a1");
+        ck_says(&result, kind == 0 ? "the same 600 bytes; then the key's goes on with \"e0e1e2"
+                                   : "the same 601 bytes; then the key's goes on with \"0e1e2");
+        ck_says(&result, kind == 0   ? "and what was read ends."
+                         : kind == 1 ? "and what was read goes on with \"1e2"
+                                     : "and what was read goes on with \"1e0");
+        ck_says(&result, "625 of the key's operations are left out here.\n");
+        ck_assert_uint_lt(lines, 10);
+        linearizability_result_deinit(&result);
+        history_deinit(&history);
+    }
+}
+END_TEST
+
+/* Whoever is under way when the last read begins may or may not have taken effect by then. */
+START_TEST(linearizability_check__names_what_was_under_way)
+{
+    u8 value[1250];
+    struct history history;
+    struct linearizability_result result;
+    appended(value);
+    history_init(&history);
+    u64 end = add_appends(&history, 625);
+    char line[64];
+    snprintf(line, sizeof(line), "x %ju %ju append XY 1252", (uintmax_t)end, (uintmax_t)end + 20);
+    add(&history, line);
+    memcpy(value, "QQ", 2);
+    add_get(&history, end + 5, end + 15, value, sizeof(value));
+    size_t lines = describe(&history, &result);
+    ck_says(&result, "after 6245 the key holds \"a0a1");
+    ck_says(&result, "one order leaves \"a0a1");
+    ck_says(&result, "the same 0 bytes");
+    ck_assert_uint_lt(lines, 12);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+END_TEST
+
+/* Deleted at the end of the chain: "nothing" is what is left. */
+START_TEST(linearizability_check__names_a_read_of_what_is_deleted)
+{
+    u8 value[1250];
+    struct history history;
+    struct linearizability_result result;
+    appended(value);
+    history_init(&history);
+    u64 end = add_appends(&history, 625);
+    char line[64];
+    snprintf(line, sizeof(line), "x %ju %ju del yes", (uintmax_t)end, (uintmax_t)end + 1);
+    add(&history, line);
+    add_get(&history, end + 5, end + 6, value, sizeof(value));
+    size_t lines = describe(&history, &result);
+    ck_says(&result, "every order leaves nothing;");
+    ck_assert_uint_lt(lines, 20);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+END_TEST
+
+/* Where several states are possible nothing can be replaced; few lines are shown all the same. */
+START_TEST(linearizability_check__shows_few_lines_of_what_it_cannot_shrink)
+{
+    u8 value[1250];
+    struct history history;
+    struct linearizability_result result;
+    appended(value);
+    history_init(&history);
+    u64 end = add_appends(&history, 625);
+    add(&history, "x 3 ? append !!");
+    add_get(&history, end + 5, end + 6, value, 600);
+    size_t lines = describe(&history, &result);
+    ck_says(&result, "one order leaves \"a0a1");
+    ck_assert_uint_lt(lines, 24);
+    linearizability_result_deinit(&result);
+    history_deinit(&history);
+}
+END_TEST
+
 /* ---- limits ---- */
 
 static bool always(void *context)
@@ -370,4 +521,8 @@ UNIT_MAIN("linearizability", linearizability_check__nothing_and_reads_of_nothing
           linearizability_check__writes_of_nothing_are_seen,
           linearizability_check__keys_are_judged_apart,
           linearizability_check__shows_the_smallest_part,
+          linearizability_check__names_one_wrong_read_of_many_appends,
+          linearizability_check__names_what_was_under_way,
+          linearizability_check__names_a_read_of_what_is_deleted,
+          linearizability_check__shows_few_lines_of_what_it_cannot_shrink,
           linearizability_check__gives_up_at_each_limit)
