@@ -263,6 +263,11 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     }
 }
 
+bool lead_must_hand_over(const struct server *server, const struct lead *lead, u64 now_ns)
+{
+    return transfer_next_ns(&server->raft, &lead->leadership, &lead->transfer) <= now_ns;
+}
+
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;

@@ -45,6 +45,9 @@ void lead_take_piece(struct server *server, struct lead *lead, const struct piec
 /* Thesis §3.10: does what the transfer demands now, if one goes on; begins one when writes find no
  * room on this server's disk. To be called with every pile, before lead_replicate. */
 void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns);
+/* Whether the flush has made the target of a transfer ready, so that it is to be told at once, in
+ * one more round: whatever this pile has shown of the quorum, it is not left untold. */
+bool lead_must_hand_over(const struct server *server, const struct lead *lead, u64 now_ns);
 
 /* [Leaders 1 and 3, §5.3] Stages what is to be said to each peer now: entries, heartbeats, rounds.
  */

@@ -37,8 +37,18 @@ static void stage(struct dispatch *dispatch)
     }
 }
 
-/* Saves and speaks, and goes on while that has consequences: a vote of one's own counts only when
- * it is on disk, and a leader that has just been elected has something to say. */
+/* Whether what was saved and applied has consequences: a vote of one's own counts only when it is
+ * on disk, a leader that has just been elected has something to say, and leadership is handed over
+ * when all is applied. */
+static bool goes_on(struct dispatch *dispatch)
+{
+    const struct server *server = dispatch->server;
+    if (server->state == RAFT_LEADER)
+        return lead_must_hand_over(server, &dispatch->lead, dispatch->now_ns);
+    return server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch);
+}
+
+/* Saves and speaks, until that has no consequences any more. */
 static void flush(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
@@ -57,7 +67,7 @@ static void flush(struct dispatch *dispatch)
             act_tell_timeout(server, begun_ns, dispatch->deadline_ns);
         }
         dispatch->election_begins = false;
-    } while (server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch));
+    } while (goes_on(dispatch));
     if (server->state == RAFT_LEADER)
         lead_begin_pile(server, &dispatch->lead);
 }

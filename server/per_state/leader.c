@@ -38,9 +38,13 @@ static u64 wake_ns(const struct server *server, const struct lead *lead)
 /* Speaks, saves, commits and answers. Returns false when the disk has failed. */
 static bool end_pile(struct server *server, struct lead *lead, u64 now_ns)
 {
-    lead_hand_over(server, lead, now_ns);
-    lead_replicate(server, lead, now_ns);
-    return server_flush(server, lead);
+    do {
+        lead_hand_over(server, lead, now_ns);
+        lead_replicate(server, lead, now_ns);
+        if (!server_flush(server, lead))
+            return false;
+    } while (lead_must_hand_over(server, lead, now_ns));
+    return true;
 }
 
 enum raft_state leader_run(struct server *server)

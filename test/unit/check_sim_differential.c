@@ -84,44 +84,45 @@ START_TEST(differ_run__schedules_that_once_differed)
 {
     static const struct {
         u64 seed;
+        u32 servers;
         const char *what;
         const char *text;
     } found[] = {
-        {3, "the leader's commit travels with the entries that go out for the reply behind it",
+        {3, 3, "the leader's commit travels with the entries that go out for the reply behind it",
          "campaign 2; deliver 2 1 0; deliver 1 2 0; set 2 3 20; deliver 2 1 0; deliver 1 2 0"},
-        {3, "a leader that is told to stop says no more",
+        {3, 3, "a leader that is told to stop says no more",
          "campaign 3; deliver 3 1 0; deliver 1 3 0; deliver 3 1 0; incr 1 1; drop 1 3 0; "
          "deliver 1 3 0; stop 3"},
-        {4, "a leader without a quorum tells those who wait before it waits as a follower",
+        {4, 3, "a leader without a quorum tells those who wait before it waits as a follower",
          "campaign 3; deliver 3 2 0; set 2 1 4; deliver 2 3 0; deliver 3 2 0; deliver 2 3 0; "
          "deliver 2 3 0; wait 151"},
-        {1, "a command that has waited too long for a leader is answered at once",
+        {1, 3, "a command that has waited too long for a leader is answered at once",
          "get-here 2 3; wait 1100"},
-        {17, "of those who wait the one that came first is given up first",
+        {17, 3, "of those who wait the one that came first is given up first",
          "get 1 4; wait 828; campaign 2; set 1 2 5; deliver 2 1 0; disconnect 1 2; deliver 1 2 0; "
          "deliver 2 1 0; wait 182"},
-        {16108, "and those that wait are forwarded before those that come",
+        {16108, 3, "and those that wait are forwarded before those that come",
          "campaign 1; deliver 1 2 0; deliver 2 1 0; deliver 1 2 0; kill 1; set 2 4 2; wait 84; "
          "set 2 2 5; wait 293; incr 2 1; wait 50; set 2 1 7; wait 26; timeout 2; wait 634"},
-        {36, "of what one message forwarded a part may be given back, and a part answered",
+        {36, 3, "of what one message forwarded a part may be given back, and a part answered",
          "get-after 2 3; incr 2 4; campaign 1; get 2 1; deliver 1 2 0; deliver 2 1 0; "
          "deliver 1 2 0; set 1 2 21; transfer 1 3; deliver 1 3 0; deliver 1 3 0; deliver 3 1 1; "
          "deliver 2 1 0; deliver 2 1 0; deliver 2 1 0; deliver 1 3 0; deliver 1 3 0; "
          "deliver 3 1 1; deliver 3 1 1; settle"},
-        {12, "a candidate's log is compacted, too",
+        {12, 3, "a candidate's log is compacted, too",
          "timeout 3; deliver 3 2 0; deliver 2 3 0; deliver 3 2 0; deliver 2 3 0; deliver 3 2 0; "
          "copy 2 3 0; wait 204; timeout 3; snapshot 3"},
-        {12, "what cannot be forwarded is given up in time",
+        {12, 3, "what cannot be forwarded is given up in time",
          "campaign 3; deliver 3 1 0; deliver 3 2 0; deliver 2 3 0; kill 3; append 1 3 3; "
          "deliver 3 1 0; wait 1671"},
-        {729, "a read that comes back from a leader that is gone goes to the next one",
+        {729, 3, "a read that comes back from a leader that is gone goes to the next one",
          "campaign 1; deliver 1 2 0; deliver 2 1 0; deliver 1 2 0; deliver 1 3 0; deliver 1 3 0; "
          "get 2 3; wait 1100; campaign 3; deliver 3 1 2; deliver 1 3 2; deliver 3 2 1; wait 1"},
-        {238, "what comes back late goes to the leader that is known, before it is given up",
+        {238, 3, "what comes back late goes to the leader that is known, before it is given up",
          "get-after 3 1; wait 449; timeout 1; copy 1 2 0; wait 37; deliver 1 3 0; wait 37; "
          "deliver 2 1 0; drop 3 1 0; deliver 1 3 0; wait 125; copy 3 1 0; deliver 1 3 0; wait 359; "
          "disconnect 3 1; connect 3 1"},
-        {501429, "what is given back gets the same error, whatever else is answered first",
+        {501429, 3, "what is given back gets the same error, whatever else is answered first",
          "timeout 2; kill-at 1 11; deliver 2 3 0; deliver 2 1 0; snapshot 1; deliver 1 2 0; "
          "drop 3 2 0; deliver 2 3 0; copy 2 1 0; deliver 3 2 0; deliver 2 1 0; deliver 2 3 "
          "0; deliver 3 2 0; campaign 3; drop 3 2 0; wait 120; set 3 3 4; drop 2 3 0; deliver "
@@ -130,12 +131,16 @@ START_TEST(differ_run__schedules_that_once_differed)
          "0; transfer 2 1; deliver 3 2 0; deliver 3 2 0; start 1; get 2 2; deliver 3 2 0; "
          "wait 87; deliver 2 1 1; deliver 1 2 0; deliver 2 1 0; deliver 2 1 0; deliver 1 2 "
          "0; deliver 2 1 0; deliver 1 2 0; deliver 1 2 0"},
+        {1, 5, "a target that becomes ready is told, though its leader steps down just then",
+         "campaign 5; deliver 5 1 0; deliver 5 2 0; deliver 2 5 0; deliver 1 5 0; deliver 5 1 0; "
+         "transfer 5 0; deliver 5 2 0; deliver 2 5 0; wait 206; deliver 1 5 0"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(found); i++) {
         struct differ_options options = defaults;
         struct error error = {0};
         options.seed = found[i].seed;
         options.events = 0;
+        options.servers = found[i].servers;
         ck_assert_msg(differ_parse(found[i].text, &schedule, &error) == ERROR_NONE, "%s",
                       error.text);
         differ_run(&options, &schedule, &result);
