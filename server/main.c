@@ -14,6 +14,7 @@
 #include "common/clock.h"
 #include "common/crc32c.h"
 #include "common/process.h"
+#include "common/version.h"
 #include "server/farewell.h"
 #include "server/machine/kv.h"
 #include "server/making.h"
@@ -26,7 +27,7 @@
 
 enum { LARGE_PIECE_BYTES = 2 * 1024 * 1024 };
 
-const char *argp_program_version = "mailraft 0.1.0";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 static const char doc[] =
     "A replicated, durable, linearizable key-value server: one member of a Raft cluster.\v"

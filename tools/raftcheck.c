@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/process.h"
+#include "common/version.h"
 #include "test/history/history_json.h"
 #include "test/history/linearizability.h"
 
@@ -31,7 +32,7 @@ struct options {
     bool verbose;
 };
 
-const char *argp_program_version = "mailraft 0.1.0";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 static const struct argp_option option_table[] = {
     {"max-seconds", KEY_SECONDS, "N", 0, "Give up after N seconds (default 60; 0: never)", 0},

@@ -16,12 +16,13 @@
 #include <string.h>
 
 #include "common/process.h"
+#include "common/version.h"
 #include "tools/raftctl/backup.h"
 #include "tools/raftctl/member.h"
 #include "tools/raftctl/status.h"
 #include "tools/raftctl/transfer.h"
 
-const char *argp_program_version = "mailraft 0.1.0";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 /* ---- small commands ---- */
 

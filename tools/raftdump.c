@@ -11,73 +11,16 @@
 
 #include "common/memory.h"
 #include "common/process.h"
+#include "common/version.h"
 #include "server/machine/kv.h"
 #include "server/storage/log_reader.h"
-#include "server/storage/metadata.h"
 #include "server/storage/scan.h"
+#include "tools/raftdump/metadata.h"
 #include "tools/raftdump/snapshots.h"
 
-const char *argp_program_version = "mailraft 0.1.0";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 enum { KEY_ENTRIES = 'e', KEY_BATCHES = 'b', KEY_JSON = 'j' };
-
-/* ---- metadata ---- */
-
-static void show_slot(const struct dump *dump, int slot, const struct metadata *metadata,
-                      u64 version)
-{
-    if (dump->json)
-        printf("{\"kind\":\"metadata\",\"slot\":\"%c\",\"version\":%" PRIu64
-               ",\"cluster_id\":\"%s\",\"server\":%u,\"directory_id\":\"%016" PRIx64
-               "\",\"starts\":%" PRIu64 ",\"term\":%" PRIu64
-               ",\"voted_for\":%u,\"seed_crc\":\"%08x\",\"non_voter\":%s,\"promised_term\":%" PRIu64
-               ",\"promised_index\":%" PRIu64 ",\"incarnation\":\"%016" PRIx64
-               "\",\"blank\":%s,\"readmitted\":%" PRIu64 ",\"joined_through\":\"%016" PRIx64
-               "\"}\n",
-               'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
-               metadata->start_count, metadata->current_term, metadata->voted_for,
-               metadata->seed_crc, metadata->non_voter ? "true" : "false", metadata->promised.term,
-               metadata->promised.index, metadata->incarnation, metadata->blank ? "true" : "false",
-               metadata->readmitted, metadata->joined_through);
-    else
-        printf("metadata  slot %c: version %" PRIu64 ", cluster %s (%016" PRIx64
-               "), server %u, directory %016" PRIx64 ", %" PRIu64 " starts, term %" PRIu64
-               ", voted for %u%s%s\n",
-               'A' + slot, version, metadata->cluster_id, metadata->incarnation, metadata->self,
-               metadata->directory_id, metadata->start_count, metadata->current_term,
-               metadata->voted_for, metadata->non_voter ? ", may not vote" : "",
-               metadata->blank ? ", blank" : "");
-}
-
-static enum error_code dump_metadata(struct dump *dump, struct error *error)
-{
-    struct vfs_file *file = NULL;
-    u64 newest = 0;
-    enum error_code code = vfs_open(dump->vfs, "metadata", VFS_READ, &file, error);
-    for (int slot = 0; slot < METADATA_SLOTS && code == ERROR_NONE; slot++) {
-        u8 bytes[METADATA_SLOT_SIZE] = {0};
-        size_t got;
-        u64 offset = (u64)slot * METADATA_SLOT_PLACE, version;
-        struct metadata metadata;
-        const char *why;
-        code = vfs_read_at(file, bytes, sizeof(bytes), offset, &got, error);
-        if (code != ERROR_NONE)
-            break;
-        if (metadata_slot_decode(bytes, &metadata, &version, &why) != ERROR_NONE) {
-            damage(dump, "metadata", offset, "slot %c is not valid: %s", 'A' + slot, why);
-            continue;
-        }
-        show_slot(dump, slot, &metadata, version);
-        if (version > newest) {
-            newest = version;
-            dump->directory_id = metadata.directory_id;
-            dump->promised = metadata.promised;
-            memcpy(dump->cluster_id, metadata.cluster_id, CLUSTER_ID_SIZE);
-        }
-    }
-    vfs_close(file);
-    return code;
-}
 
 /* ---- entries ---- */
 
@@ -438,6 +381,19 @@ static bool is_damaged(const struct dump *dump)
     return dump->damages > (is_replaced(dump) ? dump->log_damages : 0);
 }
 
+/* "first entry 1, last entry 7 of term 2", or that there is none. */
+static void print_range(const struct dump *dump, u64 first)
+{
+    if (first == 0)
+        printf("no entries");
+    else if (first > dump->last.index)
+        printf("empty behind entry %" PRIu64 " of term %" PRIu64, dump->last.index,
+               dump->last.term);
+    else
+        printf("first entry %" PRIu64 ", last entry %" PRIu64 " of term %" PRIu64, first,
+               dump->last.index, dump->last.term);
+}
+
 static void show_summary(const struct dump *dump)
 {
     const char *verdict = is_damaged(dump) ? "damaged" : dump->torn_bytes > 0 ? "torn" : "whole";
@@ -451,17 +407,16 @@ static void show_summary(const struct dump *dump)
                dump->snapshot_count, dump->snapshot.index, dump->id_count, dump->disk_bytes,
                dump->batch_count, first, dump->last.index, dump->last.term, dump->commit_hint,
                dump->torn_bytes, dump->damages, verdict);
-    else
-        printf("log       %zu segments, %" PRIu64 " bytes, %" PRIu64
-               " batches, first entry %" PRIu64 ", last entry %" PRIu64 " of term %" PRIu64
-               ", commit hint %" PRIu64 "\n"
-               "verdict   %s%s\n",
-               dump->id_count, dump->disk_bytes, dump->batch_count, first, dump->last.index,
-               dump->last.term, dump->commit_hint, verdict,
-               is_damaged(dump)       ? ": see the lines that begin with DAMAGE"
-               : dump->damages > 0    ? ": what is damaged was replaced by later entries"
-               : dump->torn_bytes > 0 ? ", which is ordinary after a crash"
-                                      : "");
+    if (dump->json)
+        return;
+    printf("log       %zu segments, %" PRIu64 " bytes, %" PRIu64 " batches, ", dump->id_count,
+           dump->disk_bytes, dump->batch_count);
+    print_range(dump, first);
+    printf(", commit hint %" PRIu64 "\nverdict   %s%s\n", dump->commit_hint, verdict,
+           is_damaged(dump)       ? ": see the lines that begin with DAMAGE"
+           : dump->damages > 0    ? ": what is damaged was replaced by later entries"
+           : dump->torn_bytes > 0 ? ", which is ordinary after a crash"
+                                  : "");
 }
 
 /* Snapshots are looked at behind the log: a server that is running removes segments only when a

@@ -31,11 +31,12 @@
 
 #include "common/process.h"
 #include "common/quantity.h"
+#include "common/version.h"
 #include "server/storage/snapshot.h"
 #include "tools/raftpipe/input.h"
 #include "tools/raftpipe/pipe.h"
 
-const char *argp_program_version = "mailraft 0.1.0";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 struct arguments {
     enum server_design design;

@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "common/process.h"
+#include "common/version.h"
 #include "test/sim/differential.h"
 #include "test/sim/scenario_play.h"
 #include "test/sim/sweep.h"
 #include "test/sim/world.h"
 
-const char *argp_program_version = "raftsim (mailraft)";
+const char *argp_program_version = "mailraft " MAILRAFT_VERSION;
 
 enum { LEFT_OUT_MAX = 4096, EXIT_INTERRUPTED = 130 };
 enum { OPTION_SHRINK = 256, OPTION_WITHOUT, OPTION_LOAD, OPTION_SCHEDULE };

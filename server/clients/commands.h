@@ -9,8 +9,7 @@
 #include "server/clients/reply.h"
 
 /* The version of Redis whose commands and texts are followed, for tools that look at it. */
-#define REDIS_VERSION    "7.0.15"
-#define MAILRAFT_VERSION "0.1.0"
+#define REDIS_VERSION "7.0.15"
 
 enum {
     CLUSTER_SLOTS = 16384,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/version.h"
 #include "server/clients/commands.h"
 
 typedef void section_function(struct clients *clients, const char *status, size_t size,

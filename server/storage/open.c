@@ -372,6 +372,12 @@ static void say_opened(const struct storage *storage, const struct storage_recov
                " bytes/s)",
                snapshot->last.index, snapshot->size, opening->snapshot_ns / NS_PER_MS,
                per_second(snapshot->size, opening->snapshot_ns));
+    if (opening->entries == 0) {
+        REPORT(storage->report, REPORT_INFO, "storage",
+               "log recovered: it is empty, and goes on behind entry %" PRIu64 " of term %" PRIu64,
+               recovery->last.index, recovery->last.term);
+        return;
+    }
     REPORT(storage->report, REPORT_INFO, "storage",
            "log recovered: %" PRIu64 " entries, the last is %" PRIu64 " of term %" PRIu64
            ", in %" PRIu64 " ms (%" PRIu64 " entries/s)",

@@ -1,4 +1,5 @@
 """raftctl and raftcluster, as a user types them, and the event trace."""
+import glob
 import json
 import os
 import shutil
@@ -7,8 +8,22 @@ import socket
 import subprocess
 import time
 
-from cluster import (BUILD, CALM, PATIENCE, RAFTCLUSTER, RAFTCTL, SLOW, Case, die_with_parent,
+from cluster import (BUILD, CALM, PATIENCE, RAFTCLUSTER, RAFTCTL, SLOW, TOP, Case, die_with_parent,
                      run, wait_until)
+
+
+class Version(Case):
+    def test_every_program_and_tool_says_which_it_is(self):
+        """The same, and nothing else; whoever adds one is reminded here."""
+        programs = [path for path in sorted(glob.glob(os.path.join(BUILD, "raft*")) +
+                                            glob.glob(os.path.join(TOP, "tools", "*")))
+                    if os.path.isfile(path) and os.access(path, os.X_OK)]
+        names = {os.path.basename(path) for path in programs}
+        self.assertLessEqual({"raftd", "raftctl", "raftdump", "raftsim", "raftcheck", "raftpipe",
+                              "raftcluster", "raftbench", "raftcompare", "setup"}, names)
+        said = {os.path.basename(path): run(path, "--version") for path in programs}
+        self.assertRegex(said["raftd"][1], r"^mailraft \d+\.\d+\.\d+\n$")
+        self.assertEqual(said, dict.fromkeys(said, (0, said["raftd"][1])))
 
 
 class Raftctl(Case):
