@@ -4,20 +4,17 @@
 #include "common/clock.h"
 #include "server/rules/transfer.h"
 
-enum { ANSWER_TEXT_SIZE = 192 };
-
 #define AGAIN_NS (20 * NS_PER_MS) /* between an attempt that came to nothing and the next */
 
 static void farewell_answer(struct command_sink *sink, struct command *command, const u8 *answer,
                             size_t size)
 {
     struct farewell *farewell = CONTAINER_OF(sink, struct farewell, sink);
-    char text[ANSWER_TEXT_SIZE] = "";
-    if (size >= 3 && size - 2 < sizeof(text)) /* between the sign and the line's end */
-        memcpy(text, answer + 1, size - 3);
+    (void)answer;
+    (void)size;
     mutex_lock(&farewell->lock);
     farewell->answered = command->slot;
-    farewell->again = answer[0] == '-' && transfer_may_succeed_later(text);
+    farewell->again = transfer_may_succeed_later((enum transfer_result)command->order_result);
     condition_broadcast(&farewell->changed);
     mutex_unlock(&farewell->lock);
     command_destroy(command);

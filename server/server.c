@@ -536,6 +536,7 @@ void server_answer_order(struct server *server, struct command *command,
 {
     char text[160];
     buffer_clear(&server->answer);
+    command->order_result = (u32)result;
     if (result == TRANSFER_DONE) {
         buffer_append_format(&server->answer, ":%" PRIu32 "\r\n", who);
     } else {

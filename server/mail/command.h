@@ -36,14 +36,16 @@ struct command {
     struct span body;  /* the machine's encoding of the command; one reference is the command's */
     u64 arrived_ns;    /* monotonic time of arrival at this server */
     struct command_sink *sink;
-    void *owner;     /* the sink's: which client */
-    u64 slot;        /* the sink's: which of the client's answers */
-    bool forwarded;  /* came from another server, and so is not forwarded again */
-    server_id taker; /* forwarded: by whom */
-    u64 serial;      /* WRITE: its own in its taker's stream (streams.h), 1 and up; others: that of
-                        the newest write before it. Numbered when the server takes its mail */
-    u64 wait_index;  /* free for whoever holds the command: the log index that it waits for */
-    u64 wait_round;  /* the same for a confirming round */
+    void *owner;      /* the sink's: which client */
+    u64 slot;         /* the sink's: which of the client's answers */
+    bool forwarded;   /* came from another server, and so is not forwarded again */
+    server_id taker;  /* forwarded: by whom */
+    u64 serial;       /* WRITE: its own in its taker's stream (streams.h), 1 and up; others: that of
+                         the newest write before it. Numbered when the server takes its mail */
+    u64 wait_index;   /* free for whoever holds the command: the log index that it waits for */
+    u64 wait_round;   /* the same for a confirming round */
+    u32 order_result; /* TRANSFER, once answered: what became of it, an enum transfer_result; 0:
+                         it was answered otherwise */
 };
 
 struct command_sink_ops {

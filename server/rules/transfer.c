@@ -2,7 +2,6 @@
 #include "server/rules/transfer.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum {
     /* After an attempt of its own that came to nothing, a leader without room waits this many
@@ -44,32 +43,38 @@ const char *transfer_words_given_up(enum transfer_result result)
     }
 }
 
-/* Whether the text is what the format says of some server. */
-static bool is_of_format(const char *text, const char *format)
+bool transfer_may_succeed_later(enum transfer_result result)
 {
-    const char *number = strchr(format, '%');
-    size_t before = (size_t)(number - format);
-    if (strncmp(text, format, before) != 0)
+    switch (result) {
+    case TRANSFER_DOWN:
+    case TRANSFER_GONE:
+    case TRANSFER_FULL:
+    case TRANSFER_LAGS:
+    case TRANSFER_NOBODY:
+    case TRANSFER_BUSY:
+    case TRANSFER_FAILED:
+        return true;
+    /* It goes on, or came to its end; no server, or none that may ever lead here; another leads. */
+    case TRANSFER_BEGUN:
+    case TRANSFER_DONE:
+    case TRANSFER_UNKNOWN:
+    case TRANSFER_NO_VOTER:
+    case TRANSFER_SET_BACK:
+    case TRANSFER_OTHER:
+    case TRANSFER_NOT_LEADER:
+    case TRANSFER_NO_LEADER:
+    case TRANSFER_OPEN:
+    /* Not of this order. */
+    case READMIT_NO_MEMBER:
+    case READMIT_RECOGNISED:
+    case READMIT_AGAIN:
+    case READMIT_NOT_MET:
+    case READMIT_EARLIER_START:
+    case READMIT_WAIT:
+    case READMIT_TOO_OLD:
         return false;
-    const char *rest = text + before;
-    return strcmp(rest + strspn(rest, "0123456789"), number + 2) == 0;
-}
-
-bool transfer_may_succeed_later(const char *text)
-{
-    static const enum transfer_result passing[] = {TRANSFER_DOWN,  TRANSFER_GONE,   TRANSFER_FULL,
-                                                   TRANSFER_LAGS,  TRANSFER_NOBODY, TRANSFER_BUSY,
-                                                   TRANSFER_FAILED};
-    static const char *const formats[] = {
-#define X(name, format) [name] = (format),
-        TRANSFER_RESULTS(X)
-#undef X
-    };
-    for (size_t i = 0; i < ARRAY_LENGTH(passing); i++) {
-        if (is_of_format(text, formats[passing[i]]))
-            return true;
     }
-    return false;
+    UNREACHABLE();
 }
 
 void transfer_init(struct transfer *transfer)

@@ -63,9 +63,8 @@ void transfer_describe(enum transfer_result result, server_id who, char *text, s
  * given up with this result, or that it begins for want of room. */
 const char *transfer_words_given_up(enum transfer_result result);
 extern const char transfer_words_no_room[];
-/* Whether the text says that this server still leads, and that the same order may do better soon.
- */
-bool transfer_may_succeed_later(const char *text);
+/* Whether it means that this server still leads, and that the same order may do better soon. */
+bool transfer_may_succeed_later(enum transfer_result result);
 
 struct transfer {
     server_id target; /* who is to lead; SERVER_NONE: nothing goes on */
