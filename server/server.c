@@ -54,6 +54,9 @@ static void apply_options(struct server *server)
     atomic_store(&server->liveness.patience_ns, server->options.forward_timeout_ns);
     if (server->storage != NULL)
         storage_set_slow_sync(server->storage, server->options.slow_sync_ns);
+    if (server->transport != NULL && server->transport->ops->pulse != NULL)
+        server->transport->ops->pulse(server->transport, server->options.heartbeat_ns,
+                                      PULSE_TIMEOUTS * server->options.election_timeout_ns_max);
 }
 
 /* What storage_open's walk over the log needs. */

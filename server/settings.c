@@ -295,10 +295,6 @@ void settings_server_options(const struct settings *settings, u64 seed,
 /* As long as bytes may stay unacknowledged before TCP gives a connection up. */
 static const u64 FRAME_STALL_NS_MAX = 5 * NS_PER_S;
 
-enum {
-    PULSE_TIMEOUTS = 4 /* a server that waits for its disk counts as alive for so many timeouts */
-};
-
 void settings_peers_options(const struct settings *settings, struct peers_options *options)
 {
     const struct settings_values *values = &settings->values;

@@ -27,6 +27,15 @@ struct transport_ops {
      * blocks.
      */
     void (*busy)(struct transport *transport, bool begins);
+    /* How that is done from now on: the newest is repeated once in `every_ns`, for `for_ns` at
+     * most. The settings of the timers may change while the server runs. NULL: nothing is repeated.
+     * Thread: the server's. Never blocks. */
+    void (*pulse)(struct transport *transport, u64 every_ns, u64 for_ns);
+};
+
+enum {
+    /* A server that is busy counts as alive for so many of the longest election timeouts. */
+    PULSE_TIMEOUTS = 4
 };
 
 struct transport {

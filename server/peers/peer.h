@@ -110,6 +110,8 @@ struct peers {
     struct mail_slot *slot;
     struct report *report;
     _Atomic bool stopping;
+    _Atomic u64 pulse_ns; /* as in the options, until transport_ops.pulse changes them */
+    _Atomic u64 pulse_ns_max;
     _Atomic u64 busy_since_ns; /* the server thread deals with mail; 0: it waits for some */
     struct listeners listeners;
     int wake; /* eventfd: the acceptor is to look around */
@@ -155,10 +157,9 @@ enum push {
 enum push peer_push(struct peer *peer);
 
 /* While the server thread is busy for long: tells the peer again what it was told last, if it is
- * time to. Returns whether anything was told so far, and so may have to be again. Thread: the
- * writer.
- */
-bool peer_beat(struct peer *peer);
+ * time to. Returns whether anything was told so far, and so may have to be again, after
+ * `*interval_ns`. Thread: the writer. */
+bool peer_beat(struct peer *peer, u64 *interval_ns);
 
 /* Drops what is queued. Locks: the peer's is held. */
 void peer_queue_clear_locked(struct peer *peer);

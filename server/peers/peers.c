@@ -48,13 +48,25 @@ static void transport_identify(struct transport *transport, const struct identit
 static void transport_busy(struct transport *transport, bool begins)
 {
     struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
-    if (peers->options.pulse_ns > 0)
+    if (atomic_load_explicit(&peers->pulse_ns, memory_order_relaxed) > 0)
         atomic_store_explicit(&peers->busy_since_ns, begins ? clock_monotonic_ns() : 0,
                               memory_order_relaxed);
 }
 
-static const struct transport_ops TRANSPORT_OPS = {
-    .send = transport_send, .identify = transport_identify, .busy = transport_busy};
+static void transport_pulse(struct transport *transport, u64 every_ns, u64 for_ns)
+{
+    struct peers *peers = CONTAINER_OF(transport, struct peers, transport);
+    u64 before_ns = atomic_exchange(&peers->pulse_ns, every_ns);
+    atomic_store(&peers->pulse_ns_max, for_ns);
+    /* A writer may sleep for as long as the longer interval of before. */
+    for (u32 i = 0; i < peers->count && every_ns != before_ns; i++)
+        wake_post(peers->peer[i].wake);
+}
+
+static const struct transport_ops TRANSPORT_OPS = {.send = transport_send,
+                                                   .identify = transport_identify,
+                                                   .busy = transport_busy,
+                                                   .pulse = transport_pulse};
 
 struct peer *peers_find(struct peers *peers, server_id id)
 {
@@ -118,6 +130,8 @@ static struct peers *peers_alloc(const struct peers_options *options, struct mai
         memory_alloc_zero(1, sizeof(*peers) + members->count * sizeof(peers->peer[0]));
     peers->transport.ops = &TRANSPORT_OPS;
     peers->options = *options;
+    atomic_init(&peers->pulse_ns, options->pulse_ns);
+    atomic_init(&peers->pulse_ns_max, options->pulse_ns_max);
     peers->options.configuration = NULL;
     peers->options.identity.to = SERVER_NONE;
     peers->options.identity.version_min = PROTOCOL_VERSION_MIN;

@@ -43,7 +43,8 @@ struct peers_options {
     u64 reconnect_ns_min;  /* back-off doubles between these two */
     u64 reconnect_ns_max;
     u64 pulse_ns;     /* who has nothing new to say yet tells the newest again (pulse.h); 0: not */
-    u64 pulse_ns_max; /* but not for longer than this */
+    u64 pulse_ns_max; /* but not for longer than this; both until transport_ops.pulse changes them
+                       */
     u64 handshake_ns_max; /* an unfinished handshake is closed after this */
     u64 stall_ns_max;     /* and a connection on which a frame does not go on for this, in all */
 };

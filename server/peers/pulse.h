@@ -8,8 +8,8 @@
  * meanwhile; and it can be said, or taken as heard, without asking the server thread.
  *
  * - While the server thread waits for its disk (transport_ops.busy) the writers send it again,
- * once a pulse_ns. Only for pulse_ns_max: a disk that does not come back is none, and others must
- * take over.
+ * once a heartbeat. Only for PULSE_TIMEOUTS election timeouts: a disk that does not come back is
+ * none, and others must take over. Both follow CONFIG SET (transport_ops.pulse).
  * - While a large frame comes in, the reader posts the newest AppendEntries of that connection
  * again: the follower's patience begins anew, and its answer tells the leader that it is being
  * heard. Only when PULSE_PROGRESS more bytes have come since: the frame's size bounds how often.

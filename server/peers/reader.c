@@ -126,10 +126,11 @@ static enum error_code deliver(struct reader *reader, struct block *block, const
 static void sign_of_life(struct reader *reader, u32 more, u32 *unsigned_bytes)
 {
     struct peers *peers = reader->peer->peers;
+    u64 pulse_ns = atomic_load_explicit(&peers->pulse_ns, memory_order_relaxed);
     struct message message;
     *unsigned_bytes += more;
-    if (*unsigned_bytes < PULSE_PROGRESS || peers->options.pulse_ns == 0 ||
-        !pulse_beat(&reader->heard, peers->options.pulse_ns, clock_monotonic_ns(), &message))
+    if (*unsigned_bytes < PULSE_PROGRESS || pulse_ns == 0 ||
+        !pulse_beat(&reader->heard, pulse_ns, clock_monotonic_ns(), &message))
         return;
     *unsigned_bytes = 0;
     struct mail *mail = mail_create(MAIL_APPEND_ENTRIES);

@@ -154,19 +154,22 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
     return true;
 }
 
-bool peer_beat(struct peer *peer)
+bool peer_beat(struct peer *peer, u64 *interval_ns)
 {
-    const struct peers_options *options = &peer->peers->options;
-    u64 since_ns = atomic_load_explicit(&peer->peers->busy_since_ns, memory_order_relaxed);
+    struct peers *peers = peer->peers;
+    u64 since_ns = atomic_load_explicit(&peers->busy_since_ns, memory_order_relaxed);
+    u64 pulse_ns = atomic_load_explicit(&peers->pulse_ns, memory_order_relaxed);
+    u64 pulse_ns_max = atomic_load_explicit(&peers->pulse_ns_max, memory_order_relaxed);
     u64 now_ns = clock_monotonic_ns();
+    *interval_ns = pulse_ns;
     mutex_lock(&peer->lock);
-    bool any = peer->said.any && options->pulse_ns > 0;
-    bool due = any && since_ns != 0 && now_ns >= since_ns + options->pulse_ns &&
-               now_ns < since_ns + options->pulse_ns_max && peer->queue_first == NULL &&
+    bool any = peer->said.any && pulse_ns > 0;
+    bool due = any && since_ns != 0 && now_ns >= since_ns + pulse_ns &&
+               now_ns < since_ns + pulse_ns_max && peer->queue_first == NULL &&
                peer->outgoing >= 0 && !peer->outgoing_broken;
     struct message message;
     bool wake;
-    if (due && pulse_beat(&peer->said, options->pulse_ns, now_ns, &message))
+    if (due && pulse_beat(&peer->said, pulse_ns, now_ns, &message))
         (void)send_locked(peer, &message, 0, &wake); /* this is the thread that would be woken */
     mutex_unlock(&peer->lock);
     return any;

@@ -97,8 +97,8 @@ static void pump(struct peer *peer, int socket)
             continue;
         /* The other side says nothing on this connection: anything to read is its end. */
         short events = (short)(POLLIN | POLLRDHUP | (push == PUSH_BLOCKED ? POLLOUT : 0));
-        u64 until_ns =
-            peer_beat(peer) ? clock_monotonic_ns() + peer->peers->options.pulse_ns : UINT64_MAX;
+        u64 pulse_ns = 0;
+        u64 until_ns = peer_beat(peer, &pulse_ns) ? clock_monotonic_ns() + pulse_ns : UINT64_MAX;
         if (socket_wait(socket, events, peer->wake, until_ns) != SOCKET_READY)
             continue;
         u8 byte;

@@ -260,6 +260,38 @@ START_TEST(leader__hands_leadership_over_by_order)
 }
 END_TEST
 
+/* ---- settings ---- */
+
+/* What repeats the server's words while it is busy goes by the same times as the server. */
+START_TEST(settings__of_the_timers_reach_the_transport)
+{
+    static const char *const bodies[] = {"heartbeat\0"
+                                         "7\0",
+                                         "election-timeout\0"
+                                         "90000\0"};
+    static const u32 sizes[] = {sizeof("heartbeat") + 2, sizeof("election-timeout") + 6};
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        char wanted[64];
+        for (u32 i = 0; i < ARRAY_LENGTH(bodies); i++) {
+            struct block *block = block_create(sizes[i]);
+            memcpy(block->data, bodies[i], sizes[i]);
+            struct command *command =
+                command_create(COMMAND_SETTING, span_of(block, block->data, sizes[i]), &one_sink);
+            block_release(block);
+            command->slot = i + 1;
+            one_ask(command);
+            one_await(one_answers, i == 0 ? "1:+OK" : "1:+OK 2:+OK");
+        }
+        snprintf(wanted, sizeof(wanted), "7/%d ", PULSE_TIMEOUTS * 90000);
+        ck_assert_msg(strncmp(one_pulses, "7/", 2) == 0 && strstr(one_pulses, wanted) != NULL, "%s",
+                      one_pulses);
+        one_end();
+    }
+}
+END_TEST
+
 /* ---- commands elsewhere ---- */
 
 START_TEST(follower__parks_forwards_and_redirects)
@@ -363,7 +395,7 @@ UNIT_MAIN("one_server", entries__are_acknowledged_when_they_are_on_disk,
           leader__that_is_deposed_does_not_know_the_outcome,
           leader__that_is_told_to_stop_leaves_nobody_waiting,
           leader__whose_disk_fails_answers_nothing_as_done, leader__feeds_a_peer_from_its_disk,
-          leader__hands_leadership_over_by_order, follower__parks_forwards_and_redirects,
-          follower__tries_again_what_could_not_be_sent,
+          leader__hands_leadership_over_by_order, settings__of_the_timers_reach_the_transport,
+          follower__parks_forwards_and_redirects, follower__tries_again_what_could_not_be_sent,
           follower__does_not_know_what_became_of_a_lost_forward,
           snapshots__that_cannot_be_taken_down_are_lost_and_asked_for_again)

@@ -90,6 +90,32 @@ START_TEST(busy__the_peer_hears_the_newest_again_but_not_for_ever)
 }
 END_TEST
 
+/* Settings of the timers change while the server runs, and the writer may be in a long sleep. */
+START_TEST(pulse__follows_the_settings)
+{
+    struct house *house = house_create(2);
+    house->options.pulse_ns = 600 * NS_PER_S;
+    house->options.pulse_ns_max = 1200 * NS_PER_S;
+    node_start(house, 0);
+    node_start(house, 1);
+    node_await(&house->node[0], MAIL_CONNECTED, 2);
+    node_await(&house->node[1], MAIL_CONNECTED, 1);
+    struct transport *transport = peers_transport(house->node[1].peers);
+    struct message message = heartbeat(2, 1, 11);
+    ck_assert(transport->ops->send(transport, &message));
+    mail_destroy(node_take(&house->node[0], MAIL_APPEND_ENTRIES));
+    transport->ops->busy(transport, true);
+    ck_assert_uint_eq(signs_within(&house->node[0], 300), 0);
+    transport->ops->pulse(transport, PULSE_MS * NS_PER_MS, 600 * NS_PER_S);
+    mail_destroy(node_take(&house->node[0], MAIL_APPEND_ENTRIES));
+    transport->ops->pulse(transport, PULSE_MS * NS_PER_MS, 1); /* and for how long */
+    usleep(200 * 1000);
+    ck_assert_uint_eq(signs_within(&house->node[0], 300), 0);
+    transport->ops->busy(transport, false);
+    house_destroy(house);
+}
+END_TEST
+
 /* A frame of LARGE bytes from server 2, whose payload is not sent yet. Returns its head. */
 static struct frame_head large_head(struct block **payload)
 {
@@ -150,5 +176,5 @@ START_TEST(reader__a_large_frame_that_comes_slowly_is_a_sign_of_life)
 END_TEST
 
 UNIT_MAIN("pulse", pulse_beat__tells_the_newest_again_without_its_entries,
-          busy__the_peer_hears_the_newest_again_but_not_for_ever,
+          busy__the_peer_hears_the_newest_again_but_not_for_ever, pulse__follows_the_settings,
           reader__a_large_frame_that_comes_slowly_is_a_sign_of_life)

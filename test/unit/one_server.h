@@ -62,7 +62,33 @@ static bool one_send(struct transport *transport, struct message *message)
     return sent;
 }
 
-static const struct transport_ops one_transport_ops = {.send = one_send};
+static char one_pulses[ONE_TEXT_MAX]; /* "7/80 ": how often, and for how long, in ms */
+
+static void one_pulse(struct transport *transport, u64 every_ns, u64 for_ns)
+{
+    (void)transport;
+    pthread_mutex_lock(&one_lock);
+    one_add(one_pulses, "%ju/%ju ", (uintmax_t)(every_ns / NS_PER_MS),
+            (uintmax_t)(for_ns / NS_PER_MS));
+    pthread_mutex_unlock(&one_lock);
+}
+
+/* Of the settings these two are known: "heartbeat" and "election-timeout", in ms. */
+static enum error_code one_set(void *context, const char *key, const char *value,
+                               struct server_options *options, struct error *error)
+{
+    (void)context;
+    u64 ns = strtoull(value, NULL, 10) * NS_PER_MS;
+    if (strcmp(key, "heartbeat") == 0)
+        options->heartbeat_ns = ns;
+    else if (strcmp(key, "election-timeout") == 0)
+        options->election_timeout_ns_min = options->election_timeout_ns_max = ns;
+    else
+        return error_set(error, ERROR_CONFIG, "%s is not known", key);
+    return ERROR_NONE;
+}
+
+static const struct transport_ops one_transport_ops = {.send = one_send, .pulse = one_pulse};
 static struct transport one_transport = {&one_transport_ops};
 
 /* ---- the machine: it notes what it is given ---- */
@@ -186,8 +212,8 @@ static inline void one_start(const struct server_options *options)
     static struct report report;
     report = (struct report){.format = REPORT_LOGFMT, .write = one_line};
     atomic_store(&report.level, (int)REPORT_INFO);
-    struct server_world world = {.vfs = &one_disk->vfs, .report = &report};
-    one_said[0] = one_answers[0] = one_applied[0] = '\0';
+    struct server_world world = {.vfs = &one_disk->vfs, .report = &report, .set = one_set};
+    one_said[0] = one_answers[0] = one_applied[0] = one_pulses[0] = '\0';
     one_cannot_forward = false;
     one_sent_count = one_looked = 0;
     one_disk->locked = false;
