@@ -11,6 +11,14 @@
 
 #include <stddef.h>
 
+#include "common/types.h"
+
+enum {
+    MEMORY_TRIM_MIN = 32 * 1024 * 1024 /* what a burst must have needed to be worth a trim */
+};
+/* And for how long whoever needed it has rested. */
+#define MEMORY_TRIM_REST_NS NS_PER_S
+
 void *memory_alloc(size_t size) __attribute__((malloc, alloc_size(1), returns_nonnull));
 void *memory_alloc_zero(size_t count, size_t size)
     __attribute__((malloc, alloc_size(1, 2), returns_nonnull));

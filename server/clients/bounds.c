@@ -34,11 +34,8 @@ enum {
     EVICTIONS_MAX = 16,        /* in one round: each is a look at all connections */
     EVICTABLE_MIN = 16 * 1024, /* nobody goes for less */
     KEEPALIVE_COUNT = 3,
-    UNANSWERED_MIN = 2, /* packets of the kernel's: one may just be on its way */
-    TRIM_MIN = 32 * 1024 * 1024
+    UNANSWERED_MIN = 2 /* packets of the kernel's: one may just be on its way */
 };
-
-#define TRIM_REST_NS NS_PER_S
 
 /* ---- patience ---- */
 
@@ -242,7 +239,7 @@ static void look_at_memory(struct clients *clients)
 static bool trim_is_due(const struct clients *clients)
 {
     u64 memory = atomic_load(&clients->bounds.memory);
-    return clients->memory_peak >= TRIM_MIN && memory < clients->memory_peak / 4;
+    return clients->memory_peak >= MEMORY_TRIM_MIN && memory < clients->memory_peak / 4;
 }
 
 /* Trimming makes who allocates wait, so it waits itself until nobody has asked for anything for a
@@ -251,7 +248,7 @@ static void look_at_rest(struct clients *clients)
 {
     u64 memory = atomic_load_explicit(&clients->bounds.memory, memory_order_relaxed);
     clients->memory_peak = u64_max(clients->memory_peak, memory);
-    if (!trim_is_due(clients) || clients->now_ns - clients->heard_ns < TRIM_REST_NS)
+    if (!trim_is_due(clients) || clients->now_ns - clients->heard_ns < MEMORY_TRIM_REST_NS)
         return;
     clients->memory_peak = memory;
     memory_trim();
@@ -272,8 +269,8 @@ int bounds_timeout_ms(const struct clients *clients)
     if (clients->patient_first != NULL)
         ends_ns = clients->patient_first->patience_ends_ns;
     if (trim_is_due(clients))
-        ends_ns = u64_min(ends_ns,
-                          u64_max(clients->heard_ns + TRIM_REST_NS, clients->now_ns + NS_PER_MS));
+        ends_ns = u64_min(
+            ends_ns, u64_max(clients->heard_ns + MEMORY_TRIM_REST_NS, clients->now_ns + NS_PER_MS));
     if (ends_ns == UINT64_MAX)
         return -1;
     return ends_ns <= clients->now_ns ? 0 : (int)((ends_ns - clients->now_ns) / NS_PER_MS) + 1;

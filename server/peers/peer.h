@@ -70,6 +70,7 @@ struct peer {
     struct frame_out *queue_first;
     struct frame_out *queue_last;
     u64 queue_bytes;
+    u64 queue_peak;    /* most bytes of the queue since its memory was last given back */
     bool large_said;   /* that a message was too large for a frame */
     struct pulse said; /* the newest that was sent on this connection */
 
@@ -160,6 +161,11 @@ enum push peer_push(struct peer *peer);
  * time to. Returns whether anything was told so far, and so may have to be again, after
  * `*interval_ns`. Thread: the writer. */
 bool peer_beat(struct peer *peer, u64 *interval_ns);
+
+/* Gives back to the system what a long queue has needed, when nothing has waited in it since that
+ * time, and for long enough. Returns when to ask again; UINT64_MAX: there is no need. Thread: the
+ * writer. */
+u64 peer_trim(struct peer *peer, u64 empty_since_ns);
 
 /* Drops what is queued. Locks: the peer's is held. */
 void peer_queue_clear_locked(struct peer *peer);

@@ -87,6 +87,7 @@ static void queue_put_locked(struct peer *peer, struct message *message,
         peer->queue_last->next = frame;
     peer->queue_last = frame;
     peer->queue_bytes += frame_out_weight(frame);
+    peer->queue_peak = u64_max(peer->queue_peak, peer->queue_bytes);
 }
 
 static void queue_drop_first_locked(struct peer *peer)
@@ -152,6 +153,20 @@ static bool send_locked(struct peer *peer, struct message *message, u64 payload_
         peer->messages_sent++;
     }
     return true;
+}
+
+u64 peer_trim(struct peer *peer, u64 empty_since_ns)
+{
+    u64 due_ns = empty_since_ns + MEMORY_TRIM_REST_NS;
+    mutex_lock(&peer->lock);
+    bool wanted = peer->queue_peak >= MEMORY_TRIM_MIN && peer->queue_first == NULL;
+    bool due = wanted && clock_monotonic_ns() >= due_ns;
+    if (due)
+        peer->queue_peak = 0;
+    mutex_unlock(&peer->lock);
+    if (due)
+        memory_trim();
+    return wanted && !due ? due_ns : UINT64_MAX;
 }
 
 bool peer_beat(struct peer *peer, u64 *interval_ns)

@@ -89,16 +89,23 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
 /* Sends what is queued until the connection breaks or all is to stop. Blocks. */
 static void pump(struct peer *peer, int socket)
 {
+    u64 empty_since_ns = clock_monotonic_ns();
     while (!peers_stopping(peer->peers)) {
         enum push push = peer_push(peer);
         if (push == PUSH_BROKEN)
             return;
+        if (push != PUSH_EMPTY)
+            empty_since_ns = 0;
+        else if (empty_since_ns == 0)
+            empty_since_ns = clock_monotonic_ns();
         if (push == PUSH_MORE)
             continue;
         /* The other side says nothing on this connection: anything to read is its end. */
         short events = (short)(POLLIN | POLLRDHUP | (push == PUSH_BLOCKED ? POLLOUT : 0));
         u64 pulse_ns = 0;
         u64 until_ns = peer_beat(peer, &pulse_ns) ? clock_monotonic_ns() + pulse_ns : UINT64_MAX;
+        if (push == PUSH_EMPTY)
+            until_ns = u64_min(until_ns, peer_trim(peer, empty_since_ns));
         if (socket_wait(socket, events, peer->wake, until_ns) != SOCKET_READY)
             continue;
         u8 byte;
