@@ -42,6 +42,19 @@ class Transfer(Case):
         # Of a command that was on its way to the old leader the outcome may be unknown.
         self.assertEqual(load.refused, {})
 
+    def test_any_member_may_be_named(self):
+        """raftctl finds the leader, though -s names a follower alone."""
+        cluster = self.cluster(settings=CALM).start()
+        cluster.wait_for_leader()
+        follower = cluster.followers()[0]
+        answers = []
+
+        def ordered():  # the follower hears of its leader with the first heartbeat
+            answers.append(run(RAFTCTL, "-s", "127.0.0.1:%d" % follower.port, "transfer"))
+            return answers[-1][0] == 0
+        wait_until("leadership moves", ordered)
+        self.assertRegex(answers[-1][1], "^server \\d leads\n$")
+
     def test_what_cannot_be_done_is_said(self):
         cluster = self.cluster(settings=CALM).start()
         leader = cluster.wait_for_leader()

@@ -5,7 +5,7 @@ import signal
 
 import redis
 
-from cluster import RAFTCTL, SLOW, Case, Load, run, wait_until
+from cluster import CALM, RAFTCTL, SLOW, Case, Load, run, wait_until
 
 
 class Unrecognised(Case):
@@ -140,6 +140,35 @@ class Unrecognised(Case):
         other.start()
         cluster.wait_until_equal()
 
+    def assert_says_who_leads(self, cluster, lost):
+        """Whom a follower tells to go elsewhere can do so. What it says may be older than the leader."""
+        def told():
+            leader = cluster.leader()
+            with lost.client(patient=False) as client:
+                try:
+                    client.execute_command("RAFT.MEMBER", "READMIT", lost.number)
+                except redis.ResponseError as error:
+                    return leader and str(error) == ("this server does not lead: order it from server %d" %
+                                                     leader.number)
+            self.fail("it was taken by a server that does not lead")
+        wait_until("the follower says who leads", told)
+
+    def test_readmitted_when_any_member_is_asked(self):
+        """raftctl finds the leader, whichever server -s names."""
+        cluster = self.cluster(settings=CALM).start()
+        follower, lost = cluster.followers()
+        lost.kill()
+        shutil.rmtree(lost.data)
+        lost.init()
+        lost.start()
+        self.await_unrecognised(cluster, lost, "another data directory")
+        words = [RAFTCTL, "-s", "127.0.0.1:%d" % follower.port, "member", "readmit", str(lost.number)]
+        answers = []
+        wait_until("it is readmitted", lambda: answers.append(run(*words)) or answers[-1][0] == 0 or
+                   "is readmitted already" in answers[-1][1])
+        self.assertNotIn("there is no leader", "".join(text for _, text in answers[-1:]))
+        self.assert_votes_again(cluster, lost)
+
     def test_readmitted_after_its_directory_was_lost(self):
         cluster = self.cluster().start()
         lost = cluster.followers()[0]
@@ -152,9 +181,7 @@ class Unrecognised(Case):
         lost.init()
         lost.start()
         self.await_unrecognised(cluster, lost, "another data directory")
-        with lost.client(patient=False) as client:  # which does not lead, whoever does
-            with self.assertRaisesRegex(redis.ResponseError, "does not lead|knows no leader"):
-                client.execute_command("RAFT.MEMBER", "READMIT", lost.number)
+        self.assert_says_who_leads(cluster, lost)
         with cluster.wait_for_leader().client(patient=False) as client:
             with self.assertRaisesRegex(redis.ResponseError, "server 9 is no member"):
                 client.execute_command("RAFT.MEMBER", "READMIT", 9)

@@ -8,10 +8,10 @@
 
 enum error_code member_run(struct raftctl *raftctl, struct error *error)
 {
-    ask_all(raftctl);
-    const struct target *leader = ask_leader(raftctl);
+    const struct target *leader = ask_for_leader(raftctl);
     if (leader == NULL)
-        return error_set(error, ERROR_UNAVAILABLE, "there is no leader");
+        return error_set(error, ERROR_UNAVAILABLE,
+                         "there is no leader: raftctl status says who answers, and what is wrong");
     char who[16];
     (void)snprintf(who, sizeof(who), "%u", raftctl->to);
     const char *words[] = {"RAFT.MEMBER", "READMIT", who};
