@@ -14,6 +14,9 @@ enum {
 /* Whoever must not wait for long for the lock looks that often whether its holder has stalled. */
 #define STALL_LOOK_NS (50 * NS_PER_MS)
 
+/* The timers' thread looks that often whether a flush that was left to others was done. */
+#define LEFT_LOOK_NS (5 * NS_PER_MS)
+
 static struct lead *lead_of(struct dispatch *dispatch)
 {
     return dispatch->server->state == RAFT_LEADER ? &dispatch->lead : NULL;
@@ -146,6 +149,16 @@ static bool slot_post(struct mail_slot *slot, struct mail *mail)
     return handle(dispatch, mail, true);
 }
 
+/* Until when the timers' thread sleeps. Who gives up waiting for a lock whose holder has stalled
+ * has no lock to wake it under: the word may come between this thread's look and its sleep, and is
+ * lost then. So it sleeps for a moment only while something is left to others. */
+static u64 sleep_until_ns(const struct dispatch *dispatch)
+{
+    if (dispatch->unflushed == 0)
+        return dispatch->armed_ns;
+    return u64_min(dispatch->armed_ns, clock_monotonic_ns() + LEFT_LOOK_NS);
+}
+
 /* Takes the lock, or returns false when whoever has it has stalled. */
 static bool lock_unless_stalled(struct dispatch *dispatch)
     SYNC_ATTRIBUTE(try_acquire_capability(true, dispatch->lock))
@@ -166,7 +179,8 @@ static bool slot_try_post(struct mail_slot *slot, struct mail *mail)
     atomic_fetch_add(&dispatch->waiting, 1);
     if (!lock_unless_stalled(dispatch)) {
         atomic_fetch_sub(&dispatch->waiting, 1);
-        /* Somebody may have left the flush to this thread: then the timers' does it. */
+        /* Somebody may have left the flush to this thread: then the timers' does it, now or when it
+         * looks (sleep_until_ns). */
         condition_broadcast(&dispatch->changed);
         return false;
     }
@@ -229,7 +243,8 @@ void dispatch_run(struct dispatch *dispatch)
         dispatch->armed_ns = dispatch_next_deadline_ns(dispatch);
         /* Who waits for the lock gets it only while this thread waits. */
         if (!dispatch->flush_left || others_will_flush(dispatch))
-            (void)condition_wait_until(&dispatch->changed, &dispatch->lock, dispatch->armed_ns);
+            (void)condition_wait_until(&dispatch->changed, &dispatch->lock,
+                                       sleep_until_ns(dispatch));
         tell_time(dispatch);
         /* Mail that is already at the door is read before anybody is given up. */
         if (others_will_flush(dispatch)) {

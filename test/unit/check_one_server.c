@@ -1,6 +1,9 @@
 /* check_one_server.c - the loops: what one server makes of its mail, in each design. This is act.c
  * for two of them, and step/node.c with step/carry_out.c for the third; what the rules say is
  * tested where they are. */
+#include <unistd.h>
+
+#include "server/dispatch/dispatch.h"
 #include "test/unit/one_server.h"
 
 #define EACH_DESIGN(design)                                                   \
@@ -260,6 +263,40 @@ START_TEST(leader__hands_leadership_over_by_order)
 }
 END_TEST
 
+/* ---- dispatch: who leaves the flush to others ---- */
+
+static bool dispatch_has_flushed(struct dispatch *dispatch)
+{
+    mutex_lock(&dispatch->lock);
+    bool flushed = dispatch->unflushed == 0 && !dispatch->flush_left;
+    mutex_unlock(&dispatch->lock);
+    return flushed;
+}
+
+/* A flush was left to a thread that waited for the lock and has gone away, and the timers' thread,
+ * which had just seen that one waiting, did not hear of it. */
+START_TEST(dispatch__a_flush_left_to_who_has_gone_is_done)
+{
+    one_begin(DESIGN_DISPATCH);
+    struct dispatch *dispatch = one_server->dispatch;
+    one_ask(one_command(COMMAND_STATUS, 1, "")); /* it runs */
+    atomic_fetch_add(&dispatch->waiting, 1);
+    mutex_lock(&dispatch->lock);
+    dispatch->unflushed = 1;
+    dispatch->flush_left = true;
+    condition_broadcast(&dispatch->changed);
+    mutex_unlock(&dispatch->lock);
+    usleep(100 * 1000);
+    ck_assert(!dispatch_has_flushed(dispatch));
+    atomic_fetch_sub(&dispatch->waiting, 1);
+    u64 deadline_ns = clock_monotonic_ns() + 10 * NS_PER_S;
+    while (!dispatch_has_flushed(dispatch) && clock_monotonic_ns() < deadline_ns)
+        usleep(1000);
+    ck_assert(dispatch_has_flushed(dispatch));
+    one_end();
+}
+END_TEST
+
 /* ---- settings ---- */
 
 /* What repeats the server's words while it is busy goes by the same times as the server. */
@@ -395,7 +432,8 @@ UNIT_MAIN("one_server", entries__are_acknowledged_when_they_are_on_disk,
           leader__that_is_deposed_does_not_know_the_outcome,
           leader__that_is_told_to_stop_leaves_nobody_waiting,
           leader__whose_disk_fails_answers_nothing_as_done, leader__feeds_a_peer_from_its_disk,
-          leader__hands_leadership_over_by_order, settings__of_the_timers_reach_the_transport,
-          follower__parks_forwards_and_redirects, follower__tries_again_what_could_not_be_sent,
+          leader__hands_leadership_over_by_order, dispatch__a_flush_left_to_who_has_gone_is_done,
+          settings__of_the_timers_reach_the_transport, follower__parks_forwards_and_redirects,
+          follower__tries_again_what_could_not_be_sent,
           follower__does_not_know_what_became_of_a_lost_forward,
           snapshots__that_cannot_be_taken_down_are_lost_and_asked_for_again)
