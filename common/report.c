@@ -373,6 +373,12 @@ enum error_code report_open(struct report *report, struct error *error)
     return ERROR_NONE;
 }
 
+u64 report_dropped(const struct report *report)
+{
+    bool opened = stderr_outlet != NULL && report->context == stderr_outlet;
+    return opened ? outlet_dropped(stderr_outlet) : 0;
+}
+
 void report_close(struct report *report)
 {
     if (stderr_outlet == NULL || report->context != stderr_outlet)

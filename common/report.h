@@ -37,6 +37,10 @@ WARN_UNUSED enum error_code report_open(struct report *report, struct error *err
  * it was not opened. Nobody else may use the report any more. */
 void report_close(struct report *report);
 
+/* Lines that went through the outlet and were not read in time, since it was opened; 0: it was not.
+ * Thread: any, until report_close. */
+u64 report_dropped(const struct report *report);
+
 /* Says `format...` as the line's message; `room` is a word such as "storage". Pairs at the end of
  * it ("became leader term=5 why=\"three votes\"") become fields of the line. Text is escaped as the
  * format demands. At most 1,000 bytes are kept. */

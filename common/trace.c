@@ -129,6 +129,12 @@ static void write_file(void *context, const char *line, size_t size)
     outlet_put(file->outlet, line, size);
 }
 
+static u64 dropped_by_file(void *context)
+{
+    const struct trace_file *file = context;
+    return outlet_dropped(file->outlet);
+}
+
 static u32 say_dropped(void *context, u64 count, char *line, u32 size)
 {
     (void)context;
@@ -159,6 +165,7 @@ enum error_code trace_file_open(struct trace_file *file, const char *path, struc
         return code;
     file->trace.context = file;
     file->trace.write = write_file;
+    file->trace.dropped = dropped_by_file;
     return ERROR_NONE;
 }
 

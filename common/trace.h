@@ -29,6 +29,7 @@
 struct trace {
     /* Takes one whole line with its newline. */
     void (*write)(void *context, const char *line, size_t size);
+    u64 (*dropped)(void *context); /* lines that were not taken so far; NULL: it takes all */
     void *context;
 };
 

@@ -157,6 +157,16 @@ static void describe_durations(const char *what, const struct histogram *histogr
         histogram_quantile(histogram, 999) / NS_PER_US, what, histogram->max_ns / NS_PER_US);
 }
 
+/* Lines for people and of the trace that nobody took in time. */
+static void describe_outlets(const struct server_world *world, struct buffer *to)
+{
+    const struct trace *trace = world->trace;
+    bool counts = trace != NULL && trace->dropped != NULL;
+    buffer_append_format(
+        to, "raft_report_lines_dropped:%" PRIu64 "\r\nraft_trace_lines_dropped:%" PRIu64 "\r\n",
+        report_dropped(world->report), counts ? trace->dropped(trace->context) : 0);
+}
+
 /* What CONFIG RESETSTAT sets back. */
 static void describe_pace(struct server *server, struct buffer *to)
 {
@@ -222,6 +232,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
         server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
     describe_pace(server, to);
+    describe_outlets(&server->world, to);
     describe_snapshots(server, to);
     describe_members(server, to);
     describe_trust(server, to);

@@ -166,6 +166,13 @@ static void write_clients(struct clients *clients, const char *status, size_t si
                          "maxclients:%u\r\n"
                          "blocked_clients:0\r\n",
                          clients->connection_count, clients->options.connections_max);
+    buffer_append_format(to,
+                         "max_command_bytes:%llu\r\n"
+                         "max_key_bytes:%llu\r\n"
+                         "max_value_bytes:%llu\r\n",
+                         (unsigned long long)clients->limits.bytes_max,
+                         (unsigned long long)clients->options.limits.key_bytes_max,
+                         (unsigned long long)clients->options.limits.value_bytes_max);
 }
 
 /* Resident bytes of the process, from the kernel: second number of statm, in pages. */

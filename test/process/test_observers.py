@@ -105,6 +105,8 @@ class Observers(Case):
         leader.kill()
         wait_until("the other leads", lambda: self.let_lead(cluster, left))
         self.assert_serves(cluster, "after the fail-over")
+        wait_until("INFO counts what is missing",
+                   lambda: left.info().get("raft_report_lines_dropped", 0) > 0)
         # Somebody reads at last.
         text = self.read(readers[left])
         wait_until("it is said how many lines are missing",
@@ -180,10 +182,14 @@ class Observers(Case):
                 for _ in range(2000):
                     pipeline.set("key", "value")
                 pipeline.execute()
+        missing = server.info()["raft_trace_lines_dropped"]
+        self.assertGreater(missing, 0)
+        self.assertEqual(server.info()["raft_report_lines_dropped"], 0)
         os.set_blocking(reader, True)
         text = self.read(reader)
-        wait_until("it is said how many lines are missing",
-                   lambda: re.search(r'\{"name":"Dropped","lines":\d+\}', "".join(text)))
+        said = wait_until("it is said how many lines are missing",
+                          lambda: re.search(r'\{"name":"Dropped","lines":(\d+)\}', "".join(text)))
+        self.assertGreaterEqual(int(said.group(1)), missing)
         self.assertEqual(server.end(signal.SIGTERM), 0)
         os.close(reader)
 

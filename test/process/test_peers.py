@@ -113,6 +113,10 @@ class Peers(Case):
                 with self.assertRaisesRegex(redis.ResponseError, r"1048576 bytes \(max-value-bytes\)"):
                     client.set("large", b"x" * (MIB + 1))
                 client.set("fits", b"x" * MIB)
+                held = client.info("clients")
+                self.assertEqual((held["max_value_bytes"], held["max_command_bytes"]),
+                                 (MIB, 2 * MIB))
+                self.assertEqual(held["max_key_bytes"], 64 * 1024)  # nobody differs
         cluster.wait_until_equal()
         for server in cluster.servers:
             self.assertEqual(len(re.findall("max-value-bytes is", server.log())),

@@ -17,7 +17,7 @@ START_TEST(line__all_kinds_of_values)
 {
     struct buffer got;
     buffer_init(&got);
-    struct trace trace = {keep, &got};
+    struct trace trace = {.write = keep, .context = &got};
     struct trace_line line;
     trace_line_init(&line);
     trace_begin(&line);
@@ -54,7 +54,7 @@ START_TEST(line__begins_anew_after_one_was_left)
 {
     struct buffer got;
     buffer_init(&got);
-    struct trace trace = {keep, &got};
+    struct trace trace = {.write = keep, .context = &got};
     struct trace_line line;
     trace_line_init(&line);
     trace_begin(&line);
