@@ -106,6 +106,32 @@ class Cost(Case):
             lines = [answers.readline() for _ in range(count)]
         return lines[0], lines[-1]
 
+    def test_bulk_writes_cost_nobody_its_leader(self):
+        """With the timers as they are: half a gigabyte, all at once. A machine that is busy with
+        others may cost one election, and what was under way then; not one after the other."""
+        cluster = self.cluster().start()
+        before = offices(cluster)
+        done, errors = [], []
+
+        def write(number):
+            with redis.Redis("127.0.0.1", cluster[1 + number % 3].port,
+                             socket_timeout=PATIENCE) as client:
+                for count in range(20):
+                    try:
+                        done.append(client.set("key:%d:%d" % (number, count % 2), b"x" * 1000000))
+                    except redis.RedisError as error:
+                        errors.append(str(error))
+        threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2 * PATIENCE)
+        self.assertEqual(len(done) + len(errors), 600)
+        self.assertLessEqual(len(errors), 30, errors)
+        self.assertEqual(len(set(cluster.wait_until_equal())), 1)
+        newest = max(term for term, _ in offices(cluster))
+        self.assertLessEqual(newest, max(term for term, _ in before) + 1, (before, offices(cluster)))
+
     def test_many_appends_to_a_large_value(self):
         cluster = self.cluster(settings=CALM).start()
         before = offices(cluster)
