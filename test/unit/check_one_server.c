@@ -263,6 +263,25 @@ START_TEST(leader__hands_leadership_over_by_order)
 }
 END_TEST
 
+/* What became of an order is told as a value beside the words. */
+START_TEST(leader__that_refuses_an_order_says_why)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        one_order_result = UINT32_MAX;
+        (void)one_lead();
+        one_tell(MAIL_DISCONNECTED, 2);
+        struct command *order = command_create(COMMAND_TRANSFER, command_order_body(2), &one_sink);
+        order->slot = 1;
+        one_ask(order);
+        one_await(one_answers, "1:-ERR the connection from server 2 has ended; nothing changed");
+        ck_assert_uint_eq(one_order_result, TRANSFER_GONE);
+        one_end();
+    }
+}
+END_TEST
+
 /* ---- dispatch: who leaves the flush to others ---- */
 
 static bool dispatch_has_flushed(struct dispatch *dispatch)
@@ -432,7 +451,8 @@ UNIT_MAIN("one_server", entries__are_acknowledged_when_they_are_on_disk,
           leader__that_is_deposed_does_not_know_the_outcome,
           leader__that_is_told_to_stop_leaves_nobody_waiting,
           leader__whose_disk_fails_answers_nothing_as_done, leader__feeds_a_peer_from_its_disk,
-          leader__hands_leadership_over_by_order, dispatch__a_flush_left_to_who_has_gone_is_done,
+          leader__hands_leadership_over_by_order, leader__that_refuses_an_order_says_why,
+          dispatch__a_flush_left_to_who_has_gone_is_done,
           settings__of_the_timers_reach_the_transport, follower__parks_forwards_and_redirects,
           follower__tries_again_what_could_not_be_sent,
           follower__does_not_know_what_became_of_a_lost_forward,

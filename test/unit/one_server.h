@@ -134,6 +134,8 @@ static inline struct machine *one_machine(void)
 
 /* ---- its clients ---- */
 
+static u32 one_order_result; /* of the newest answer */
+
 static void one_answer(struct command_sink *sink, struct command *command, const u8 *answer,
                        size_t size)
 {
@@ -142,6 +144,7 @@ static void one_answer(struct command_sink *sink, struct command *command, const
     one_add(one_answers, "%s%llu:%.*s", one_answers[0] == '\0' ? "" : " ",
             (unsigned long long)command->slot, (int)(size > 2 ? size - 2 : size),
             (const char *)answer);
+    one_order_result = command->order_result;
     pthread_mutex_unlock(&one_lock);
     command_destroy(command);
 }
