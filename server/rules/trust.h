@@ -12,7 +12,7 @@
  * gets no vote. It is still a member, and the size of a quorum stays what it was: it counts as one
  * that never answers. It is told, remembers it on its own disk, and never campaigns or votes again,
  * so that it counts nowhere, also not with those who never met it before. It goes on getting
- * entries and serves clients through the leader, until it is replaced by a server with a new id.
+ * entries and serves clients through the leader, until it is readmitted.
  *
  * The configuration entry names the directory of each member, once it is known (configuration.h):
  * so who is wiped is seen by everybody from the log, and what each server remembers by itself is

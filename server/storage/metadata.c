@@ -204,9 +204,8 @@ static enum error_code read_slots(struct metadata_file *metadata, struct report 
     static const char *const refusal =
         "metadata: slot A (offset 0): %s; slot B (offset %d): %s. Without one of them this "
         "server's "
-        "term and vote are lost, and the directory must not be used any more: replace the server "
-        "by one with a new id, or move the directory away and make a new one with raftd --init, "
-        "with which it gets the data again but has no vote";
+        "term and vote are lost, and the directory must not be used any "
+        "more: " METADATA_BEGIN_BLANK;
     const char *why[METADATA_SLOTS] = {NULL, NULL};
     u64 versions[METADATA_SLOTS] = {0, 0};
     int newest = -1;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/memory.h"
+#include "server/storage/metadata.h"
 
 enum error_code window_init(struct window *window, struct vfs_file *file, const char *path,
                             size_t read_ahead, struct error *error)
@@ -64,12 +65,12 @@ static enum error_code read_parts(struct window *window, u8 *to, u64 offset, siz
             memset(to, WINDOW_UNREADABLE, piece);
         } else if (read_exactly(window, to, offset, piece, error) != ERROR_NONE) {
             if (window->unreadable_count == WINDOW_PARTS_MAX)
-                return error_add(error,
-                                 "more than %d places of %s cannot be read: this is the disk, or "
-                                 "the way to it, rather than single sectors. Nothing was changed; "
-                                 "start again when the disk answers, or replace the server by one "
-                                 "with a new id",
-                                 WINDOW_PARTS_MAX, window->path);
+                return error_add(
+                    error,
+                    "more than %d places of %s cannot be read: this is the disk, or "
+                    "the way to it, rather than single sectors. Nothing was changed; "
+                    "start again when the disk answers; if it never does, " METADATA_BEGIN_BLANK,
+                    WINDOW_PARTS_MAX, window->path);
             window->unreadable[window->unreadable_count++] = part;
             memset(to, WINDOW_UNREADABLE, piece);
         }

@@ -163,7 +163,7 @@ class Refusals(Case):
             os.rename(server.data + ".kept", server.data)
         with open(path, "wb") as metadata:
             metadata.write(b"\xff" * len(whole))
-        self.assert_refused(server.words(), 65, "metadata")
+        self.assert_refused(server.words(), 65, "metadata", "raftctl member readmit")
 
     def test_torn_tail_is_cut_and_said(self):
         cluster = self.cluster(count=1).start()

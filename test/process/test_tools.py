@@ -165,6 +165,28 @@ class Raftcluster(Case):
         with self.servers[3].client() as client:
             self.assertIsNone(client.get("hello"))
 
+    def test_addresses_in_brackets_and_another_configuration(self):
+        """What it says to try can be typed, also with IPv6; and it takes nobody else's servers for
+        its own, though they run in the same place."""
+        self.do("start", code=0)
+        other = os.path.join(self.directory, "other.conf")
+        with open(self.servers.config) as file, open(other, "w") as to:
+            to.write(file.read().replace("127.0.0.1:", "[::1]:"))
+        line = [self.script, "-c", other, "-d", self.data, "-w", "%ds" % PATIENCE]
+        code, text = run(*line, "start", timeout=3 * PATIENCE)
+        self.assertEqual(code, 64, text)
+        self.assertIn("with another configuration than " + other, text)
+        self.do("stop", code=0)
+        shutil.rmtree(self.data)
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            self.skipTest("there is no IPv6 here")
+        self.addCleanup(run, *line, "stop", timeout=3 * PATIENCE)
+        code, text = run(*line, "start", timeout=3 * PATIENCE)
+        self.assertEqual(code, 0, text)
+        self.assertEqual(run(*text.splitlines()[-1].split()), (0, "OK\n"))
+
     def test_no_stranger_is_signalled(self):
         self.do("start", code=0)
         self.do("kill", "1", code=0)
@@ -232,7 +254,7 @@ class Raftcluster(Case):
             file.write(text)
         text = self.do("-w", "5s", "start", code=69)
         self.assertIn("waiting for a leader, for 5s at most", text)
-        self.assertIn("server 1 founds the cluster", text)
+        self.assertIn("(server 1 founds the cluster)", text)
         self.assertIn("runs on", text)
         self.assertIn("data in", self.do("status", code=69))
 

@@ -233,9 +233,9 @@ START_TEST(metadata_open__refuses_when_both_slots_are_damaged)
     ck_assert_str_eq(error.text,
                      "metadata: slot A (offset 0): wrong magic; slot B (offset 4096): bad "
                      "checksum. Without one of them this server's term and vote are lost, and the "
-                     "directory must not be used any more: replace the server by one with a new "
-                     "id, or move the directory away and make a new one with raftd --init, with "
-                     "which it gets the data again but has no vote");
+                     "directory must not be used any more: move the directory away, make a "
+                     "blank one with raftd --init, with which the server gets the data again, and "
+                     "give it its vote back with raftctl member readmit");
     content_resize(memory_content_of(memory, "metadata"), 0);
     ck_assert_int_eq(open_at(memory, &metadata, NULL, &error), ERROR_CORRUPT);
     memory_destroy(memory);
