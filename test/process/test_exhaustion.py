@@ -243,7 +243,8 @@ class Exhaustion(Case):
             self.assert_works(client, "before")
             with self.assertRaises(redis.ResponseError):
                 client.execute_command("RAFT.SNAPSHOT")
-            self.assertIn("no snapshot can be written now: start thread", server.log())
+            wait_until("it says why", lambda: "no snapshot can be written now: start thread" in
+                       server.log())
             self.assert_works(client, "without a snapshot")
             self.assert_calm(server)
             sleeper.kill()
