@@ -49,7 +49,7 @@ GROUP    = -Wl,--start-group $(1) -Wl,--end-group
 # The world: the seams that the simulator replaces with its own.
 WORLD_SOURCES := common/memory.c common/sync.c common/clock.c
 COMMON_SOURCES := $(filter-out $(WORLD_SOURCES),$(wildcard common/*.c))
-SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c))
+SERVER_SOURCES := $(filter-out server/main.c,$(wildcard server/*.c server/*/*.c server/*/*/*.c))
 SIM_SOURCES   := $(wildcard test/sim/*.c)
 HISTORY_SOURCES := $(wildcard test/history/*.c)
 # Of raftpipe only what reads: the rest of it is a storage room of its own.
@@ -166,8 +166,8 @@ $(addprefix $(B)/,$(FUZZ_TARGETS)): $(B)/%: $(B)/test/%.o $(FUZZ_PARTS)
 
 # The table of the step machine is written by the machine, linked with nothing but its own rooms.
 MACHINE_SOURCES := $(COMMON_SOURCES) $(WORLD_SOURCES) $(wildcard server/rules/*.c) \
-	server/mail/mail.c server/mail/command.c server/mail/outbox.c server/forward.c server/leading.c \
-	$(filter-out server/step/node.c server/step/carry_out.c server/step/tokens.c,$(wildcard server/step/*.c))
+	server/mail/mail.c server/mail/command.c server/mail/outbox.c server/requests/forward.c server/requests/pending.c \
+	$(filter-out server/step/node/node.c server/step/node/carry_out.c server/step/node/tokens.c,$(wildcard server/step/*.c))
 $(B)/libmachine.a: $(call object,$(MACHINE_SOURCES))
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)ar rcs $@ $^

@@ -15,15 +15,15 @@
 #include "common/crc32c.h"
 #include "common/process.h"
 #include "common/version.h"
-#include "server/farewell.h"
 #include "server/machine/kv.h"
-#include "server/making.h"
-#include "server/own_names.h"
-#include "server/reread.h"
-#include "server/settings.h"
-#include "server/signals.h"
+#include "server/raftd/directory.h"
+#include "server/raftd/hand_over.h"
+#include "server/raftd/own_names.h"
+#include "server/raftd/reread.h"
+#include "server/raftd/settings.h"
+#include "server/raftd/signals.h"
+#include "server/raftd/watcher.h"
 #include "server/storage/snapshot.h"
-#include "server/watcher.h"
 
 enum { LARGE_PIECE_BYTES = 2 * 1024 * 1024 };
 

@@ -7,8 +7,8 @@
 #include "common/memory.h"
 #include "server/dispatch/dispatch.h"
 #include "server/per_state/per_state.h"
-#include "server/recognition.h"
-#include "server/step/node.h"
+#include "server/replica/identity.h"
+#include "server/step/node/node.h"
 
 enum {
     CALL_BITS = 40 /* of a call's number within one life; the start counter stands above them */

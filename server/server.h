@@ -17,18 +17,18 @@
 #include "common/sync.h"
 #include "common/trace.h"
 #include "common/vfs.h"
-#include "server/events.h"
-#include "server/fetch.h"
-#include "server/forward.h"
-#include "server/lead.h"
+#include "server/jobs/fetch_thread.h"
 #include "server/machine/machine.h"
 #include "server/mail/mailbox.h"
 #include "server/mail/outbox.h"
-#include "server/pace.h"
+#include "server/replica/events.h"
+#include "server/replica/loop_time.h"
+#include "server/replica/snapshot.h"
+#include "server/requests/forward.h"
 #include "server/rules/election.h"
 #include "server/rules/replication.h"
 #include "server/rules/transfer.h"
-#include "server/snapshotting.h"
+#include "server/service/lead.h"
 #include "server/storage/storage.h"
 
 /* X(NAME, word). The control flows a server can have; they differ in nothing else. */
@@ -156,9 +156,9 @@ enum error_code server_run(struct server *server, struct transport *transport, s
 /* Begins a state: notes it for status, prints and traces the transition. */
 void server_enter(struct server *server, enum raft_state state, const char *why);
 
-/* A round of work begins, or if one goes on, this thread's part in it (pace.h): reads the clocks,
- * notes the wall's, and returns the monotonic one. server_collect begins and ends rounds; a design
- * that takes in its mail otherwise, where it does. */
+/* A round of work begins, or if one goes on, this thread's part in it (loop_time.h): reads the
+ * clocks, notes the wall's, and returns the monotonic one. server_collect begins and ends rounds; a
+ * design that takes in its mail otherwise, where it does. */
 u64 server_begin_round(struct server *server);
 /* The round goes on, but with another thread. */
 void server_pause_round(struct server *server);

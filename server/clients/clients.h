@@ -19,8 +19,8 @@
 
 #include "common/liveness.h"
 #include "common/report.h"
-#include "server/limits.h"
 #include "server/machine/kv.h"
+#include "server/mail/limits.h"
 #include "server/mail/mail.h"
 #include "server/rules/configuration.h"
 

@@ -3,7 +3,7 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
-#include "server/act.h"
+#include "server/service/follow.h"
 
 enum {
     /* The flush is left to the next handler at most this often: however many threads come and go,

@@ -2,9 +2,9 @@
  *
  * Each case reads like a row of a table whose columns are the states; read it beside the three
  * loops of per_state/, each of which is a column. */
-#include "server/act.h"
 #include "server/dispatch/dispatch.h"
-#include "server/recognition.h"
+#include "server/replica/identity.h"
+#include "server/service/follow.h"
 
 static bool hears_leader(const struct dispatch *dispatch)
 {

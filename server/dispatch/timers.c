@@ -2,8 +2,8 @@
  *
  * Timers are deadlines that the handler moves and this file reads. They call back on the thread
  * that runs the server, under its lock. */
-#include "server/act.h"
 #include "server/dispatch/dispatch.h"
+#include "server/service/follow.h"
 
 /* [Followers 2, §5.2] and [Candidates 4, §5.2] */
 static void election_timeout(struct dispatch *dispatch)

@@ -3,8 +3,8 @@
  * It is called from the handler (a newer term, a leader's AppendEntries, an order), from the timers
  * and from the counting of votes. Whoever calls must know what the state that ends leaves behind:
  * that is why all of it is ended here, and all of the next one begun. */
-#include "server/act.h"
 #include "server/dispatch/dispatch.h"
+#include "server/service/follow.h"
 
 static void end_state(struct dispatch *dispatch)
 {

@@ -38,7 +38,7 @@ enum mail_kind {
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
     MAIL_PIECE_READ,    /* a job has read a piece of a snapshot's file: `piece` */
     MAIL_SNAPSHOT,      /* the job that writes and loads snapshots has news: `snapshot`
-                           (snapshots.h) */
+                           (snapshot_thread.h) */
     MAIL_CAMPAIGN,      /* a person or test wants this server to campaign now, as if leadership
                            had been handed to it */
     MAIL_ELECTION_TIMEOUT, /* the election timer is to go off now, whatever the clock says */

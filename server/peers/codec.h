@@ -39,7 +39,7 @@
 #include <sys/uio.h>
 
 #include "common/error.h"
-#include "server/limits.h"
+#include "server/mail/limits.h"
 #include "server/rules/message.h"
 #include "server/storage/storage.h"
 

@@ -7,9 +7,9 @@
  *          and the vote are those of before. In the second this server has voted for itself.
  * Lives here: who refused in this try, and the deadline. */
 #include "common/clock.h"
-#include "server/act.h"
 #include "server/per_state/per_state.h"
-#include "server/recognition.h"
+#include "server/replica/identity.h"
+#include "server/service/follow.h"
 
 struct candidate {
     struct election election;

@@ -8,9 +8,9 @@
  *          it.
  * Lives here: the election deadline, and the commands under way to the leader. */
 #include "common/clock.h"
-#include "server/act.h"
 #include "server/per_state/per_state.h"
-#include "server/recognition.h"
+#include "server/replica/identity.h"
+#include "server/service/follow.h"
 
 struct follower {
     struct server *server;

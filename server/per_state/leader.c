@@ -7,9 +7,9 @@
  * Lives here: next_index and match_index of the peers, a transfer that goes on, and all clients who
  * wait (lead.h). */
 #include "common/clock.h"
-#include "server/act.h"
 #include "server/per_state/per_state.h"
-#include "server/recognition.h"
+#include "server/replica/identity.h"
+#include "server/service/follow.h"
 
 static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
                              const char *why)

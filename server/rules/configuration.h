@@ -37,7 +37,7 @@ enum { ADDRESS_SIZE = 128 }; /* "host:port" with its NUL */
 enum {
     FEATURE_NONE = 0,     /* noop, command, and entry 1 of version 1 */
     FEATURE_IDENTITY = 1, /* configurations of version 2, also behind entry 1; commands of more than
-                           * 65,535 arguments (server/limits.h) */
+                           * 65,535 arguments (server/mail/limits.h) */
     FEATURE_NEWEST = FEATURE_IDENTITY
 };
 

@@ -16,8 +16,8 @@
 #ifndef MAILRAFT_STEP_STEP_H
 #define MAILRAFT_STEP_STEP_H
 
-#include "server/forward.h"
-#include "server/leading.h"
+#include "server/requests/forward.h"
+#include "server/requests/pending.h"
 #include "server/rules/election.h"
 #include "server/step/action.h"
 #include "server/step/event.h"

@@ -31,7 +31,7 @@
 
 #include "common/crc32c.h"
 #include "common/memory.h"
-#include "server/storage/acquaintances.h"
+#include "server/storage/known_peers.h"
 #include "server/storage/metadata.h"
 #include "server/storage/segment.h"
 #include "server/storage/snapshot.h"

@@ -3,7 +3,7 @@
 #define MAILRAFT_STORAGE_INSIDE_H
 
 #include "common/sync.h"
-#include "server/storage/acquaintances.h"
+#include "server/storage/known_peers.h"
 #include "server/storage/log_index.h"
 #include "server/storage/metadata.h"
 #include "server/storage/preparer.h"

@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 
+#include "server/storage/file_window.h"
 #include "server/storage/segment.h"
-#include "server/storage/window.h"
 
 enum { READ_AHEAD = 256 * 1024 };
 

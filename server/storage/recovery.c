@@ -1,5 +1,5 @@
 /* recovery.c - see recovery.h; what is torn and what is damaged, see segment.c; what is left of a
- * log of which something is damaged, see rebuild.h. */
+ * log of which something is damaged, see log_repair.h. */
 #include "server/storage/recovery.h"
 
 #include <inttypes.h>
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "common/memory.h"
+#include "server/storage/log_repair.h"
 #include "server/storage/metadata.h"
-#include "server/storage/rebuild.h"
 #include "server/storage/scan.h"
 
 /* Bytes behind a segment's last valid batch that belong to none. */

@@ -18,7 +18,7 @@ struct recovered {
     u64 tail_offset;          /* behind the last batch */
     u64 last_batch_offset;    /* in the tail segment */
     struct entry_id last;     /* filled in by open.c: the last entry that can be used */
-    struct entry_id base;     /* see rebuild.h for these */
+    struct entry_id base;     /* see log_repair.h for these */
     bool base_is_there;
     struct entry_id reached;
     bool reached_unknown;

@@ -7,8 +7,8 @@
 #ifndef MAILRAFT_STORAGE_SCAN_H
 #define MAILRAFT_STORAGE_SCAN_H
 
+#include "server/storage/file_window.h"
 #include "server/storage/segment.h"
-#include "server/storage/window.h"
 
 enum scan_found {
     SCAN_BATCH,  /* a valid batch: `batch` and `data` */

@@ -73,7 +73,7 @@
  * nothing was promised for it. It is cut: said, written over with zeros, and synced; then its
  * sequence number is used again. (A crash during that leaves fewer of its bytes, and it is torn
  * still.) Damaged means: every part of it was written once, so that it may have been promised, and
- * must not be cut: rebuild.h says what is left of such a log. While it has any damage nothing is
+ * must not be cut: log_repair.h says what is left of such a log. While it has any damage nothing is
  * cut at all, for the invalid bytes of one batch are told from a torn tail by what follows them.
  *
  * Why the rule does not cut what was promised: bits that change in a batch that was wholly written

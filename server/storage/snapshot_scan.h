@@ -7,8 +7,8 @@
 #ifndef MAILRAFT_STORAGE_SNAPSHOT_SCAN_H
 #define MAILRAFT_STORAGE_SNAPSHOT_SCAN_H
 
+#include "server/storage/file_window.h"
 #include "server/storage/snapshot.h"
-#include "server/storage/window.h"
 
 /* The format's bounds. */
 enum {

@@ -2,7 +2,7 @@
  *
  *   DIR/LOCK          held (flock) while the directory is in use
  *   DIR/metadata      two checksummed slots; format in metadata.c
- *   DIR/peers         what was seen of other servers; format in acquaintances.c
+ *   DIR/peers         what was seen of other servers; format in known_peers.c
  *   DIR/log/NNN.seg   segments, prewritten with zeros; format in segment.c
  *   DIR/snapshots/    the machine's state as of some entry; see snapshot.h
  *

@@ -1,6 +1,6 @@
 /* fuzz_acquaintances.c - the file `peers`. An input is slot A and then slot B, without the zeros
  * behind what each may hold; the directory is the one that slot A names. */
-#include "server/storage/acquaintances.h"
+#include "server/storage/known_peers.h"
 
 #include "common/crc32c.h"
 #include "test/fuzz/fuzz.h"

@@ -1,6 +1,7 @@
-/* fuzz_forward.c - commands of a FORWARD, and the answers in its replies (server/forward.h). Of an
- * input u16 is the size of the commands, which follow; the rest is what comes back. */
-#include "server/forward.h"
+/* fuzz_forward.c - commands of a FORWARD, and the answers in its replies
+ * (server/requests/forward.h). Of an input u16 is the size of the commands, which follow; the rest
+ * is what comes back. */
+#include "server/requests/forward.h"
 
 #include "common/memory.h"
 #include "test/fuzz/fuzz.h"

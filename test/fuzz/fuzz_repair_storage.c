@@ -1,5 +1,5 @@
 /* fuzz_repair_storage.c - see fuzz_repair_storage.h; the formats stand at the heads of segment.c,
- * metadata.c, acquaintances.c and snapshot.c. */
+ * metadata.c, known_peers.c and snapshot.c. */
 #include "test/fuzz/fuzz_repair_storage.h"
 
 #include "common/crc32c.h"

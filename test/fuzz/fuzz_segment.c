@@ -1,7 +1,7 @@
 /* fuzz_segment.c - the log's files: the scan of each, and recovery of all (storage/recovery.h). An
  * input is an image of the directory. */
 #include "server/storage/log_reader.h"
-#include "server/storage/rebuild.h"
+#include "server/storage/log_repair.h"
 #include "server/storage/recovery.h"
 #include "server/storage/scan.h"
 

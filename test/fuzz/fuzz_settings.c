@@ -1,5 +1,5 @@
 /* fuzz_settings.c - cluster.conf (settings.h, common/config.h). */
-#include "server/settings.h"
+#include "server/raftd/settings.h"
 
 #include <stdio.h>
 #include <sys/mman.h>

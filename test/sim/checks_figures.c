@@ -3,7 +3,7 @@
  * speaks. Such a fault shows in no log; a counter that does not come back to 0 refuses clients for
  * ever. */
 #include "server/dispatch/dispatch.h"
-#include "server/step/node.h"
+#include "server/step/node/node.h"
 #include "test/sim/checks_see.h"
 
 /* ---- elections ---- */

@@ -1,5 +1,5 @@
 /* check_forward.c - commands handed to the leader, and the way their answers come back. */
-#include "server/forward.h"
+#include "server/requests/forward.h"
 
 #include "test/unit/rules_unit.h"
 

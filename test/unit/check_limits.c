@@ -1,5 +1,5 @@
-/* check_limits.c - tests of server/limits.c. */
-#include "server/limits.h"
+/* check_limits.c - tests of server/mail/limits.c. */
+#include "server/mail/limits.h"
 
 #include "test/unit/unit.h"
 

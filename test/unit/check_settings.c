@@ -1,6 +1,6 @@
 /* check_settings.c - server/settings: the table, its bounds, and the cluster.conf that is shipped.
  */
-#include "server/settings.h"
+#include "server/raftd/settings.h"
 
 #include "test/unit/directory.h"
 #include "test/unit/unit.h"

@@ -4,7 +4,7 @@
 #include "server/rules/streams.h"
 
 #include "common/rng.h"
-#include "server/forward.h"
+#include "server/requests/forward.h"
 #include "test/unit/rules_unit.h"
 
 /* ---- what a leader takes ---- */

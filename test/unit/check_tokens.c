@@ -1,7 +1,7 @@
 /* Tests of server/step/tokens: numbers instead of clients. */
 #include <signal.h>
 
-#include "server/step/tokens.h"
+#include "server/step/node/tokens.h"
 #include "test/unit/unit.h"
 
 static struct tokens tokens;

@@ -2,7 +2,7 @@
  */
 #include <unistd.h>
 
-#include "server/watcher.h"
+#include "server/raftd/watcher.h"
 
 #include "common/clock.h"
 #include "test/unit/unit.h"

@@ -7,7 +7,7 @@ import subprocess
 from page import Code, Lines, Ref
 from source import calls_in
 
-NOT_SHARED = ("server/main.c", "server/settings.c", "server/settings.h")  # the program around
+NOT_SHARED = ("server/main.c", "server/raftd/settings.c", "server/raftd/settings.h")  # the program around
 
 
 def measure_functions(source, paths):

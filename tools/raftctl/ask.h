@@ -1,13 +1,13 @@
 /* ask.h - one question to all servers of a cluster at once, and what they answered.
  *
  * INFO raft goes to every client port; the slowest server is waited for, at most a timeout. What
- * the keys of the answer mean is said in server/status.c. */
+ * the keys of the answer mean is said in server/admin/status.c. */
 #ifndef MAILRAFT_TOOLS_RAFTCTL_ASK_H
 #define MAILRAFT_TOOLS_RAFTCTL_ASK_H
 
 #include <hiredis/hiredis.h>
 
-#include "server/settings.h"
+#include "server/raftd/settings.h"
 
 enum { WORD_SIZE = 192 };
 

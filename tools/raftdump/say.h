@@ -9,7 +9,7 @@
 
 #include "common/text.h"
 #include "server/storage/log_index.h"
-#include "server/storage/rebuild.h"
+#include "server/storage/log_repair.h"
 #include "server/storage/storage.h"
 
 enum {

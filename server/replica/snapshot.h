@@ -1,0 +1,98 @@
+/* snapshot.h - when a snapshot is taken, what becomes of one that came, and what the log may
+ * then forget; alike in all designs (§7).
+ *
+ * A snapshot is begun when the log that was applied since the last one has reached a size, or when
+ * somebody asks. From then on each pile ends with a slice of the machine's state for the thread of
+ * snapshot_thread.h. When the file is on disk, the log forgets what it stands for, but for some
+ * entries kept for those who lag a little.
+ *
+ * Thread: the server's. */
+#ifndef MAILRAFT_REPLICA_SNAPSHOT_H
+#define MAILRAFT_REPLICA_SNAPSHOT_H
+
+#include "server/jobs/snapshot_thread.h"
+
+struct server;
+
+struct snapshotting {
+    struct snapshots snapshots;
+    bool going_on;               /* slices are still to be handed over */
+    bool ending;                 /* all are; it is being made durable */
+    u64 order;                   /* of either (raft_order); 0: neither */
+    bool wanted;                 /* somebody asked for one */
+    bool remove_due;             /* there is a new one, so that older ones may go */
+    struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
+    u64 log_bytes;               /* of entries applied since the last one was begun */
+    u64 retry_ns;                /* the last one failed: not before */
+    u64 begun_ns;                /* when the last one was begun, */
+    u64 handed_bytes;            /* how much of it was handed to the thread, */
+    u64 took_ns;                 /* and how long the last that was taken took; 0: none was */
+    u64 taken_ns;                /* when that was; 0: none was */
+    struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
+    u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
+    u64 taken;                   /* since the start: how many were taken, */
+    u64 failed;                  /* or could not be, */
+    u64 received;                /* or came from a leader whole, */
+    u64 installed;               /* and took the place of the machine */
+    struct snapshot_syncs syncs; /* as fetched by snapshotting_syncs */
+    struct buffer slice;         /* scratch */
+};
+
+void snapshotting_init(struct server *server);
+void snapshotting_deinit(struct server *server);
+
+/* Counts an applied entry. */
+void snapshotting_note(struct server *server, u64 bytes);
+
+/* Entries were wanted for a peer, and their reading has ended. If they are still waited for, and
+ * could not be read, it must get a snapshot instead. To be called before the rules take the result.
+ */
+void snapshotting_note_read(struct server *server, struct leadership *leadership,
+                            const struct entries_read *read);
+
+/* A client of this server wants a snapshot to be taken now; the answer is the index of its last
+ * entry, and comes when it is on disk. Consumes the command. */
+void snapshotting_ask(struct server *server, struct command *command);
+
+/* A client fetches a piece of a snapshot's file, which stays a while. Consumes the command. */
+void snapshotting_lend(struct server *server, struct command *command);
+
+/* The end of a pile: begins a snapshot if one is due, and hands over a slice. Never blocks. */
+void snapshotting_work(struct server *server);
+
+/* Whether one has been begun that is not on disk yet. */
+bool snapshotting_is_going_on(const struct server *server);
+
+/* The snapshot that was begun under this number is on disk, or has failed. One that was given up
+ * since is nobody's loss. */
+void snapshotting_taken(struct server *server, u64 order, bool success);
+
+/* Takes down the next piece of a snapshot that a leader sends; false when that is not possible
+ * now. */
+WARN_UNUSED bool snapshotting_take_piece(struct server *server, const struct message *request);
+
+/* Fetches the one that has been received. Returns its machine, or NULL when there is none now. */
+struct machine *snapshotting_received(struct server *server, struct snapshot_point *point);
+
+/* Puts the machine in place of the present one, which is given away to be freed; if the log was
+ * reset, the disk is told. False when the disk failed: server->failure says why. Blocks for a
+ * sync when the log was reset. */
+WARN_UNUSED bool snapshotting_install(struct server *server, enum installed installed,
+                                      const struct snapshot_point *point, struct machine *machine);
+
+/* Lets the disk forget the entries through `index`, which the rules' log has forgotten. */
+void snapshotting_compact(struct server *server, u64 index);
+
+/* After a new snapshot: lets the files go that nobody needs. `leadership` is NULL in other states.
+ */
+void snapshotting_remove_old(struct server *server, const struct leadership *leadership);
+
+/* How long syncs of snapshots' files have taken, up to now; and forgets that. */
+const struct snapshot_syncs *snapshotting_syncs(struct server *server);
+void snapshotting_reset_syncs(struct server *server);
+
+/* The limits for compaction_index, and the bytes that the log takes on disk. */
+struct compaction_limits snapshotting_limits(const struct server *server);
+u64 snapshotting_log_bytes(struct server *server);
+
+#endif

@@ -1,0 +1,61 @@
+/* lead.h - a leader's work for its clients: what pending.h decides, carried out with the server's
+ * machine, outbox and sinks.
+ *
+ * Whoever leads holds a `struct lead`, and lead_end answers everybody who still waits.
+ *
+ * Thread: the server's. */
+#ifndef MAILRAFT_SERVICE_LEAD_H
+#define MAILRAFT_SERVICE_LEAD_H
+
+#include "server/mail/mail.h"
+#include "server/requests/pending.h"
+
+struct server;
+
+enum {
+    LEAD_READ_BYTES_MAX = 8 * 1024 * 1024 /* work on reads in one flush: some ms of copying */
+};
+
+/* Begins the leadership that the won election gave. */
+void lead_begin(struct server *server, struct lead *lead, u64 now_ns);
+
+/* Ends it. Of writes that are not yet committed the outcome is unknown: the next leader may hold
+ * and commit them. Own clients' reads, and what a transfer held, wait for the next leader to be
+ * known. */
+void lead_end(struct server *server, struct lead *lead);
+
+/* A new pile begins: asks storage how much it can take. */
+void lead_begin_pile(struct server *server, struct lead *lead);
+
+/* Takes a client's command: appends a write, queues a read. Consumes it. */
+void lead_take(struct server *server, struct lead *lead, struct command *command, u64 now_ns);
+
+/* Takes a FORWARD of the current term, or drops it as a duplicate. */
+void lead_take_forward(struct server *server, struct lead *lead, const struct message *request,
+                       u64 now_ns);
+
+/* Takes entries that were read from the disk for a peer. */
+void lead_take_entries(struct server *server, struct lead *lead, const struct entries_read *read,
+                       u64 now_ns);
+
+/* Takes a piece of a snapshot that was read for a peer. */
+void lead_take_piece(struct server *server, struct lead *lead, const struct piece_read *read,
+                     u64 now_ns);
+
+/* Thesis §3.10: does what the transfer demands now, if one goes on; begins one when writes find no
+ * room on this server's disk. To be called with every pile, before lead_replicate. */
+void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns);
+/* Whether the flush has made the target of a transfer ready, so that it is to be told at once, in
+ * one more round: whatever this pile has shown of the quorum, it is not left untold. */
+bool lead_must_hand_over(const struct server *server, const struct lead *lead, u64 now_ns);
+
+/* [Leaders 1 and 3, §5.3] Stages what is to be said to each peer now: entries, heartbeats, rounds.
+ */
+void lead_replicate(struct server *server, struct lead *lead, u64 now_ns);
+
+/* Answers the reads whose round is confirmed and whose index is applied, up to a bound of bytes:
+ * what is left (reads_left) waits for the next flush, so that no crowd of large reads keeps the
+ * leader from its heartbeats. */
+void lead_answer_reads(struct server *server, struct lead *lead);
+
+#endif
