@@ -20,7 +20,8 @@ typedef u32 server_id;
 
 enum {
     SERVER_NONE = 0,
-    SERVERS_MAX = 32 /* members a configuration may hold: quorum sets are 32-bit masks */
+    SERVERS_MAX = 32,    /* members a configuration may hold: quorum sets are 32-bit masks */
+    CLUSTER_ID_SIZE = 64 /* with its NUL; letters, digits, '.', '_', '-' */
 };
 
 /* A position in the log together with the term of the entry there. The two always travel as one

@@ -23,6 +23,8 @@
 #include "server/raftd/settings.h"
 #include "server/raftd/signals.h"
 #include "server/raftd/watcher.h"
+#include "server/replica/replica.h"
+#include "server/server.h"
 #include "server/storage/snapshot.h"
 
 enum { LARGE_PIECE_BYTES = 2 * 1024 * 1024 };

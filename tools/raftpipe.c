@@ -32,6 +32,8 @@
 #include "common/process.h"
 #include "common/quantity.h"
 #include "common/version.h"
+#include "server/replica/replica.h"
+#include "server/server.h"
 #include "server/storage/snapshot.h"
 #include "tools/raftpipe/input.h"
 #include "tools/raftpipe/pipe.h"

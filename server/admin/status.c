@@ -1,11 +1,10 @@
-/* status.c - what a server says of itself: the raft section of INFO, and raftctl's table.
- *
- * Lines "key:value", each ended by CRLF. Keys never change their meaning; new ones are added. */
+/* status.c - see status.h. */
+#include "server/admin/status.h"
+
 #include <inttypes.h>
 
 #include "common/clock.h"
-#include "server/server.h"
-#include "server/step/node/node.h"
+#include "server/replica/snapshot.h"
 
 static void describe_members(const struct server *server, struct buffer *to)
 {
@@ -198,7 +197,8 @@ static void describe_pace(struct server *server, struct buffer *to)
 
 static u32 parked_count(const struct server *server)
 {
-    return server->parked.count + (server->step != NULL ? step_node_parked(server->step) : 0);
+    u32 of_design = server->design->parked != NULL ? server->design->parked(server) : 0;
+    return server->parked.count + of_design;
 }
 
 void server_note_status(struct server *server, const struct lead *lead)

@@ -3,7 +3,12 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "server/replica/flush.h"
+#include "server/replica/persist.h"
+#include "server/replica/round.h"
+#include "server/replica/votes.h"
 #include "server/service/follow.h"
+#include "server/service/lead.h"
 
 enum {
     /* The flush is left to the next handler at most this often: however many threads come and go,
@@ -28,7 +33,7 @@ static void stage(struct dispatch *dispatch)
     struct server *server = dispatch->server;
     switch (server->state) {
     case RAFT_FOLLOWER:
-        act_forward(server, &dispatch->forwarding, dispatch->now_ns);
+        follow_forward(server, &dispatch->forwarding, dispatch->now_ns);
         return;
     case RAFT_LEADER:
         lead_hand_over(server, &dispatch->lead, dispatch->now_ns);
@@ -67,7 +72,7 @@ static void flush(struct dispatch *dispatch)
             u64 begun_ns = clock_monotonic_ns();
             dispatch->deadline_ns =
                 election_candidate_deadline_ns(&server->raft, &server->rng, begun_ns);
-            act_tell_timeout(server, begun_ns, dispatch->deadline_ns);
+            votes_tell_timeout(server, begun_ns, dispatch->deadline_ns);
         }
         dispatch->election_begins = false;
     } while (goes_on(dispatch));
@@ -197,45 +202,52 @@ static const struct mail_slot_ops slot_ops = {slot_post, slot_try_post};
 static void forward_unsent(void *context, u64 call)
 {
     struct dispatch *dispatch = context;
-    act_forward_unsent(dispatch->server, &dispatch->forwarding, call);
+    follow_forward_unsent(dispatch->server, &dispatch->forwarding, call);
 }
 
-struct dispatch *dispatch_create(struct server *server)
+struct dispatch *dispatch_of(const struct server *server)
+{
+    return server->kept;
+}
+
+static void create(struct server *server)
 {
     struct dispatch *dispatch = memory_alloc_zero(1, sizeof(*dispatch));
+    server->kept = dispatch;
     dispatch->slot.ops = &slot_ops;
     dispatch->server = server;
     mutex_init(&dispatch->lock);
     condition_init(&dispatch->changed);
     forwarding_init(&dispatch->forwarding, &server->taker);
-    return dispatch;
 }
 
-void dispatch_close(struct dispatch *dispatch)
+static void close_slot(struct server *server)
 {
+    struct dispatch *dispatch = server->kept;
     mutex_lock(&dispatch->lock);
     dispatch->stopped = true;
     condition_broadcast(&dispatch->changed);
     mutex_unlock(&dispatch->lock);
 }
 
-void dispatch_destroy(struct dispatch *dispatch)
+static void destroy(struct server *server)
 {
+    struct dispatch *dispatch = server->kept;
     condition_deinit(&dispatch->changed);
     mutex_deinit(&dispatch->lock);
     memory_free(dispatch);
 }
 
-void dispatch_run(struct dispatch *dispatch)
+static void run(struct server *server)
 {
-    struct server *server = dispatch->server;
+    struct dispatch *dispatch = server->kept;
     mutex_lock(&dispatch->lock);
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = dispatch;
     tell_time(dispatch);
     dispatch->deadline_ns =
         election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
-    act_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
+    votes_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
     server_end_round(server);
     dispatch->running = true;
     condition_broadcast(&dispatch->changed);
@@ -258,3 +270,12 @@ void dispatch_run(struct dispatch *dispatch)
     dispatch->stopped = true;
     mutex_unlock(&dispatch->lock);
 }
+
+static struct mail_slot *slot(struct server *server)
+{
+    struct dispatch *dispatch = server->kept;
+    return &dispatch->slot;
+}
+
+const struct design dispatch_design = {
+    .create = create, .close = close_slot, .destroy = destroy, .slot = slot, .run = run};

@@ -19,7 +19,7 @@
 
 #include <stdatomic.h>
 
-#include "server/server.h"
+#include "server/replica/replica.h"
 
 struct dispatch {
     struct mail_slot slot; /* posting is calling the handler */
@@ -43,14 +43,11 @@ struct dispatch {
     struct lead lead;             /* leader: progress of the peers, clients who wait */
 };
 
-/* Ownership: the server's; destroyed with it. */
-struct dispatch *dispatch_create(struct server *server);
-/* From now on no mail is taken. Thread: any. */
-void dispatch_close(struct dispatch *dispatch);
-void dispatch_destroy(struct dispatch *dispatch);
+/* What runs are the timers. Before that, mail waits. */
+extern const struct design dispatch_design;
 
-/* Runs the timers until the server is to stop. Before it is called, mail waits. Blocks. */
-void dispatch_run(struct dispatch *dispatch);
+/* What a server of this design keeps. */
+struct dispatch *dispatch_of(const struct server *server);
 
 /* ---- inside the room; all with the lock held ---- */
 

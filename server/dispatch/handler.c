@@ -3,8 +3,14 @@
  * Each case reads like a row of a table whose columns are the states; read it beside the three
  * loops of per_state/, each of which is a column. */
 #include "server/dispatch/dispatch.h"
+#include "server/replica/answers.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/replica.h"
+#include "server/replica/votes.h"
 #include "server/service/follow.h"
+#include "server/service/hold.h"
+#include "server/service/lead.h"
 
 static bool hears_leader(const struct dispatch *dispatch)
 {
@@ -27,7 +33,7 @@ static bool hears_leader(const struct dispatch *dispatch)
 static void request_vote(struct dispatch *dispatch, const struct message *request)
 {
     struct server *server = dispatch->server;
-    bool granted = act_answer_vote(server, request, hears_leader(dispatch));
+    bool granted = votes_answer(server, request, hears_leader(dispatch));
     /* [Followers 2, §5.2] */
     if (granted && server->state == RAFT_FOLLOWER)
         dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
@@ -38,7 +44,7 @@ static void vote_reply(struct dispatch *dispatch, const struct message *reply)
     if (dispatch->server->state != RAFT_CANDIDATE)
         return;
     recognition_mind_vote(dispatch->server, reply);
-    act_count_vote(dispatch->server, &dispatch->election, reply);
+    votes_count(dispatch->server, &dispatch->election, reply);
 }
 
 /* [AppendEntries, §5.3] */
@@ -49,7 +55,7 @@ static void append_entries_request(struct dispatch *dispatch, const struct messa
     if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
         dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
     if (server->state == RAFT_LEADER ||
-        !act_take_entries(server, request, dispatch->now_ns, &why)) {
+        !follow_take_entries(server, request, dispatch->now_ns, &why)) {
         (void)server_stop_because(server, why, request->from);
         dispatch_become(dispatch, RAFT_STOPPED, why);
         return;
@@ -64,7 +70,8 @@ static void install_request(struct dispatch *dispatch, const struct message *req
     const char *why = "a second leader of the same term";
     if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
         dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
-    if (server->state == RAFT_LEADER || !act_take_piece(server, request, dispatch->now_ns, &why)) {
+    if (server->state == RAFT_LEADER ||
+        !server_take_piece(server, request, dispatch->now_ns, &why)) {
         (void)server_stop_because(server, why, request->from);
         dispatch_become(dispatch, RAFT_STOPPED, why);
         return;
@@ -75,7 +82,7 @@ static void install_request(struct dispatch *dispatch, const struct message *req
 static void append_entries_reply(struct dispatch *dispatch, const struct message *reply)
 {
     if (dispatch->server->state == RAFT_LEADER)
-        act_take_append_reply(dispatch->server, &dispatch->lead, reply, dispatch->now_ns);
+        lead_take_append_reply(dispatch->server, &dispatch->lead, reply, dispatch->now_ns);
 }
 
 static void forward_request(struct dispatch *dispatch, const struct message *request)
@@ -89,7 +96,7 @@ static void forward_request(struct dispatch *dispatch, const struct message *req
 static void forward_reply(struct dispatch *dispatch, const struct message *reply)
 {
     if (dispatch->server->state == RAFT_FOLLOWER)
-        act_take_forward_reply(dispatch->server, &dispatch->forwarding, reply);
+        follow_take_forward_reply(dispatch->server, &dispatch->forwarding, reply);
 }
 
 static void client_commands(struct dispatch *dispatch, struct command_list *commands)
@@ -99,10 +106,10 @@ static void client_commands(struct dispatch *dispatch, struct command_list *comm
     while ((command = command_list_take(commands)) != NULL) {
         switch (server->state) {
         case RAFT_FOLLOWER:
-            act_follow_command(server, &dispatch->forwarding, command);
+            follow_take_command(server, &dispatch->forwarding, command);
             continue;
         case RAFT_CANDIDATE:
-            act_hold_command(server, command);
+            hold_command(server, command);
             continue;
         case RAFT_LEADER: /* [Leaders 2, §5.3] */
             lead_take(server, &dispatch->lead, command, dispatch->now_ns);
@@ -121,13 +128,13 @@ static void connected(struct dispatch *dispatch, server_id peer)
     switch (server->state) {
     case RAFT_FOLLOWER: /* what was on its way on the old connection may be lost */
         if (peer == server->raft.leader)
-            act_forwarding_lost(server, &dispatch->forwarding);
+            follow_forwarding_lost(server, &dispatch->forwarding);
         return;
     case RAFT_CANDIDATE:
-        act_request_vote_again(server, &dispatch->election, peer);
+        votes_request_again(server, &dispatch->election, peer);
         return;
     case RAFT_LEADER:
-        act_peer_connected(server, &dispatch->lead, peer);
+        lead_peer_connected(server, &dispatch->lead, peer);
         return;
     case RAFT_STOPPED:
         return;
@@ -138,7 +145,7 @@ static void disconnected(struct dispatch *dispatch, server_id peer)
 {
     struct server *server = dispatch->server;
     if (server->state == RAFT_LEADER)
-        act_peer_disconnected(&dispatch->lead, peer);
+        lead_peer_disconnected(&dispatch->lead, peer);
     if (server->state != RAFT_FOLLOWER || peer != server->raft.leader)
         return;
     election_leader_gone(&server->raft, dispatch->now_ns);
@@ -204,7 +211,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         return;
     case MAIL_INSTALL_SNAPSHOT_REPLY:
         if (server->state == RAFT_LEADER)
-            act_take_install_reply(server, &dispatch->lead, message, dispatch->now_ns);
+            lead_take_install_reply(server, &dispatch->lead, message, dispatch->now_ns);
         return;
     case MAIL_FORWARD:
         forward_request(dispatch, message);
@@ -246,7 +253,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
             lead_take_piece(server, &dispatch->lead, &mail->as.piece, dispatch->now_ns);
         return;
     case MAIL_SNAPSHOT:
-        act_take_news(server, &mail->as.snapshot);
+        server_take_snapshot_news(server, &mail->as.snapshot);
         return;
     case MAIL_CAMPAIGN:
         campaign(dispatch, true, "an election was ordered");

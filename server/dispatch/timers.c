@@ -3,7 +3,10 @@
  * Timers are deadlines that the handler moves and this file reads. They call back on the thread
  * that runs the server, under its lock. */
 #include "server/dispatch/dispatch.h"
+#include "server/requests/parked.h"
+#include "server/requests/pending.h"
 #include "server/service/follow.h"
+#include "server/service/hold.h"
 
 /* [Followers 2, §5.2] and [Candidates 4, §5.2] */
 static void election_timeout(struct dispatch *dispatch)
@@ -36,7 +39,7 @@ void dispatch_timers(struct dispatch *dispatch)
     switch (server->state) {
     case RAFT_FOLLOWER:
     case RAFT_CANDIDATE:
-        (void)server_expire_parked(server, dispatch->now_ns);
+        (void)hold_expire(server, dispatch->now_ns);
         election_timeout(dispatch);
         return;
     case RAFT_LEADER:
@@ -57,7 +60,8 @@ u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
     case RAFT_FOLLOWER:
     case RAFT_CANDIDATE: {
         u64 forward_ns = forwarding_deadline_ns(&dispatch->forwarding);
-        u64 waiting_ns = u64_min(forward_ns, server_parked_until_ns(server));
+        u64 waiting_ns =
+            u64_min(forward_ns, parked_until_ns(&server->parked, server->options.leader_wait_ns));
         return u64_min(dispatch->deadline_ns, waiting_ns);
     }
     case RAFT_LEADER:

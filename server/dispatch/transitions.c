@@ -4,17 +4,20 @@
  * and from the counting of votes. Whoever calls must know what the state that ends leaves behind:
  * that is why all of it is ended here, and all of the next one begun. */
 #include "server/dispatch/dispatch.h"
+#include "server/replica/replica.h"
+#include "server/replica/votes.h"
 #include "server/service/follow.h"
+#include "server/service/lead.h"
 
 static void end_state(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
     switch (server->state) {
     case RAFT_FOLLOWER:
-        act_forwarding_lost(server, &dispatch->forwarding);
+        follow_forwarding_lost(server, &dispatch->forwarding);
         return;
     case RAFT_LEADER:
-        act_stop_leading(server, &dispatch->lead);
+        lead_stop(server, &dispatch->lead);
         return;
     case RAFT_CANDIDATE: /* the votes are reset when the next election begins */
     case RAFT_STOPPED:
@@ -31,10 +34,10 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
     case RAFT_FOLLOWER:
         dispatch->deadline_ns =
             election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns);
-        act_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
+        votes_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
         return;
     case RAFT_CANDIDATE:
-        act_begin_campaign(server, &dispatch->election, dispatch->now_ns);
+        votes_begin_campaign(server, &dispatch->election, dispatch->now_ns);
         dispatch->election_begins = true;
         return;
     case RAFT_LEADER:
@@ -55,7 +58,7 @@ bool dispatch_count_votes(struct dispatch *dispatch)
     }
     if (election_would_win(&server->raft, election)) {
         server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
-        act_begin_election(server, election, false);
+        votes_begin_election(server, election, false);
         dispatch->election_begins = true;
         return true;
     }

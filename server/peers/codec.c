@@ -9,6 +9,7 @@
 
 #include "raft.pb.h"
 #include "server/peers/frame.h"
+#include "server/rules/entry.h"
 
 enum {
     PAYLOAD_TAG = 15 << 3 | PB_WT_STRING, /* one byte: 0x7a */

@@ -41,7 +41,6 @@
 #include "common/error.h"
 #include "server/mail/limits.h"
 #include "server/rules/message.h"
-#include "server/storage/storage.h"
 
 enum frame_type { FRAME_MESSAGE = 1, FRAME_HELLO = 2, FRAME_HELLO_ANSWER = 3 };
 

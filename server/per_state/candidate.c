@@ -8,8 +8,15 @@
  * Lives here: who refused in this try, and the deadline. */
 #include "common/clock.h"
 #include "server/per_state/per_state.h"
+#include "server/replica/flush.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/replica.h"
+#include "server/replica/round.h"
+#include "server/replica/votes.h"
+#include "server/requests/parked.h"
 #include "server/service/follow.h"
+#include "server/service/hold.h"
 
 struct candidate {
     struct election election;
@@ -28,7 +35,7 @@ static void take_commands(struct server *server, struct command_list *commands)
 {
     struct command *command;
     while ((command = command_list_take(commands)) != NULL)
-        act_hold_command(server, command);
+        hold_command(server, command);
 }
 
 /* What the votes so far say. Returns the next state; CANDIDATE: go on. */
@@ -40,7 +47,7 @@ static enum raft_state judge(struct server *server, struct candidate *self)
         return RAFT_LEADER;
     if (election_would_win(raft, &self->election)) {
         server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
-        act_begin_election(server, &self->election, false);
+        votes_begin_election(server, &self->election, false);
         self->begins = true;
     }
     return election_is_lost(raft, &self->election) ? RAFT_FOLLOWER : RAFT_CANDIDATE;
@@ -50,7 +57,7 @@ enum raft_state candidate_run(struct server *server)
 {
     struct raft *raft = &server->raft;
     struct candidate self = {.begins = true};
-    act_begin_campaign(server, &self.election, clock_monotonic_ns());
+    votes_begin_campaign(server, &self.election, clock_monotonic_ns());
     for (;;) {
         /* Term and own vote reach the disk here, before they are counted or spoken of. */
         if (!server_flush(server, NULL))
@@ -59,7 +66,7 @@ enum raft_state candidate_run(struct server *server)
         if (self.begins) {
             u64 begun_ns = clock_monotonic_ns();
             self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, begun_ns);
-            act_tell_timeout(server, begun_ns, self.deadline_ns);
+            votes_tell_timeout(server, begun_ns, self.deadline_ns);
         }
         self.begins = false;
         switch (judge(server, &self)) {
@@ -75,7 +82,8 @@ enum raft_state candidate_run(struct server *server)
             continue; /* the pre-vote was won: save and ask for the votes */
 
         u64 now_ns;
-        u64 wake_ns = u64_min(self.deadline_ns, server_parked_until_ns(server));
+        u64 wake_ns = u64_min(self.deadline_ns,
+                              parked_until_ns(&server->parked, server->options.leader_wait_ns));
         u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
@@ -100,12 +108,12 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_PRE_VOTE:
             case MAIL_REQUEST_VOTE:
                 /* It hears no leader; and its vote of this term it has given to itself. */
-                (void)act_answer_vote(server, message, false);
+                (void)votes_answer(server, message, false);
                 continue;
             case MAIL_PRE_VOTE_REPLY:
             case MAIL_REQUEST_VOTE_REPLY:
                 recognition_mind_vote(server, message);
-                act_count_vote(server, &self.election, message);
+                votes_count(server, &self.election, message);
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
             case MAIL_INSTALL_SNAPSHOT:
@@ -117,7 +125,7 @@ enum raft_state candidate_run(struct server *server)
                 take_commands(server, &mail->as.commands);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, &mail->as.snapshot);
+                server_take_snapshot_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_UNRECOGNISED:
                 if (!recognition_told(server, message))
@@ -132,7 +140,7 @@ enum raft_state candidate_run(struct server *server)
                 continue;
             case MAIL_CONNECTED:
                 recognition_connected(server, mail->as.peer, now_ns);
-                act_request_vote_again(server, &self.election, mail->as.peer);
+                votes_request_again(server, &self.election, mail->as.peer);
                 continue;
             case MAIL_CAMPAIGN:
                 server->handed_over = true;
@@ -155,7 +163,7 @@ enum raft_state candidate_run(struct server *server)
         }
 
         if (heard_ns >= wake_ns)
-            (void)server_expire_parked(server, heard_ns);
+            (void)hold_expire(server, heard_ns);
         if (server_take_change(server))
             self.deadline_ns =
                 u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));

@@ -9,8 +9,15 @@
  * Lives here: the election deadline, and the commands under way to the leader. */
 #include "common/clock.h"
 #include "server/per_state/per_state.h"
+#include "server/replica/flush.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/replica.h"
+#include "server/replica/round.h"
+#include "server/replica/votes.h"
+#include "server/requests/parked.h"
 #include "server/service/follow.h"
+#include "server/service/hold.h"
 
 struct follower {
     struct server *server;
@@ -23,7 +30,7 @@ struct follower {
 static void forward_unsent(void *context, u64 call)
 {
     struct follower *self = context;
-    act_forward_unsent(self->server, &self->forwarding, call);
+    follow_forward_unsent(self->server, &self->forwarding, call);
 }
 
 static void begin(struct server *server, struct follower *self)
@@ -31,7 +38,7 @@ static void begin(struct server *server, struct follower *self)
     self->server = server;
     u64 now_ns = clock_monotonic_ns();
     self->deadline_ns = election_follower_deadline_ns(&server->raft, &server->rng, now_ns);
-    act_tell_timeout(server, now_ns, self->deadline_ns);
+    votes_tell_timeout(server, now_ns, self->deadline_ns);
     forwarding_init(&self->forwarding, &server->taker);
     server->outbox.unsent_forward = forward_unsent;
     server->outbox.context = self;
@@ -41,7 +48,7 @@ static enum raft_state leave(struct server *server, struct follower *self, enum 
                              const char *why)
 {
     server->outbox.unsent_forward = NULL;
-    act_forwarding_lost(server, &self->forwarding);
+    follow_forwarding_lost(server, &self->forwarding);
     if (next != RAFT_STOPPED)
         server_enter(server, next, why);
     return next;
@@ -54,7 +61,7 @@ static void take_commands(struct server *server, struct follower *self,
 {
     struct command *command;
     while ((command = command_list_take(commands)) != NULL)
-        act_follow_command(server, &self->forwarding, command);
+        follow_take_command(server, &self->forwarding, command);
 }
 
 static void disconnected(struct server *server, struct follower *self, server_id peer, u64 now_ns)
@@ -77,7 +84,8 @@ enum raft_state follower_run(struct server *server)
         u64 now_ns;
         bool mail_left = !mail_pile_is_empty(&server->pile);
         u64 wake_ns = u64_min(self.deadline_ns, forwarding_deadline_ns(&self.forwarding));
-        wake_ns = u64_min(wake_ns, server_parked_until_ns(server));
+        wake_ns =
+            u64_min(wake_ns, parked_until_ns(&server->parked, server->options.leader_wait_ns));
         u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
         for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
@@ -101,22 +109,22 @@ enum raft_state follower_run(struct server *server)
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
-                (void)act_answer_vote(server, message, raft_hears_leader(raft, now_ns));
+                (void)votes_answer(server, message, raft_hears_leader(raft, now_ns));
                 continue;
             case MAIL_REQUEST_VOTE:
                 /* [Followers 2, §5.2] Whoever got the vote gets the time to win, too. */
-                if (act_answer_vote(server, message, raft_hears_leader(raft, now_ns)))
+                if (votes_answer(server, message, raft_hears_leader(raft, now_ns)))
                     self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
                 continue;
             case MAIL_APPEND_ENTRIES:
-                if (!act_take_entries(server, message, now_ns, &why))
+                if (!follow_take_entries(server, message, now_ns, &why))
                     return leave(server, &self, server_stop_because(server, why, message->from),
                                  why);
                 /* [Followers 2, §5.2] */
                 self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
                 continue;
             case MAIL_INSTALL_SNAPSHOT:
-                if (!act_take_piece(server, message, now_ns, &why))
+                if (!server_take_piece(server, message, now_ns, &why))
                     return leave(server, &self, server_stop_because(server, why, message->from),
                                  why);
                 self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
@@ -125,7 +133,7 @@ enum raft_state follower_run(struct server *server)
                 server_refuse(server, message);
                 continue;
             case MAIL_FORWARD_REPLY:
-                act_take_forward_reply(server, &self.forwarding, message);
+                follow_take_forward_reply(server, &self.forwarding, message);
                 continue;
             case MAIL_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
                 if ((raft->leader != SERVER_NONE && message->from != raft->leader) ||
@@ -138,7 +146,7 @@ enum raft_state follower_run(struct server *server)
                 take_commands(server, &self, &mail->as.commands);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, &mail->as.snapshot);
+                server_take_snapshot_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_UNRECOGNISED: /* it does not campaign any more */
                 (void)recognition_told(server, message);
@@ -151,7 +159,7 @@ enum raft_state follower_run(struct server *server)
                 continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)
-                    act_forwarding_lost(server, &self.forwarding);
+                    follow_forwarding_lost(server, &self.forwarding);
                 recognition_connected(server, mail->as.peer, now_ns);
                 continue;
             case MAIL_DISCONNECTED:
@@ -183,8 +191,8 @@ enum raft_state follower_run(struct server *server)
         /* Not what this mail has put among those that wait: a leader is known, and gets it now. And
          * not when this is still the mail that ended the loop before: it may tell of a leader. */
         if (heard_ns >= wake_ns && !mail_left)
-            (void)server_expire_parked(server, heard_ns);
-        act_forward(server, &self.forwarding, now_ns);
+            (void)hold_expire(server, heard_ns);
+        follow_forward(server, &self.forwarding, now_ns);
         if (server_take_change(server))
             self.deadline_ns =
                 u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));

@@ -8,13 +8,20 @@
  * wait (lead.h). */
 #include "common/clock.h"
 #include "server/per_state/per_state.h"
+#include "server/replica/flush.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/replica.h"
+#include "server/replica/round.h"
+#include "server/replica/votes.h"
+#include "server/requests/pending.h"
 #include "server/service/follow.h"
+#include "server/service/lead.h"
 
 static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
                              const char *why)
 {
-    act_stop_leading(server, lead);
+    lead_stop(server, lead);
     if (next != RAFT_STOPPED)
         server_enter(server, next, why);
     return next;
@@ -83,7 +90,7 @@ enum raft_state leader_run(struct server *server)
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
-                (void)act_answer_vote(server, message, has_quorum);
+                (void)votes_answer(server, message, has_quorum);
                 continue;
             case MAIL_REQUEST_VOTE: /* the vote of this term went to this server itself */
                 server_refuse(server, message);
@@ -95,10 +102,10 @@ enum raft_state leader_run(struct server *server)
                     server_stop_because(server, "a second leader of the same term", message->from),
                     "a second leader of the same term");
             case MAIL_APPEND_ENTRIES_REPLY:
-                act_take_append_reply(server, &lead, message, now_ns);
+                lead_take_append_reply(server, &lead, message, now_ns);
                 continue;
             case MAIL_INSTALL_SNAPSHOT_REPLY:
-                act_take_install_reply(server, &lead, message, now_ns);
+                lead_take_install_reply(server, &lead, message, now_ns);
                 continue;
             case MAIL_FORWARD:
                 lead_take_forward(server, &lead, message, now_ns);
@@ -110,7 +117,7 @@ enum raft_state leader_run(struct server *server)
                 lead_take_piece(server, &lead, &mail->as.piece, now_ns);
                 continue;
             case MAIL_SNAPSHOT:
-                act_take_news(server, &mail->as.snapshot);
+                server_take_snapshot_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
                 take_commands(server, &lead, &mail->as.commands, now_ns);
@@ -128,10 +135,10 @@ enum raft_state leader_run(struct server *server)
                 continue;
             case MAIL_CONNECTED:
                 recognition_connected(server, mail->as.peer, now_ns);
-                act_peer_connected(server, &lead, mail->as.peer);
+                lead_peer_connected(server, &lead, mail->as.peer);
                 continue;
             case MAIL_DISCONNECTED:
-                act_peer_disconnected(&lead, mail->as.peer);
+                lead_peer_disconnected(&lead, mail->as.peer);
                 continue;
             case MAIL_STOP:
                 return leave(server, &lead, RAFT_STOPPED, "it was told to");

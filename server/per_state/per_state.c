@@ -1,7 +1,7 @@
 /* per_state.c - the loop around the loops. */
 #include "server/per_state/per_state.h"
 
-void per_state_run(struct server *server)
+static void run(struct server *server)
 {
     enum raft_state state = RAFT_FOLLOWER;
     while (state != RAFT_STOPPED) {
@@ -22,3 +22,5 @@ void per_state_run(struct server *server)
     server_enter(server, RAFT_STOPPED,
                  server->failure.code == ERROR_NONE ? "it was told to" : "an error");
 }
+
+const struct design per_state_design = {.run = run};

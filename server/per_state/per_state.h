@@ -6,11 +6,12 @@
 #ifndef MAILRAFT_PER_STATE_PER_STATE_H
 #define MAILRAFT_PER_STATE_PER_STATE_H
 
-#include "server/server.h"
+#include "server/replica/replica.h"
 
-/* Runs loop after loop until one returns RAFT_STOPPED. Thread: the server thread. Blocks. */
-void per_state_run(struct server *server);
+/* Runs loop after loop until one returns RAFT_STOPPED. */
+extern const struct design per_state_design;
 
+/* Each runs until its state ends. Thread: the server thread. Blocks. */
 enum raft_state follower_run(struct server *server);
 enum raft_state candidate_run(struct server *server);
 enum raft_state leader_run(struct server *server);

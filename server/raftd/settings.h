@@ -10,7 +10,7 @@
 #include "common/sync.h"
 #include "server/clients/clients.h"
 #include "server/peers/peers.h"
-#include "server/server.h"
+#include "server/replica/replica.h"
 
 /* The values, one field a key, in the order of the table. */
 struct settings_values {

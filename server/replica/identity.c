@@ -3,7 +3,8 @@
 
 #include <inttypes.h>
 
-#include "server/server.h"
+#include "server/replica/persist.h"
+#include "server/replica/replica.h"
 
 /* ---- this server itself ---- */
 

@@ -9,7 +9,7 @@
 #ifndef MAILRAFT_REPLICA_IDENTITY_H
 #define MAILRAFT_REPLICA_IDENTITY_H
 
-#include "server/service/lead.h"
+#include "server/replica/replica.h"
 #include "server/storage/storage.h"
 
 /* What this server shows of itself, and whom it remembers, as they were found on disk. */

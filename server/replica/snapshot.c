@@ -4,21 +4,20 @@
 #include <inttypes.h>
 
 #include "common/clock.h"
-#include "server/server.h"
+#include "server/replica/answers.h"
 
 enum {
     RETRY_NS = 1000 * 1000 * 1000, /* after a snapshot that could not be written */
-    LAGGING_FACTOR = 4,            /* a log of so many times snapshot-log-bytes waits for no peer */
 };
 
 /* Whoever makes a backup is expected to ask for the next piece within this time. */
 #define LENT_NS (30 * NS_PER_S)
 
-void snapshotting_init(struct server *server)
+void snapshotting_init(struct server *server, struct mail_slot *slot)
 {
     struct snapshotting *self = &server->snapshotting;
     buffer_init(&self->slice);
-    snapshots_init(&self->snapshots, server->world.vfs, server_slot(server), server->world.report);
+    snapshots_init(&self->snapshots, server->world.vfs, slot, server->world.report);
 }
 
 void snapshotting_deinit(struct server *server)
@@ -148,7 +147,7 @@ void snapshotting_work(struct server *server)
         (void)ops->tidy(server->machine);
 }
 
-static void answer_waiting(struct server *server)
+void snapshotting_answer_waiting(struct server *server)
 {
     struct command *command;
     while ((command = command_list_take(&server->snapshotting.waiting)) != NULL) {
@@ -170,7 +169,7 @@ void snapshotting_taken(struct server *server, u64 order, bool success)
         self->took_ns = clock_monotonic_ns() - self->begun_ns;
         self->taken_ns = self->begun_ns + self->took_ns;
         self->remove_due = true;
-        answer_waiting(server);
+        snapshotting_answer_waiting(server);
         return;
     }
     if (self->going_on) {
@@ -197,7 +196,7 @@ void snapshotting_ask(struct server *server, struct command *command)
     if (snapshotting_is_going_on(server))
         return;
     if (!has_news(&server->raft)) {
-        answer_waiting(server);
+        snapshotting_answer_waiting(server);
         return;
     }
     /* Who asks does so now: perhaps what was in the way has been removed. */
@@ -213,70 +212,6 @@ void snapshotting_lend(struct server *server, struct command *command)
     fetcher_order_backup(&server->fetcher, command);
 }
 
-/* ---- installing ---- */
-
-bool snapshotting_take_piece(struct server *server, const struct message *request)
-{
-    const struct install_request *install = &request->as.install_request;
-    const struct machine *machine = server->machine;
-    if (machine->ops->create_empty == NULL)
-        return false;
-    bool is_last = install->offset + message_payload_size(request) == install->size;
-    struct machine *empty = is_last ? machine->ops->create_empty(machine) : NULL;
-    return snapshots_receive(&server->snapshotting.snapshots, server->raft.incoming.order, request,
-                             empty);
-}
-
-struct machine *snapshotting_received(struct server *server, struct snapshot_point *point)
-{
-    struct machine *machine = snapshots_received(&server->snapshotting.snapshots, point);
-    server->snapshotting.received += machine != NULL;
-    return machine;
-}
-
-/* Puts the machine in place of the present one, at once with what the rules have just noted of it.
- * A snapshot that was being taken of the one that goes is older than the one that comes. */
-static void swap_machine(struct server *server, struct machine *machine)
-{
-    struct snapshotting *self = &server->snapshotting;
-    struct machine *before = server->machine;
-    self->installed++;
-    bool gives_up = self->going_on;
-    server->machine = machine;
-    self->going_on = false;
-    self->log_bytes = 0;
-    self->remove_due = true;
-    if (gives_up) {
-        before->ops->snapshot_end(before);
-        snapshots_give_up(&self->snapshots);
-        self->order = 0;
-    }
-    if (machine->ops->replace != NULL)
-        machine->ops->replace(machine, before);
-    else
-        snapshots_destroy_machine(&self->snapshots, before);
-}
-
-bool snapshotting_install(struct server *server, enum installed installed,
-                          const struct snapshot_point *point, struct machine *machine)
-{
-    if (installed == INSTALLED_OLD) {
-        snapshots_destroy_machine(&server->snapshotting.snapshots, machine);
-        return true;
-    }
-    swap_machine(server, machine);
-    if (installed == INSTALLED_RESETS_LOG &&
-        storage_reset(server->storage, point->name.last, &server->failure) != ERROR_NONE) {
-        REPORT(server->world.report, REPORT_ERROR, "server", "stopping: %s", server->failure.text);
-        return false;
-    }
-    REPORT(server->world.report, REPORT_INFO, "server",
-           "installed the snapshot of entry %" PRIu64 " of term %" PRIu64, point->name.last.index,
-           point->name.last.term);
-    answer_waiting(server);
-    return true;
-}
-
 /* ---- figures ---- */
 
 const struct snapshot_syncs *snapshotting_syncs(struct server *server)
@@ -290,44 +225,4 @@ void snapshotting_reset_syncs(struct server *server)
 {
     (void)snapshotting_syncs(server);
     server->snapshotting.syncs = (struct snapshot_syncs){0};
-}
-
-/* ---- compaction ---- */
-
-struct compaction_limits snapshotting_limits(const struct server *server)
-{
-    const struct server_options *options = &server->options;
-    u64 enough = u64_max(options->snapshot_log_bytes,
-                         server->raft.snapshot.size / 100 * options->snapshot_ratio_percent);
-    return (struct compaction_limits){options->trailing_entries, enough * LAGGING_FACTOR};
-}
-
-u64 snapshotting_log_bytes(struct server *server)
-{
-    struct storage_status status;
-    storage_status(server->storage, &status);
-    return status.log_bytes;
-}
-
-void snapshotting_compact(struct server *server, u64 index)
-{
-    storage_compact(server->storage, index + 1);
-}
-
-void snapshotting_remove_old(struct server *server, const struct leadership *leadership)
-{
-    struct snapshotting *self = &server->snapshotting;
-    struct entry_id used[SERVERS_MAX];
-    u32 count = 0;
-    if (!self->remove_due || self->going_on)
-        return;
-    self->remove_due = false;
-    for (u32 position = 0; leadership != NULL && position < leadership->count; position++) {
-        const struct progress *progress = &leadership->peers[position];
-        if (install_uses(leadership, progress->snapshot.last))
-            used[count++] = progress->snapshot.last;
-    }
-    if (count < SERVERS_MAX && clock_monotonic_ns() < self->lent_until_ns)
-        used[count++] = self->lent;
-    snapshots_remove_old(&self->snapshots, server->raft.log.base.index, used, count);
 }

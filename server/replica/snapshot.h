@@ -38,7 +38,10 @@ struct snapshotting {
     struct buffer slice;         /* scratch */
 };
 
-void snapshotting_init(struct server *server);
+/* `slot` is where its thread posts news. */
+void snapshotting_init(struct server *server, struct mail_slot *slot);
+/* Answers those who wait for a snapshot: there is one. */
+void snapshotting_answer_waiting(struct server *server);
 void snapshotting_deinit(struct server *server);
 
 /* Counts an applied entry. */
@@ -67,32 +70,8 @@ bool snapshotting_is_going_on(const struct server *server);
  * since is nobody's loss. */
 void snapshotting_taken(struct server *server, u64 order, bool success);
 
-/* Takes down the next piece of a snapshot that a leader sends; false when that is not possible
- * now. */
-WARN_UNUSED bool snapshotting_take_piece(struct server *server, const struct message *request);
-
-/* Fetches the one that has been received. Returns its machine, or NULL when there is none now. */
-struct machine *snapshotting_received(struct server *server, struct snapshot_point *point);
-
-/* Puts the machine in place of the present one, which is given away to be freed; if the log was
- * reset, the disk is told. False when the disk failed: server->failure says why. Blocks for a
- * sync when the log was reset. */
-WARN_UNUSED bool snapshotting_install(struct server *server, enum installed installed,
-                                      const struct snapshot_point *point, struct machine *machine);
-
-/* Lets the disk forget the entries through `index`, which the rules' log has forgotten. */
-void snapshotting_compact(struct server *server, u64 index);
-
-/* After a new snapshot: lets the files go that nobody needs. `leadership` is NULL in other states.
- */
-void snapshotting_remove_old(struct server *server, const struct leadership *leadership);
-
 /* How long syncs of snapshots' files have taken, up to now; and forgets that. */
 const struct snapshot_syncs *snapshotting_syncs(struct server *server);
 void snapshotting_reset_syncs(struct server *server);
-
-/* The limits for compaction_index, and the bytes that the log takes on disk. */
-struct compaction_limits snapshotting_limits(const struct server *server);
-u64 snapshotting_log_bytes(struct server *server);
 
 #endif

@@ -2,8 +2,17 @@
 #include "server/service/lead.h"
 
 #include "common/clock.h"
+#include "server/admin/local.h"
+#include "server/replica/answers.h"
 #include "server/replica/batch.h"
-#include "server/server.h"
+#include "server/replica/events.h"
+#include "server/replica/identity.h"
+#include "server/replica/persist.h"
+#include "server/replica/replica.h"
+#include "server/replica/snapshot.h"
+#include "server/requests/parked.h"
+#include "server/requests/pending.h"
+#include "server/service/transfer.h"
 
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
 {
@@ -49,7 +58,7 @@ void lead_end(struct server *server, struct lead *lead)
     command_list_merge(&server->parked, &lead->held);
     /* Whoever ordered a transfer is told when the next leader is known. */
     if (lead->order != NULL)
-        server_park(server, lead->order);
+        parked_put(&server->parked, lead->order);
     lead->order = NULL;
 }
 
@@ -290,17 +299,43 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
     }
 }
 
-void lead_answer_reads(struct server *server, struct lead *lead)
+void lead_take_append_reply(struct server *server, struct lead *lead, const struct message *reply,
+                            u64 now_ns)
 {
-    lead->reads_left = false;
-    if (lead->reads.first == NULL)
+    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
+    if (progress == NULL)
         return;
-    u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
-    struct helping helping;
-    struct command *read;
-    helping_begin(&helping, LEAD_READ_BYTES_MAX);
-    while (!helping_is_over(&helping) &&
-           (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
-        helping_add(&helping, server_read(server, read));
-    lead->reads_left = helping_is_over(&helping) && lead->reads.first != NULL;
+    replicate_reply(&server->raft, progress, reply,
+                    leadership_heard_ns(&lead->leadership, reply, now_ns));
+    recognition_mind_reply(server, progress, &reply->as.append_reply);
+}
+
+void lead_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
+                             u64 now_ns)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, reply->from);
+    if (progress != NULL)
+        install_reply(&server->raft, progress, reply,
+                      leadership_heard_ns(&lead->leadership, reply, now_ns));
+}
+
+void lead_peer_disconnected(struct lead *lead, server_id peer)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, peer);
+    if (progress != NULL)
+        replicate_disconnected(progress);
+}
+
+void lead_peer_connected(struct server *server, struct lead *lead, server_id peer)
+{
+    struct progress *progress = leadership_peer(&lead->leadership, peer);
+    if (progress != NULL)
+        replicate_connected(&server->raft, progress);
+}
+
+void lead_stop(struct server *server, struct lead *lead)
+{
+    server->raft.leader = SERVER_NONE;
+    server->raft.leader_heard_ns = 0;
+    lead_end(server, lead);
 }

@@ -7,14 +7,7 @@
 #ifndef MAILRAFT_SERVICE_LEAD_H
 #define MAILRAFT_SERVICE_LEAD_H
 
-#include "server/mail/mail.h"
-#include "server/requests/pending.h"
-
-struct server;
-
-enum {
-    LEAD_READ_BYTES_MAX = 8 * 1024 * 1024 /* work on reads in one flush: some ms of copying */
-};
+#include "server/replica/replica.h"
 
 /* Begins the leadership that the won election gave. */
 void lead_begin(struct server *server, struct lead *lead, u64 now_ns);
@@ -53,9 +46,20 @@ bool lead_must_hand_over(const struct server *server, const struct lead *lead, u
  */
 void lead_replicate(struct server *server, struct lead *lead, u64 now_ns);
 
-/* Answers the reads whose round is confirmed and whose index is applied, up to a bound of bytes:
- * what is left (reads_left) waits for the next flush, so that no crowd of large reads keeps the
- * leader from its heartbeats. */
-void lead_answer_reads(struct server *server, struct lead *lead);
+/* Takes an APPEND_ENTRIES_REPLY of the current term. */
+void lead_take_append_reply(struct server *server, struct lead *lead, const struct message *reply,
+                            u64 now_ns);
+
+/* [InstallSnapshot, §7] Takes an INSTALL_SNAPSHOT_REPLY of the current term. */
+void lead_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
+                             u64 now_ns);
+
+/* The connection from a peer has ended. */
+void lead_peer_disconnected(struct lead *lead, server_id peer);
+/* Our connection to a peer is new. */
+void lead_peer_connected(struct server *server, struct lead *lead, server_id peer);
+
+/* This server leads no more, and knows of no other leader. */
+void lead_stop(struct server *server, struct lead *lead);
 
 #endif

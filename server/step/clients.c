@@ -5,6 +5,7 @@
 #include "server/step/inside.h"
 
 #include "common/memory.h"
+#include "server/requests/pending.h"
 
 struct command *step_take_command(const struct step_event *event)
 {

@@ -3,6 +3,7 @@
  *
  * Trusted: this server is the only leader of current_term, which is on its disk; its log only
  * grows. */
+#include "server/requests/pending.h"
 #include "server/step/inside.h"
 
 /* Thesis §3.10: what the transfer demands now, if one goes on. */

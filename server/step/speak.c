@@ -3,6 +3,7 @@
  * Each store that is asked for has a number. A letter carries the number of the newest store at the
  * end of the call that wrote it, and may leave when that store is synced: whatever it promises was
  * in one of the stores up to there. */
+#include "server/requests/pending.h"
 #include "server/step/inside.h"
 
 struct step_action *step_do(struct step *step, enum step_action_kind kind)

@@ -1,4 +1,5 @@
 /* transitions.c - what ends with a state, and what begins with one. */
+#include "server/requests/pending.h"
 #include "server/step/inside.h"
 
 void step_tell_transition(struct step *step, const char *why)

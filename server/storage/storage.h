@@ -27,10 +27,7 @@
 
 struct storage;
 
-enum {
-    CLUSTER_ID_SIZE = 64, /* with its NUL; letters, digits, '.', '_', '-' */
-    METADATA_STARTS = IDENTITY_STARTS
-};
+enum { METADATA_STARTS = IDENTITY_STARTS };
 
 /* The index of a promised entry of which only the term is known: no index is greater. */
 #define LOST_INDEX (UINT64_MAX >> 3)

@@ -79,7 +79,7 @@ class Compare(Case):
         return run(sys.executable, RAFTCOMPARE, "--check", "--sources", top)
 
     def test_rule_without_call_is_noticed(self):
-        code, text = self.copy_with("server/dispatch/handler.c", "act_take_entries", "take_nothing")
+        code, text = self.copy_with("server/dispatch/handler.c", "follow_take_entries", "take_nothing")
         self.assertEqual(code, 1, text)
         self.assertIn("AppendEntries 3: no call site and no tag in the design dispatch", text)
         self.assertNotIn("design per-state", text)

@@ -36,7 +36,7 @@ static bool has_read_all(const struct sim_server *server)
     const struct server *live = server->server;
     bool all = mail_pile_is_empty(&live->mailbox.pile) &&
                mail_pile_is_empty(&live->mailbox.backlog) && mail_pile_is_empty(&live->pile) &&
-               (live->dispatch == NULL || live->dispatch->waiting == 0);
+               (live->options.design != DESIGN_DISPATCH || dispatch_of(live)->waiting == 0);
     for (server_id source = 0; source <= server->cluster->count; source++)
         all = all && server->readers[source].first == NULL;
     return all;
@@ -89,7 +89,7 @@ static const struct lead *lead_of(const struct server *server)
 {
     if (server->state != RAFT_LEADER)
         return NULL;
-    return server->step != NULL ? &server->step->step.lead : server->lead;
+    return server->options.design == DESIGN_STEP ? &step_node_of(server)->step.lead : server->lead;
 }
 
 static void wrong_count(struct cluster *cluster, const struct sim_server *server, const char *what,
@@ -168,9 +168,10 @@ void checks_counters(struct cluster *cluster, const struct sim_server *server)
         look_at_lead(cluster, server, lead);
     look_at_list(cluster, server, &live->parked, "of commands that wait for a leader");
     look_at_mailbox(cluster, server, &live->mailbox);
-    const struct forwarding *forwarding = live->step != NULL       ? &live->step->step.forwarding
-                                          : live->dispatch != NULL ? &live->dispatch->forwarding
-                                                                   : NULL;
+    const struct forwarding *forwarding =
+        live->options.design == DESIGN_STEP       ? &step_node_of(live)->step.forwarding
+        : live->options.design == DESIGN_DISPATCH ? &dispatch_of(live)->forwarding
+                                                  : NULL;
     if (forwarding == NULL || live->state != RAFT_FOLLOWER)
         return;
     look_at_list(cluster, server, &forwarding->writes, "of writes for the leader");

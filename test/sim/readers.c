@@ -3,6 +3,7 @@
  * A server with a mailbox takes mail at any moment, and the world posts it as it arrives. In the
  * dispatch design posting is handling, under a lock that is held while the disk works: whoever
  * posts must be a thread that can wait. There each peer has a reader, as it has in production. */
+#include "server/server.h"
 #include "test/sim/inside.h"
 
 struct mail *sim_mail_begin(struct sim_server *server, enum mail_kind kind, struct process **before)

@@ -6,6 +6,7 @@
 
 #include "common/memory.h"
 #include "server/peers/codec.h"
+#include "server/server.h"
 #include "tools/raftpipe/pipe.h"
 #include "tools/raftpipe/state.h"
 

@@ -1,7 +1,16 @@
 /* carry_out.c - what becomes of actions. */
 #include "common/memory.h"
+#include "server/replica/answers.h"
+#include "server/replica/apply.h"
+#include "server/replica/compact.h"
+#include "server/replica/events.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/persist.h"
+#include "server/replica/replica.h"
+#include "server/replica/votes.h"
 #include "server/service/follow.h"
+#include "server/service/transfer.h"
 #include "server/step/node/node.h"
 
 static void note_unsent(struct step_node *node, u64 call)
@@ -91,7 +100,7 @@ static void install(struct step_node *node, const struct step_install *order)
     /* The entries of stores not yet carried out are gone with the log. */
     if (order->installed == INSTALLED_RESETS_LOG)
         node->stores.log = false;
-    if (!snapshotting_install(node->server, order->installed, order->point, node->received))
+    if (!install_swap_state(node->server, order->installed, order->point, node->received))
         node->disk_failed = true;
     else if (order->installed != INSTALLED_OLD)
         events_installed(&node->server->events);
@@ -190,7 +199,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         read_entries(node, &action->as.read);
         return;
     case DO_TAKE_PIECE:
-        if (!snapshotting_take_piece(server, action->as.piece))
+        if (!install_write_piece(server, action->as.piece))
             node->piece_lost = true;
         return;
     case DO_READ_PIECE:
@@ -222,7 +231,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         transition(node, &action->as.words);
         return;
     case DO_TELL_ELECTION:
-        act_tell_election(server, &action->as.news);
+        votes_tell(server, &action->as.news);
         return;
     case DO_TELL:
         tell(node, &action->as.words);

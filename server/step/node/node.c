@@ -5,17 +5,31 @@
 
 #include "common/clock.h"
 #include "common/memory.h"
+#include "server/admin/local.h"
+#include "server/admin/status.h"
+#include "server/replica/answers.h"
+#include "server/replica/apply.h"
+#include "server/replica/compact.h"
 #include "server/replica/identity.h"
+#include "server/replica/install.h"
+#include "server/replica/round.h"
+#include "server/replica/snapshot.h"
 
-struct step_node *step_node_create(struct server *server)
+struct step_node *step_node_of(const struct server *server)
+{
+    return server->kept;
+}
+
+static void create(struct server *server)
 {
     struct step_node *node = memory_alloc_zero(1, sizeof(*node));
     node->server = server;
-    return node;
+    server->kept = node;
 }
 
-void step_node_destroy(struct step_node *node)
+static void destroy(struct server *server)
 {
+    struct step_node *node = server->kept;
     struct command *command;
     while ((command = tokens_take_any(&node->tokens)) != NULL)
         server_fail(node->server, command, COMMAND_STOPPING);
@@ -32,9 +46,9 @@ void step_node_destroy(struct step_node *node)
     memory_free(node);
 }
 
-u32 step_node_parked(const struct step_node *node)
+static u32 parked(const struct server *server)
 {
-    return node->step.parked.count;
+    return step_node_of(server)->step.parked.count;
 }
 
 /* ---- telling events ---- */
@@ -189,7 +203,7 @@ static void tell_news(struct step_node *node, const struct snapshot_result *resu
         snapshotting_taken(server, result->order, false);
         return;
     case SNAPSHOT_RECEIVED:
-        node->received = snapshotting_received(server, &point);
+        node->received = install_fetch_machine(server, &point);
         if (node->received == NULL)
             return;
         event.kind = ON_SNAPSHOT_RECEIVED;
@@ -340,7 +354,7 @@ static void tell_time(struct step_node *node)
 /* Another helping of the reads that are ready. */
 static void serve_reads(struct step_node *node)
 {
-    helping_begin(&node->read_helping, LEAD_READ_BYTES_MAX);
+    helping_begin(&node->read_helping, ANSWERED_READ_BYTES_MAX);
     while (!helping_is_over(&node->read_helping) && node->reads.first != NULL)
         helping_add(&node->read_helping,
                     server_read(node->server, command_list_take(&node->reads)));
@@ -383,9 +397,9 @@ static void work_on_snapshots(struct step_node *node)
     server_note_status(node->server, leads ? &node->step.lead : NULL);
 }
 
-void step_node_run(struct step_node *node)
+static void run(struct server *server)
 {
-    struct server *server = node->server;
+    struct step_node *node = server->kept;
     step_init(&node->step, &server->raft, server->options.seed);
     node->step.taker.start = server->metadata.start_count;
     tell_time(node);
@@ -417,3 +431,6 @@ void step_node_run(struct step_node *node)
         }
     }
 }
+
+const struct design step_design = {
+    .create = create, .destroy = destroy, .run = run, .parked = parked};

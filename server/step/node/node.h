@@ -11,7 +11,7 @@
 #define MAILRAFT_NODE_NODE_H
 
 #include "server/replica/batch.h"
-#include "server/server.h"
+#include "server/replica/replica.h"
 #include "server/step/node/tokens.h"
 #include "server/step/step.h"
 
@@ -55,16 +55,11 @@ struct step_node {
     bool disk_failed;
 };
 
-/* Ownership: the server's; destroyed with it. */
-struct step_node *step_node_create(struct server *server);
-/* Fails with COMMAND_STOPPING what clients still wait. */
-void step_node_destroy(struct step_node *node);
+/* Runs until the machine has stopped. */
+extern const struct design step_design;
 
-/* Runs until the machine has stopped. Blocks. */
-void step_node_run(struct step_node *node);
-
-/* Commands that wait for a leader to be known, for status. */
-u32 step_node_parked(const struct step_node *node);
+/* The node of a server of this design. */
+struct step_node *step_node_of(const struct server *server);
 
 /* ---- inside: carry_out.c ---- */
 

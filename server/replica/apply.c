@@ -1,0 +1,101 @@
+/* apply.c - see apply.h. */
+#include "server/replica/apply.h"
+
+#include "server/replica/answers.h"
+#include "server/replica/batch.h"
+#include "server/replica/events.h"
+#include "server/replica/snapshot.h"
+#include "server/requests/pending.h"
+
+enum {
+    ANSWER_KEPT = 1024 * 1024 /* capacity of the scratch for answers that is kept */
+};
+
+static void apply_command(struct server *server, const struct entry *entry, struct command *writer)
+{
+    struct machine_context context = {entry->id, entry->time_ns};
+    buffer_clear(&server->answer);
+    server->machine->ops->apply(server->machine, &context, entry->payload, entry->payload_size,
+                                writer != NULL ? &server->answer : NULL);
+    if (writer != NULL)
+        server_answer(server, writer, server->answer.data, server->answer.size);
+}
+
+/* What the machine says it has touched since it was last asked. */
+static u64 machine_work(struct server *server)
+{
+    const struct machine_ops *ops = server->machine->ops;
+    return ops->work != NULL ? ops->work(server->machine) : 0;
+}
+
+u64 server_apply(struct server *server, u64 index, struct command *writer)
+{
+    struct entry entry = log_entry(&server->raft.log, index);
+    snapshotting_note(server, RECORD_HEADER_SIZE + entry.payload_size);
+    switch (entry.type) {
+    case ENTRY_COMMAND:
+        apply_command(server, &entry, writer);
+        break;
+    case ENTRY_NOOP:
+    case ENTRY_CONFIGURATION:
+    case ENTRY_FEATURE:
+        buffer_clear(&server->answer);
+        buffer_append_string(&server->answer, "+OK\r\n");
+        if (writer != NULL) /* who asked for it */
+            server_answer(server, writer, server->answer.data, server->answer.size);
+        break; /* nothing for the machine */
+    }
+    u64 answered = writer != NULL ? server->answer.size : 0;
+    server_trim_answer(server);
+    return answered + machine_work(server);
+}
+
+/* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
+ * log[lastApplied] to state machine". Much is applied in helpings, so that the loop can hear and be
+ * heard between them: much is what was touched for it, not what it took in the log. */
+void server_apply_committed(struct server *server, struct lead *lead)
+{
+    struct raft *raft = &server->raft;
+    struct helping helping;
+    helping_begin(&helping, raft->round_bytes_max);
+    while (raft->last_applied < raft->commit_index && !helping_is_over(&helping)) {
+        u64 index = raft->last_applied + 1;
+        struct command *writer = lead != NULL ? leading_writer_of(lead, index) : NULL;
+        u64 work = server_apply(server, index, writer);
+        helping_add(&helping, log_bytes(&raft->log, index, index) + work);
+        raft->last_applied = index;
+        events_applied(&server->events, index);
+    }
+}
+
+u64 server_read(struct server *server, struct command *read)
+{
+    buffer_clear(&server->answer);
+    server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
+    u64 size = server->answer.size;
+    server_answer(server, read, server->answer.data, size);
+    server_trim_answer(server);
+    return size + machine_work(server);
+}
+
+/* A large answer must not stay in memory for ever. */
+void server_trim_answer(struct server *server)
+{
+    if (server->answer.capacity > ANSWER_KEPT)
+        buffer_deinit(&server->answer);
+}
+
+void server_answer_reads(struct server *server, struct lead *lead)
+{
+    lead->reads_left = false;
+    if (lead->reads.first == NULL)
+        return;
+    u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
+    struct helping helping;
+    struct command *read;
+    helping_begin(&helping, ANSWERED_READ_BYTES_MAX);
+    while (!helping_is_over(&helping) &&
+           (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
+        helping_add(&helping, server_read(server, read));
+    lead->reads_left = helping_is_over(&helping) && lead->reads.first != NULL;
+}

@@ -1,0 +1,31 @@
+/* apply.h - committed entries go to the machine, and reads are answered from it.
+ *
+ * Thread: the one that runs the server's rules. Never blocks. */
+#ifndef MAILRAFT_REPLICA_APPLY_H
+#define MAILRAFT_REPLICA_APPLY_H
+
+#include "server/replica/replica.h"
+
+enum {
+    ANSWERED_READ_BYTES_MAX = 8 * 1024 * 1024 /* work on reads in one flush: some ms of copying */
+};
+
+/* Applies the committed entry at `index` to the machine, and answers `writer`, whose command it is;
+ * NULL: nobody here waits. Returns the work: bytes touched and answered, beside the
+ * entry's own. */
+u64 server_apply(struct server *server, u64 index, struct command *writer);
+/* Answers a read from the machine as it is now. Consumes it. Returns the work. */
+u64 server_read(struct server *server, struct command *read);
+/* Frees the scratch for answers if it has become large. */
+void server_trim_answer(struct server *server);
+
+/* [All Servers 1, §5.3] Applies what is committed, up to a helping; of a leader, answers whoever
+ * waits for it. `lead` is NULL in other states. */
+void server_apply_committed(struct server *server, struct lead *lead);
+
+/* Answers the reads whose round is confirmed and whose index is applied, up to a bound of bytes:
+ * what is left (reads_left) waits for the next flush, so that no crowd of large reads keeps the
+ * leader from its heartbeats. */
+void server_answer_reads(struct server *server, struct lead *lead);
+
+#endif
