@@ -275,6 +275,7 @@ lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every
 	pyflakes3 $(PYTHON_FILES)
 	test/lint-tags
 	tools/raftcompare --check
+	test/lint-rooms
 	test/lint-sizes
 	test/planted/run --check $(B)
 

@@ -1,11 +1,11 @@
 /* fetch_thread.h - reads old entries, and pieces of snapshots, from the disk for those who lag and
  * those who make a backup, off the server thread.
  *
- * A leader asks for the entries from some index on, or for a piece of a snapshot's file; a thread
- * of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. A client's
- * COMMAND_BACKUP the thread answers itself: nothing of the server's state goes into the answer. The
- * two kinds take turns. While a piece is on its way, the one behind it is read, if nobody asks for
- * anything else. The thread is made when it is first needed. */
+ * A leader asks for the entries from some index on, or for a piece of a snapshot's file; a
+ * thread of the fetcher's reads it and posts it as MAIL_ENTRIES_READ or MAIL_PIECE_READ. A
+ * client's COMMAND_BACKUP the thread answers itself: nothing of the server's state goes into the
+ * answer. The two kinds take turns. While a piece is on its way, the one behind it is read, if
+ * nobody asks for anything else. The thread is made when it is first needed. */
 #ifndef MAILRAFT_JOBS_FETCH_THREAD_H
 #define MAILRAFT_JOBS_FETCH_THREAD_H
 

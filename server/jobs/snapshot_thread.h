@@ -1,11 +1,12 @@
 /* snapshot_thread.h - the thread that writes, receives and loads snapshots, so that nobody waits
  * for it.
  *
- * Taking one (§7): the server thread asks the machine for its state in slices, one at the end of a
- * pile, and hands each to this thread, which writes, checksums, syncs and renames. Receiving one:
- * the server thread hands over the pieces as they come; behind the last one this thread verifies
- * the file, makes it durable, and builds a machine from it. What has become of either is posted as
- * MAIL_SNAPSHOT. The thread also removes old files and frees machines that were replaced.
+ * Taking one (§7): the server thread asks the machine for its state in slices, one at the end of
+ * a pile, and hands each to this thread, which writes, checksums, syncs and renames. Receiving
+ * one: the server thread hands over the pieces as they come; behind the last one this thread
+ * verifies the file, makes it durable, and builds a machine from it. What has become of either
+ * is posted as MAIL_SNAPSHOT. The thread also removes old files and frees machines that were
+ * replaced.
  *
  * What waits to be written is bounded: the server thread asks for the room first.
  *

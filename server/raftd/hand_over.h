@@ -1,8 +1,8 @@
 /* hand_over.h - a server that is about to stop hands leadership over first, so that its clients
  * wait some milliseconds for the next leader instead of an election timeout.
  *
- * It is the order that RAFT.TRANSFER gives, posted like a client's. Clients are served meanwhile,
- * and go on to the next leader with what they had under way. */
+ * It is the order that RAFT.TRANSFER gives, posted like a client's. Clients are served
+ * meanwhile, and go on to the next leader with what they had under way. */
 #ifndef MAILRAFT_RAFTD_HAND_OVER_H
 #define MAILRAFT_RAFTD_HAND_OVER_H
 

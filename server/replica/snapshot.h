@@ -10,33 +10,7 @@
 #ifndef MAILRAFT_REPLICA_SNAPSHOT_H
 #define MAILRAFT_REPLICA_SNAPSHOT_H
 
-#include "server/jobs/snapshot_thread.h"
-
-struct server;
-
-struct snapshotting {
-    struct snapshots snapshots;
-    bool going_on;               /* slices are still to be handed over */
-    bool ending;                 /* all are; it is being made durable */
-    u64 order;                   /* of either (raft_order); 0: neither */
-    bool wanted;                 /* somebody asked for one */
-    bool remove_due;             /* there is a new one, so that older ones may go */
-    struct command_list waiting; /* COMMAND_SNAPSHOT: answered when it has been taken */
-    u64 log_bytes;               /* of entries applied since the last one was begun */
-    u64 retry_ns;                /* the last one failed: not before */
-    u64 begun_ns;                /* when the last one was begun, */
-    u64 handed_bytes;            /* how much of it was handed to the thread, */
-    u64 took_ns;                 /* and how long the last that was taken took; 0: none was */
-    u64 taken_ns;                /* when that was; 0: none was */
-    struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
-    u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
-    u64 taken;                   /* since the start: how many were taken, */
-    u64 failed;                  /* or could not be, */
-    u64 received;                /* or came from a leader whole, */
-    u64 installed;               /* and took the place of the machine */
-    struct snapshot_syncs syncs; /* as fetched by snapshotting_syncs */
-    struct buffer slice;         /* scratch */
-};
+#include "server/replica/replica.h"
 
 /* `slot` is where its thread posts news. */
 void snapshotting_init(struct server *server, struct mail_slot *slot);

@@ -176,9 +176,9 @@ class Source:
                     path = os.path.relpath(os.path.join(directory, name), top)
                     self.files[path] = File(top, path)
         self.designs = re.findall(r'X\(DESIGN_\w+,\s*"([\w-]+)"\)', self.files[
-            "server/server.h"].text)
+            "server/replica/replica.h"].text)
         if not self.designs:
-            raise SystemExit("raftcompare: server/server.h names no design in SERVER_DESIGNS")
+            raise SystemExit("raftcompare: server/replica/replica.h names no design in SERVER_DESIGNS")
         self.functions = {}
         self.callers = {}  # name of the called one -> calls
         for file in self.files.values():

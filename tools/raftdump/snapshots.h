@@ -1,4 +1,4 @@
-/* snapshot_thread.h - the part of raftdump that shows and verifies snapshot files. Private to it.
+/* snapshots.h - the part of raftdump that shows and verifies snapshot files. Private to it.
  */
 #ifndef MAILRAFT_TOOLS_RAFTDUMP_SNAPSHOTS_H
 #define MAILRAFT_TOOLS_RAFTDUMP_SNAPSHOTS_H
