@@ -198,7 +198,7 @@ void kv_garbage_free_all(struct kv *kv);
 /* ---- snapshots ---- */
 
 /* Whether the item is to be in the snapshot that is being taken, and has not been taken yet: then
- * kv_snapshot_keep is called before it changes. */
+ * kv_snapshot_keep_value or kv_snapshot_keep_item is called before it changes. */
 static inline bool kv_snapshot_wants(const struct kv *kv, const struct kv_item *item)
 {
     return kv->taking.active && item->epoch != kv->epoch;

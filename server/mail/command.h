@@ -19,7 +19,7 @@ enum command_class {
     COMMAND_WRITE,            /* goes through the log */
     COMMAND_READ,             /* linearizable, answered from the machine after a confirming round */
     COMMAND_STATUS,           /* the answer is this server's own state as text: status.h */
-    COMMAND_SETTING,          /* body is "key\0value\0", a run-time setting: server_set */
+    COMMAND_SETTING,          /* body is "key\0value\0", a run-time setting: admin/local.c */
     COMMAND_RESET_STATISTICS, /* durations are measured anew; the answer is OK */
     COMMAND_SNAPSHOT,         /* this server is to take a snapshot; the answer is its last index */
     COMMAND_BACKUP,  /* the answer is a piece of a snapshot's file; body is command_backup_body's */

@@ -4,7 +4,7 @@
  * next one; in the dispatch design it begins with the first letter that is handled after a flush,
  * and ends with the next flush. Nobody is answered meanwhile, so the longest round is the longest
  * pause. Three histograms: the rounds as the clock saw them; without the time in which they waited
- * for the disk (storage_waited_ns); and of the latter, what a thread worked. What is long in the
+ * for the disk (storage_timing); and of the latter, what a thread worked. What is long in the
  * first only is a slow disk's fault. What is long in the second too, but not in the third, is the
  * machine's, which let others run meanwhile. What is long in all three is this program's own work.
  *

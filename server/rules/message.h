@@ -54,7 +54,7 @@ struct vote_reply {
 struct append_request {
     struct entry_id prev; /* prevLogTerm and prevLogIndex */
     u64 leader_commit;
-    u64 round; /* a leader's confirming rounds rise; echoed in the reply (reads.h) */
+    u64 round; /* a leader's confirming rounds rise; echoed in the reply (reads_confirmed_round) */
     u32 count; /* 0: a heartbeat */
 };
 

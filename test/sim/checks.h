@@ -22,7 +22,7 @@ struct known_entry {
     u64 index; /* 0: a free slot */
     u64 term;
     u64 previous_term;
-    u32 crc; /* of the record; with known_crc */
+    u32 crc; /* of the record; if crc_known */
     bool crc_known;
 };
 
