@@ -5,6 +5,7 @@
 
 #include "common/clock.h"
 #include "server/replica/snapshot.h"
+#include "server/rules/trust.h"
 
 static void describe_members(const struct server *server, struct buffer *to)
 {

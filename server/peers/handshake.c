@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "server/peers/peer.h"
+#include "server/rules/trust.h"
 
 bool said_anew(struct said *said, const char *text)
 {

@@ -16,6 +16,7 @@
 #include "server/peers/peers.h"
 #include "server/peers/pulse.h"
 #include "server/peers/socket.h"
+#include "server/rules/trust.h"
 
 enum {
     /* Connections that have not said who they are. More are not worth a file descriptor each: an

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/memory.h"
 #include "server/peers/peer.h"
+#include "server/rules/trust.h"
 
 static bool transport_send(struct transport *transport, struct message *message)
 {

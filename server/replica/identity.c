@@ -5,6 +5,7 @@
 
 #include "server/replica/persist.h"
 #include "server/replica/replica.h"
+#include "server/rules/trust.h"
 
 /* ---- this server itself ---- */
 

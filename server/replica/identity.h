@@ -10,6 +10,7 @@
 #define MAILRAFT_REPLICA_IDENTITY_H
 
 #include "server/replica/replica.h"
+#include "server/rules/trust.h"
 #include "server/storage/storage.h"
 
 /* What this server shows of itself, and whom it remembers, as they were found on disk. */

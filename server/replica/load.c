@@ -5,6 +5,7 @@
 
 #include "server/replica/identity.h"
 #include "server/replica/snapshot.h"
+#include "server/rules/lineage.h"
 
 enum {
     CALL_BITS = 40 /* of a call's number within one life; the start counter stands above them */

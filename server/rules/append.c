@@ -1,5 +1,6 @@
 /* append.c - the follower's end of replication: Figure 2, "AppendEntries RPC, Receiver
  * implementation", step by step. See replication.h. */
+#include "server/rules/lineage.h"
 #include "server/rules/replication.h"
 
 /* What the request's records mean for this log, found before anything is changed. */

@@ -1,5 +1,6 @@
 /* commit.c - what is committed, and what a read must have seen: see replication.h. */
 #include "server/rules/replication.h"
+#include "server/rules/trust.h"
 
 /* [Leaders 4, §5.3, §5.4.2] An entry that a leader of an older term left behind may be on a quorum
  * of servers and yet be overwritten: a server with a later last term, which lacks it, can still be

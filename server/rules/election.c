@@ -1,5 +1,6 @@
 /* election.c - see election.h. */
 #include "server/rules/election.h"
+#include "server/rules/trust.h"
 
 #include <inttypes.h>
 #include <stdio.h>

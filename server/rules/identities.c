@@ -1,5 +1,7 @@
 /* identities.c - see identities.h. */
 #include "server/rules/identities.h"
+#include "server/rules/lineage.h"
+#include "server/rules/trust.h"
 
 static u64 append(struct raft *raft, struct leadership *leadership, enum entry_type type,
                   const struct buffer *payload, u64 wall_ns)

@@ -3,6 +3,7 @@
 
 #include "common/memory.h"
 #include "server/rules/raft.h"
+#include "server/rules/trust.h"
 
 bool lineage_minds(enum entry_type type)
 {
@@ -127,10 +128,4 @@ void lineage_replace(struct raft *raft, const struct configuration *configuratio
         lineage->count = 0;
         put(raft, configuration);
     }
-}
-
-void lineage_deinit(struct raft *raft)
-{
-    memory_free(raft->lineage.earlier);
-    raft->lineage = (struct lineage){0};
 }

@@ -14,8 +14,7 @@
 #include "common/error.h"
 #include "server/rules/configuration.h"
 #include "server/rules/entry.h"
-
-struct raft;
+#include "server/rules/raft.h"
 
 /* Whether entries of this type make another configuration. */
 bool lineage_minds(enum entry_type type);
@@ -36,8 +35,5 @@ void lineage_truncate(struct raft *raft, u64 index);
 /* A snapshot that ends with `last` has taken the place of what lies before: with the whole log if
  * `resets`, and else a newer configuration behind it stays in force. */
 void lineage_replace(struct raft *raft, const struct configuration *configuration, bool resets);
-
-/* Frees what is kept. */
-void lineage_deinit(struct raft *raft);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "common/bytes.h"
 #include "common/types.h"
-#include "server/rules/trust.h"
+#include "server/rules/identity.h"
 
 /* X(NAME, word for traces and scenario files). The order is the number on the wire; never reuse. */
 #define MESSAGE_KINDS(X)                        \

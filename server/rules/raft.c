@@ -1,6 +1,9 @@
 /* raft.c - see raft.h: the state of one server, and what a message's term asks of it. */
 #include "server/rules/raft.h"
 
+#include "common/memory.h"
+#include "server/rules/trust.h"
+
 const char *raft_state_word(enum raft_state state)
 {
     switch (state) {
@@ -26,7 +29,7 @@ void raft_init(struct raft *raft, server_id self, u64 log_memory_bytes_max)
 void raft_deinit(struct raft *raft)
 {
     log_deinit(&raft->log);
-    lineage_deinit(raft);
+    memory_free(raft->lineage.earlier);
 }
 
 /* [All Servers 2, §5.1] A newer term is adopted and makes a follower of anybody; an older one is

@@ -12,7 +12,7 @@
 #define MAILRAFT_RULES_RAFT_H
 
 #include "server/rules/configuration.h"
-#include "server/rules/lineage.h"
+#include "server/rules/identity.h"
 #include "server/rules/log.h"
 #include "server/rules/message.h"
 #include "server/rules/rule.h"

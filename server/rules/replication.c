@@ -2,6 +2,7 @@
 #include "server/rules/replication.h"
 
 #include "server/rules/install.h"
+#include "server/rules/trust.h"
 
 enum {
     /* A probe may be refused, and then its entries were sent for nothing: keep them few. */

@@ -1,5 +1,6 @@
 /* transfer.c - see transfer.h. */
 #include "server/rules/transfer.h"
+#include "server/rules/trust.h"
 
 #include <stdio.h>
 

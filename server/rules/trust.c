@@ -1,22 +1,6 @@
 /* trust.c - see trust.h. */
 #include "server/rules/trust.h"
 
-#include "server/rules/raft.h"
-
-const char *distrust_words(enum distrust distrust)
-{
-    switch (distrust) {
-#define X(name, words) \
-    case name:         \
-        return words;
-        DISTRUSTS(X)
-#undef X
-    case DISTRUST_END:
-        break;
-    }
-    return "it is not recognised";
-}
-
 /* ---- the judgement ---- */
 
 enum distrust trust_judge(const struct acquaintance *met, const struct identity *shown)

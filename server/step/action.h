@@ -11,6 +11,7 @@
 #include "server/rules/election.h"
 #include "server/rules/install.h"
 #include "server/rules/transfer.h"
+#include "server/rules/trust.h"
 
 /* X(NAME, word, what it asks for). */
 #define STEP_ACTIONS(X)                                                                           \

@@ -1,4 +1,5 @@
 /* recognise.c - who of the others is recognised, and whether this server is: rules/trust.h. */
+#include "server/rules/trust.h"
 #include "server/step/inside.h"
 
 void step_remind(struct step *step, server_id peer)

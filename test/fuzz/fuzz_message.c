@@ -1,6 +1,7 @@
 /* fuzz_message.c - a frame from a peer that is no hello (peers/codec.h). */
 #include "common/crc32c.h"
 #include "server/peers/codec.h"
+#include "server/rules/entry.h"
 #include "test/fuzz/fuzz.h"
 #include "test/fuzz/fuzz_frame.h"
 

@@ -1,4 +1,5 @@
 /* handshake.c - what peers/handshake.c makes of two servers' clusters, and of what they show. */
+#include "server/rules/trust.h"
 #include "test/sim/inside.h"
 
 void network_identify(struct transport *transport, const struct identity *own,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "server/machine/kv.h"
+#include "server/rules/trust.h"
 #include "test/history/linearizability.h"
 #include "test/sim/inside.h"
 

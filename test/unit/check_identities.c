@@ -2,6 +2,8 @@
  * recognised becomes a voter again. */
 #include "server/rules/identities.h"
 
+#include "server/rules/lineage.h"
+#include "server/rules/trust.h"
 #include "test/unit/leader_unit.h"
 
 /* Server `id` shows itself on this directory, in this start, by a program of this feature level. */

@@ -1,5 +1,6 @@
 /* check_lineage.c - which configuration is in force, and which one after entries are gone. */
 #include "server/rules/lineage.h"
+#include "server/rules/trust.h"
 
 #include "test/unit/rules_unit.h"
 

@@ -1,5 +1,5 @@
 /* check_one_server.c - the loops: what one server makes of its mail, in each design. This is
- * follow.c for two of them, and step/node.c with step/carry_out.c for the third; what the rules say
+ * follow.c for two of them, and node.c with carry_out.c for the third; what the rules say
  * is tested where they are. */
 #include <unistd.h>
 

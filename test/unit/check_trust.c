@@ -1,4 +1,6 @@
 /* check_trust.c - who is recognised, what counts, who is told. */
+#include "server/rules/lineage.h"
+#include "server/rules/trust.h"
 #include "test/unit/leader_unit.h"
 
 /* Start number `count` of a directory whose starts so far had the ids base + 1 .. base + count. */
