@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/memory.h"
-#include "server/storage/metadata.h"
+#include "server/storage/advice.h"
 
 enum error_code window_init(struct window *window, struct vfs_file *file, const char *path,
                             size_t read_ahead, struct error *error)
@@ -69,7 +69,7 @@ static enum error_code read_parts(struct window *window, u8 *to, u64 offset, siz
                     error,
                     "more than %d places of %s cannot be read: this is the disk, or "
                     "the way to it, rather than single sectors. Nothing was changed; "
-                    "start again when the disk answers; if it never does, " METADATA_BEGIN_BLANK,
+                    "start again when the disk answers; if it never does, " ADVICE_BEGIN_BLANK,
                     WINDOW_PARTS_MAX, window->path);
             window->unreadable[window->unreadable_count++] = part;
             memset(to, WINDOW_UNREADABLE, piece);

@@ -47,6 +47,7 @@
  * cannot read counts as damaged. With both damaged term and vote are lost, and no guess at them is
  * safe: opening is refused. */
 #include "server/storage/metadata.h"
+#include "server/storage/advice.h"
 
 #include <inttypes.h>
 
@@ -205,7 +206,7 @@ static enum error_code read_slots(struct metadata_file *metadata, struct report 
         "metadata: slot A (offset 0): %s; slot B (offset %d): %s. Without one of them this "
         "server's "
         "term and vote are lost, and the directory must not be used any "
-        "more: " METADATA_BEGIN_BLANK;
+        "more: " ADVICE_BEGIN_BLANK;
     const char *why[METADATA_SLOTS] = {NULL, NULL};
     u64 versions[METADATA_SLOTS] = {0, 0};
     int newest = -1;

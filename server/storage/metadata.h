@@ -9,11 +9,6 @@
 #include "common/vfs.h"
 #include "server/storage/storage.h"
 
-/* What is left to do where a server's directory cannot be used any more. */
-#define METADATA_BEGIN_BLANK                                                                       \
-    "move the directory away, make a blank one with raftd --init, with which the server gets the " \
-    "data again, and give it its vote back with raftctl member readmit"
-
 enum {
     METADATA_SLOTS = 2,
     METADATA_SLOT_PLACE = 4096, /* a slot's place: no sector of any disk holds part of both */

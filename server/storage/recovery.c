@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "common/memory.h"
+#include "server/storage/advice.h"
 #include "server/storage/log_repair.h"
-#include "server/storage/metadata.h"
 #include "server/storage/scan.h"
 
 /* Bytes behind a segment's last valid batch that belong to none. */
@@ -375,7 +375,7 @@ static enum error_code settle(struct recovery *recovery, const u64 *ids, size_t 
     if (rebuild->sequence == 0 && rebuild->damaged_first == 0)
         return error_set(error, ERROR_CORRUPT,
                          "log: there is no batch in it, not even entry 1. The log on this disk is "
-                         "not what was written. Do not delete anything: " METADATA_BEGIN_BLANK);
+                         "not what was written. Do not delete anything: " ADVICE_BEGIN_BLANK);
     out->leave =
         rebuild->damaged_first != 0 || out->damaged_behind || out->unusable >= out->tail.id;
     code = secure_the_end(recovery, ids, count, error);

@@ -4,7 +4,6 @@
 #include "common/crc32c.h"
 #include "server/machine/kv.h"
 #include "server/rules/entry.h"
-#include "server/server.h"
 #include "test/sim/inside.h"
 
 enum {

@@ -297,7 +297,7 @@ static bool dispatch_has_flushed(struct dispatch *dispatch)
 START_TEST(dispatch__a_flush_left_to_who_has_gone_is_done)
 {
     one_begin(DESIGN_DISPATCH);
-    struct dispatch *dispatch = one_server->dispatch;
+    struct dispatch *dispatch = dispatch_of(one_server);
     one_ask(one_command(COMMAND_STATUS, 1, "")); /* it runs */
     atomic_fetch_add(&dispatch->waiting, 1);
     mutex_lock(&dispatch->lock);
