@@ -77,6 +77,8 @@ void server_destroy(struct server *server)
         server->design->destroy(server);
     server_flush_answers(server);
     mail_pile_clear(&server->pile);
+    if (server->in_hand != NULL)
+        mail_destroy(server->in_hand);
     mailbox_deinit(&server->mailbox);
     outbox_deinit(&server->outbox);
     server->machine->ops->destroy(server->machine);

@@ -106,10 +106,7 @@ static void finish(struct dispatch *dispatch, bool may_block)
     /* Whoever has stopped says no more: as in a loop that is left, what was staged is dropped. */
     if (dispatch->server->state != RAFT_STOPPED)
         flush(dispatch);
-    if (server_take_change(dispatch->server))
-        dispatch->deadline_ns = u64_min(
-            dispatch->deadline_ns,
-            election_timeout_ns(&dispatch->server->raft, &dispatch->server->rng, dispatch->now_ns));
+    votes_mind_settings(dispatch->server, &dispatch->deadline_ns, dispatch->now_ns);
     if (dispatch_next_deadline_ns(dispatch) < dispatch->armed_ns ||
         dispatch->server->state == RAFT_STOPPED)
         condition_broadcast(&dispatch->changed);

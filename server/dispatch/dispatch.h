@@ -56,6 +56,8 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail);
 
 /* transitions.c: the one place where the state changes. */
 void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why);
+/* The same for RAFT_CANDIDATE; `handed_over`: no pre-vote, stickiness put aside. */
+void dispatch_campaign(struct dispatch *dispatch, bool handed_over, const char *why);
 /* Counts the votes after a flush. Returns whether anything came of it, to be flushed in turn. */
 bool dispatch_count_votes(struct dispatch *dispatch);
 

@@ -10,6 +10,7 @@
 #include "server/replica/votes.h"
 #include "server/service/follow.h"
 #include "server/service/hold.h"
+#include "server/service/housekeeping.h"
 #include "server/service/lead.h"
 
 static bool hears_leader(const struct dispatch *dispatch)
@@ -47,35 +48,32 @@ static void vote_reply(struct dispatch *dispatch, const struct message *reply)
     votes_count(dispatch->server, &dispatch->election, reply);
 }
 
-/* [AppendEntries, §5.3] */
-static void append_entries_request(struct dispatch *dispatch, const struct message *request)
+/* [AppendEntries, §5.3] and [InstallSnapshot, §7]: only the leader of this term sends them. */
+static bool take_from_leader(struct dispatch *dispatch, const struct message *request,
+                             const char **why)
 {
     struct server *server = dispatch->server;
-    const char *why = "a second leader of the same term";
+    if (server->state == RAFT_LEADER) {
+        *why = "a second leader of the same term";
+        return false;
+    }
     if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
         dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
-    if (server->state == RAFT_LEADER ||
-        !follow_take_entries(server, request, dispatch->now_ns, &why)) {
-        (void)server_stop_because(server, why, request->from);
-        dispatch_become(dispatch, RAFT_STOPPED, why);
-        return;
-    }
-    dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
+    if (request->kind == MESSAGE_INSTALL_SNAPSHOT)
+        return server_take_piece(server, request, dispatch->now_ns, why);
+    return follow_take_entries(server, request, dispatch->now_ns, why);
 }
 
-/* [InstallSnapshot, §7] */
-static void install_request(struct dispatch *dispatch, const struct message *request)
+static void request_of_leader(struct dispatch *dispatch, const struct message *request)
 {
     struct server *server = dispatch->server;
-    const char *why = "a second leader of the same term";
-    if (server->state == RAFT_CANDIDATE) /* [Candidates 3, §5.2] */
-        dispatch_become(dispatch, RAFT_FOLLOWER, "there is a leader");
-    if (server->state == RAFT_LEADER ||
-        !server_take_piece(server, request, dispatch->now_ns, &why)) {
+    const char *why;
+    if (!take_from_leader(dispatch, request, &why)) {
         (void)server_stop_because(server, why, request->from);
         dispatch_become(dispatch, RAFT_STOPPED, why);
         return;
     }
+    /* [Followers 2, §5.2] */
     dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
 }
 
@@ -124,7 +122,6 @@ static void client_commands(struct dispatch *dispatch, struct command_list *comm
 static void connected(struct dispatch *dispatch, server_id peer)
 {
     struct server *server = dispatch->server;
-    recognition_connected(server, peer, dispatch->now_ns);
     switch (server->state) {
     case RAFT_FOLLOWER: /* what was on its way on the old connection may be lost */
         if (peer == server->raft.leader)
@@ -160,22 +157,19 @@ static void campaign(struct dispatch *dispatch, bool handed_over, const char *wh
     struct server *server = dispatch->server;
     if (server->state == RAFT_LEADER || !raft_may_campaign(&server->raft))
         return;
-    server->handed_over = handed_over;
-    dispatch_become(dispatch, RAFT_CANDIDATE, why);
+    dispatch_campaign(dispatch, handed_over, why);
 }
 
-/* Returns whether the message is to be handled in this state and term. */
-static bool mind_term(struct dispatch *dispatch, const struct message *message)
+/* Returns whether the mail is to be handled in this state and term. */
+static bool check_term_or_refuse(struct dispatch *dispatch, const struct mail *mail)
 {
-    struct server *server = dispatch->server;
-    switch (check_term(&server->raft, message, hears_leader(dispatch))) {
+    switch (server_check_term(dispatch->server, mail, hears_leader(dispatch))) {
     case TERM_NEWER: /* [All Servers 2, §5.1] */
-        adopt_term(&server->raft, message->term);
+        adopt_term(&dispatch->server->raft, mail->as.message.term);
         dispatch_become(dispatch, RAFT_FOLLOWER, "a newer term has begun");
         return true;
     case TERM_STALE:
     case TERM_IGNORE:
-        server_refuse(server, message);
         return false;
     case TERM_CURRENT:
         return true;
@@ -187,9 +181,8 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
 {
     struct server *server = dispatch->server;
     const struct message *message = &mail->as.message;
-    if (mail_is_message(mail))
-        recognition_remind(server, message->from, dispatch->now_ns);
-    if (mail_is_message(mail) && !mind_term(dispatch, message))
+    struct lead *lead = server->state == RAFT_LEADER ? &dispatch->lead : NULL;
+    if (housekeeping(server, lead, mail, dispatch->now_ns) || !check_term_or_refuse(dispatch, mail))
         return;
     switch (mail->kind) {
     case MAIL_PRE_VOTE:
@@ -201,13 +194,11 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         vote_reply(dispatch, message);
         return;
     case MAIL_APPEND_ENTRIES:
-        append_entries_request(dispatch, message);
+    case MAIL_INSTALL_SNAPSHOT:
+        request_of_leader(dispatch, message);
         return;
     case MAIL_APPEND_ENTRIES_REPLY:
         append_entries_reply(dispatch, message);
-        return;
-    case MAIL_INSTALL_SNAPSHOT:
-        install_request(dispatch, message);
         return;
     case MAIL_INSTALL_SNAPSHOT_REPLY:
         if (server->state == RAFT_LEADER)
@@ -231,13 +222,6 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         if (recognition_told(server, message) && server->state != RAFT_FOLLOWER)
             dispatch_become(dispatch, RAFT_FOLLOWER, "it may not vote");
         return;
-    case MAIL_MET:
-        recognition_meet(server, server->state == RAFT_LEADER ? &dispatch->lead : NULL,
-                         &mail->as.met, dispatch->now_ns);
-        return;
-    case MAIL_JOIN:
-        recognition_join(server, &mail->as.joining);
-        return;
     case MAIL_CONNECTED:
         connected(dispatch, mail->as.peer);
         return;
@@ -252,9 +236,6 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         if (server->state == RAFT_LEADER)
             lead_take_piece(server, &dispatch->lead, &mail->as.piece, dispatch->now_ns);
         return;
-    case MAIL_SNAPSHOT:
-        server_take_snapshot_news(server, &mail->as.snapshot);
-        return;
     case MAIL_CAMPAIGN:
         campaign(dispatch, true, "an election was ordered");
         return;
@@ -263,6 +244,10 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         return;
     case MAIL_STOP:
         dispatch_become(dispatch, RAFT_STOPPED, "it was told to");
+        return;
+    case MAIL_SNAPSHOT: /* housekeeping */
+    case MAIL_MET:      /* housekeeping */
+    case MAIL_JOIN:     /* housekeeping */
         return;
     }
 }

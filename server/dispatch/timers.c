@@ -3,6 +3,7 @@
  * Timers are deadlines that the handler moves and this file reads. They call back on the thread
  * that runs the server, under its lock. */
 #include "server/dispatch/dispatch.h"
+#include "server/replica/votes.h"
 #include "server/requests/parked.h"
 #include "server/requests/pending.h"
 #include "server/service/follow.h"
@@ -12,13 +13,9 @@
 static void election_timeout(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
-    if (dispatch->now_ns < dispatch->deadline_ns)
-        return;
     bool may = server->state == RAFT_CANDIDATE || raft_may_campaign(&server->raft);
-    if (!may || server->timers_held) {
-        dispatch->deadline_ns = election_timeout_ns(&server->raft, &server->rng, dispatch->now_ns);
+    if (!votes_time_is_up(server, may, &dispatch->deadline_ns, dispatch->now_ns, dispatch->now_ns))
         return;
-    }
     const char *why = server->state == RAFT_CANDIDATE    ? "the election timed out"
                       : server->raft.leader_gone_ns != 0 ? "the leader's connection ended"
                                                          : "no leader was heard";

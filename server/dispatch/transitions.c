@@ -25,7 +25,8 @@ static void end_state(struct dispatch *dispatch)
     }
 }
 
-void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why)
+static void change(struct dispatch *dispatch, enum raft_state state, bool handed_over,
+                   const char *why)
 {
     struct server *server = dispatch->server;
     end_state(dispatch);
@@ -37,7 +38,7 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
         votes_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
         return;
     case RAFT_CANDIDATE:
-        votes_begin_campaign(server, &dispatch->election, dispatch->now_ns);
+        votes_begin_campaign(server, &dispatch->election, handed_over, dispatch->now_ns);
         dispatch->election_begins = true;
         return;
     case RAFT_LEADER:
@@ -46,6 +47,16 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
     case RAFT_STOPPED:
         return;
     }
+}
+
+void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why)
+{
+    change(dispatch, state, false, why);
+}
+
+void dispatch_campaign(struct dispatch *dispatch, bool handed_over, const char *why)
+{
+    change(dispatch, RAFT_CANDIDATE, handed_over, why);
 }
 
 bool dispatch_count_votes(struct dispatch *dispatch)

@@ -118,6 +118,15 @@ void mail_pile_put(struct mail_pile *pile, struct mail *mail)
     pile->last = mail;
 }
 
+void mail_pile_put_back(struct mail_pile *pile, struct mail *mail)
+{
+    ASSERT(mail->next == NULL);
+    mail->next = pile->first;
+    pile->first = mail;
+    if (pile->last == NULL)
+        pile->last = mail;
+}
+
 void mail_pile_move(struct mail_pile *to, struct mail_pile *from)
 {
     if (from->first == NULL)

@@ -162,6 +162,8 @@ static inline struct mail *mail_pile_peek(const struct mail_pile *pile)
 struct mail *mail_pile_take(struct mail_pile *pile);
 /* Puts mail under the pile. Consumes it. */
 void mail_pile_put(struct mail_pile *pile, struct mail *mail);
+/* Puts mail back on top of the pile that it was taken from. Consumes it. */
+void mail_pile_put_back(struct mail_pile *pile, struct mail *mail);
 /* Moves all of `from` under `to`, in a time that does not depend on how much it is. */
 void mail_pile_move(struct mail_pile *to, struct mail_pile *from);
 /* Destroys all that is left. */

@@ -10,13 +10,12 @@
 #include "server/per_state/per_state.h"
 #include "server/replica/flush.h"
 #include "server/replica/identity.h"
-#include "server/replica/install.h"
 #include "server/replica/replica.h"
 #include "server/replica/round.h"
 #include "server/replica/votes.h"
 #include "server/requests/parked.h"
-#include "server/service/follow.h"
 #include "server/service/hold.h"
+#include "server/service/housekeeping.h"
 
 struct candidate {
     struct election election;
@@ -31,6 +30,35 @@ static enum raft_state leave(struct server *server, enum raft_state next, const 
     return next;
 }
 
+/* Whether this candidacy was ordered: then the loop before has read the order, and put it back on
+ * the pile for this one. */
+static bool take_order(struct server *server)
+{
+    const struct mail *mail = mail_pile_peek(&server->pile);
+    if (mail == NULL || !mail->opened ||
+        (mail->kind != MAIL_TIMEOUT_NOW && mail->kind != MAIL_CAMPAIGN))
+        return false;
+    (void)server_next_mail(server);
+    return true;
+}
+
+/* [Candidates 1, §5.2] "Reset election timer": once the requests are out. */
+static void reset_timer(struct server *server, struct candidate *self)
+{
+    u64 begun_ns = clock_monotonic_ns();
+    self->deadline_ns = election_candidate_deadline_ns(&server->raft, &server->rng, begun_ns);
+    votes_tell_timeout(server, begun_ns, self->deadline_ns);
+    self->begins = false;
+}
+
+/* The pre-vote was won. */
+static void begin_election(struct server *server, struct candidate *self)
+{
+    server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
+    votes_begin_election(server, &self->election, false);
+    self->begins = true;
+}
+
 static void take_commands(struct server *server, struct command_list *commands)
 {
     struct command *command;
@@ -38,71 +66,47 @@ static void take_commands(struct server *server, struct command_list *commands)
         hold_command(server, command);
 }
 
-/* What the votes so far say. Returns the next state; CANDIDATE: go on. */
-static enum raft_state judge(struct server *server, struct candidate *self)
-{
-    struct raft *raft = &server->raft;
-    /* [Candidates 2, §5.2]; also when the votes come after a new pre-vote was begun. */
-    if (!raft->metadata_unsaved && election_is_won(raft))
-        return RAFT_LEADER;
-    if (election_would_win(raft, &self->election)) {
-        server_enter(server, RAFT_CANDIDATE, "a quorum would vote for it");
-        votes_begin_election(server, &self->election, false);
-        self->begins = true;
-    }
-    return election_is_lost(raft, &self->election) ? RAFT_FOLLOWER : RAFT_CANDIDATE;
-}
-
 enum raft_state candidate_run(struct server *server)
 {
     struct raft *raft = &server->raft;
     struct candidate self = {.begins = true};
-    votes_begin_campaign(server, &self.election, clock_monotonic_ns());
+    votes_begin_campaign(server, &self.election, take_order(server), clock_monotonic_ns());
     for (;;) {
         /* Term and own vote reach the disk here, before they are counted or spoken of. */
         if (!server_flush(server, NULL))
             return leave(server, RAFT_STOPPED, "the disk failed");
-        /* [Candidates 1, §5.2] "Reset election timer": the requests are out only now. */
-        if (self.begins) {
-            u64 begun_ns = clock_monotonic_ns();
-            self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, begun_ns);
-            votes_tell_timeout(server, begun_ns, self.deadline_ns);
-        }
-        self.begins = false;
-        switch (judge(server, &self)) {
-        case RAFT_LEADER:
+        if (self.begins)
+            reset_timer(server, &self);
+        /* [Candidates 2, §5.2]; also when the votes come after a new pre-vote was begun. */
+        if (!raft->metadata_unsaved && election_is_won(raft))
             return leave(server, RAFT_LEADER, "a quorum voted for it");
-        case RAFT_FOLLOWER:
+        if (election_is_lost(raft, &self.election))
             return leave(server, RAFT_FOLLOWER, "a quorum refused");
-        case RAFT_CANDIDATE:
-        case RAFT_STOPPED:
-            break;
+        if (election_would_win(raft, &self.election)) {
+            begin_election(server, &self);
+            continue;
         }
-        if (!outbox_is_empty(&server->outbox) || raft->metadata_unsaved)
-            continue; /* the pre-vote was won: save and ask for the votes */
 
         u64 now_ns;
         u64 wake_ns = u64_min(self.deadline_ns,
                               parked_until_ns(&server->parked, server->options.leader_wait_ns));
         u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
-        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
-            struct mail *mail = mail_pile_peek(&server->pile);
+        struct mail *mail;
+        while ((mail = server_next_mail(server)) != NULL) {
             const struct message *message = &mail->as.message;
-            server_open_mail(server, mail);
-            if (mail_is_message(mail)) {
-                recognition_remind(server, message->from, now_ns);
-                switch (check_term(raft, message, false)) {
-                case TERM_NEWER: /* [All Servers 2, §5.1] */
-                    adopt_term(raft, message->term);
-                    return leave(server, RAFT_FOLLOWER, "a newer term has begun");
-                case TERM_STALE:
-                case TERM_IGNORE:
-                    server_refuse(server, message);
-                    continue;
-                case TERM_CURRENT:
-                    break;
-                }
+            if (housekeeping(server, NULL, mail, now_ns))
+                continue;
+            switch (server_check_term(server, mail, false)) {
+            case TERM_NEWER: /* [All Servers 2, §5.1] */
+                adopt_term(raft, message->term);
+                server_put_back(server);
+                return leave(server, RAFT_FOLLOWER, "a newer term has begun");
+            case TERM_STALE:
+            case TERM_IGNORE:
+                continue;
+            case TERM_CURRENT:
+                break;
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
@@ -117,6 +121,7 @@ enum raft_state candidate_run(struct server *server)
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
             case MAIL_INSTALL_SNAPSHOT:
+                server_put_back(server);
                 return leave(server, RAFT_FOLLOWER, "there is a leader");
             case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
                 server_refuse(server, message);
@@ -124,30 +129,17 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_COMMANDS:
                 take_commands(server, &mail->as.commands);
                 continue;
-            case MAIL_SNAPSHOT:
-                server_take_snapshot_news(server, &mail->as.snapshot);
-                continue;
             case MAIL_UNRECOGNISED:
-                if (!recognition_told(server, message))
-                    continue;
-                server_done_with_mail(server);
-                return leave(server, RAFT_FOLLOWER, "it may not vote");
-            case MAIL_MET:
-                recognition_meet(server, NULL, &mail->as.met, now_ns);
-                continue;
-            case MAIL_JOIN:
-                recognition_join(server, &mail->as.joining);
+                if (recognition_told(server, message))
+                    return leave(server, RAFT_FOLLOWER, "it may not vote");
                 continue;
             case MAIL_CONNECTED:
-                recognition_connected(server, mail->as.peer, now_ns);
                 votes_request_again(server, &self.election, mail->as.peer);
                 continue;
-            case MAIL_CAMPAIGN:
-                server->handed_over = true;
-                server_done_with_mail(server);
+            case MAIL_CAMPAIGN: /* the next candidacy is the ordered one */
+                server_put_back(server);
                 return leave(server, RAFT_CANDIDATE, "an election was ordered");
             case MAIL_ELECTION_TIMEOUT:
-                server_done_with_mail(server);
                 return leave(server, RAFT_CANDIDATE, "the election timer was fired");
             case MAIL_STOP:
                 return leave(server, RAFT_STOPPED, "it was told to");
@@ -158,19 +150,18 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_FORWARD_REPLY:          /* nobody waits for it any more */
             case MAIL_TIMEOUT_NOW:            /* it is a candidate already */
             case MAIL_DISCONNECTED:           /* it has no leader to lose */
+            case MAIL_SNAPSHOT:               /* housekeeping */
+            case MAIL_MET:                    /* housekeeping */
+            case MAIL_JOIN:                   /* housekeeping */
                 continue;
             }
         }
 
         if (heard_ns >= wake_ns)
             (void)hold_expire(server, heard_ns);
-        if (server_take_change(server))
-            self.deadline_ns =
-                u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));
-        if (heard_ns >= self.deadline_ns) {
-            if (!server->timers_held) /* [Candidates 4, §5.2] */
-                return leave(server, RAFT_CANDIDATE, "the election timed out");
-            self.deadline_ns = election_candidate_deadline_ns(raft, &server->rng, now_ns);
-        }
+        votes_mind_settings(server, &self.deadline_ns, now_ns);
+        /* [Candidates 4, §5.2] */
+        if (votes_time_is_up(server, true, &self.deadline_ns, heard_ns, now_ns))
+            return leave(server, RAFT_CANDIDATE, "the election timed out");
     }
 }

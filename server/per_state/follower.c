@@ -18,6 +18,7 @@
 #include "server/requests/parked.h"
 #include "server/service/follow.h"
 #include "server/service/hold.h"
+#include "server/service/housekeeping.h"
 
 struct follower {
     struct server *server;
@@ -54,6 +55,17 @@ static enum raft_state leave(struct server *server, struct follower *self, enum 
     return next;
 }
 
+/* Until when it waits for mail. Not at all while there is some that ended the loop before; and
+ * nobody is given up before that is read: it may tell of a leader. */
+static u64 wake_time_ns(const struct server *server, const struct follower *self)
+{
+    if (!mail_pile_is_empty(&server->pile))
+        return UINT64_MAX;
+    u64 parked_ns = parked_until_ns(&server->parked, server->options.leader_wait_ns);
+    return u64_min(self->deadline_ns,
+                   u64_min(forwarding_deadline_ns(&self->forwarding), parked_ns));
+}
+
 /* ---- mail ---- */
 
 static void take_commands(struct server *server, struct follower *self,
@@ -62,6 +74,22 @@ static void take_commands(struct server *server, struct follower *self,
     struct command *command;
     while ((command = command_list_take(commands)) != NULL)
         follow_take_command(server, &self->forwarding, command);
+}
+
+/* Takes what the leader of this term sends. Returns false when it breaks the protocol; `*why` says
+ * how. */
+static bool take_from_leader(struct server *server, const struct message *request, u64 now_ns,
+                             const char **why)
+{
+    if (request->kind == MESSAGE_INSTALL_SNAPSHOT)
+        return server_take_piece(server, request, now_ns, why);
+    return follow_take_entries(server, request, now_ns, why);
+}
+
+/* Whether a MAIL_TIMEOUT_NOW (thesis §3.10) is the leader's, as far as this server knows. */
+static bool from_leader(const struct raft *raft, const struct message *message)
+{
+    return raft->leader == SERVER_NONE || message->from == raft->leader;
 }
 
 static void disconnected(struct server *server, struct follower *self, server_id peer, u64 now_ns)
@@ -82,52 +110,41 @@ enum raft_state follower_run(struct server *server)
     begin(server, &self);
     for (;;) {
         u64 now_ns;
-        bool mail_left = !mail_pile_is_empty(&server->pile);
-        u64 wake_ns = u64_min(self.deadline_ns, forwarding_deadline_ns(&self.forwarding));
-        wake_ns =
-            u64_min(wake_ns, parked_until_ns(&server->parked, server->options.leader_wait_ns));
+        u64 wake_ns = wake_time_ns(server, &self);
         u64 heard_ns = server_collect(server, wake_ns, &now_ns);
 
-        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
-            struct mail *mail = mail_pile_peek(&server->pile);
+        struct mail *mail;
+        while ((mail = server_next_mail(server)) != NULL) {
             const struct message *message = &mail->as.message;
             const char *why;
-            server_open_mail(server, mail);
-            if (mail_is_message(mail)) {
-                recognition_remind(server, message->from, now_ns);
-                switch (check_term(raft, message, raft_hears_leader(raft, now_ns))) {
-                case TERM_NEWER: /* [All Servers 2, §5.1] */
-                    adopt_term(raft, message->term);
-                    return leave(server, &self, RAFT_FOLLOWER, "a newer term has begun");
-                case TERM_STALE:
-                case TERM_IGNORE:
-                    server_refuse(server, message);
-                    continue;
-                case TERM_CURRENT:
-                    break;
-                }
+            bool hears_leader = raft_hears_leader(raft, now_ns);
+            if (housekeeping(server, NULL, mail, now_ns))
+                continue;
+            switch (server_check_term(server, mail, hears_leader)) {
+            case TERM_NEWER: /* [All Servers 2, §5.1] */
+                adopt_term(raft, message->term);
+                server_put_back(server);
+                return leave(server, &self, RAFT_FOLLOWER, "a newer term has begun");
+            case TERM_STALE:
+            case TERM_IGNORE:
+                continue;
+            case TERM_CURRENT:
+                break;
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
-                (void)votes_answer(server, message, raft_hears_leader(raft, now_ns));
-                continue;
             case MAIL_REQUEST_VOTE:
                 /* [Followers 2, §5.2] Whoever got the vote gets the time to win, too. */
-                if (votes_answer(server, message, raft_hears_leader(raft, now_ns)))
-                    self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
+                if (votes_answer(server, message, hears_leader))
+                    self.deadline_ns = election_timeout_ns(raft, &server->rng, now_ns);
                 continue;
             case MAIL_APPEND_ENTRIES:
-                if (!follow_take_entries(server, message, now_ns, &why))
+            case MAIL_INSTALL_SNAPSHOT:
+                if (!take_from_leader(server, message, now_ns, &why))
                     return leave(server, &self, server_stop_because(server, why, message->from),
                                  why);
                 /* [Followers 2, §5.2] */
-                self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
-                continue;
-            case MAIL_INSTALL_SNAPSHOT:
-                if (!server_take_piece(server, message, now_ns, &why))
-                    return leave(server, &self, server_stop_because(server, why, message->from),
-                                 why);
-                self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
+                self.deadline_ns = election_timeout_ns(raft, &server->rng, now_ns);
                 continue;
             case MAIL_FORWARD: /* only a leader takes it; nothing was executed */
                 server_refuse(server, message);
@@ -135,46 +152,32 @@ enum raft_state follower_run(struct server *server)
             case MAIL_FORWARD_REPLY:
                 follow_take_forward_reply(server, &self.forwarding, message);
                 continue;
-            case MAIL_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
-                if ((raft->leader != SERVER_NONE && message->from != raft->leader) ||
-                    !raft_may_campaign(raft))
-                    continue;
-                server->handed_over = true;
-                server_done_with_mail(server);
-                return leave(server, &self, RAFT_CANDIDATE, "leadership was handed over");
             case MAIL_COMMANDS:
                 take_commands(server, &self, &mail->as.commands);
-                continue;
-            case MAIL_SNAPSHOT:
-                server_take_snapshot_news(server, &mail->as.snapshot);
                 continue;
             case MAIL_UNRECOGNISED: /* it does not campaign any more */
                 (void)recognition_told(server, message);
                 continue;
-            case MAIL_MET:
-                recognition_meet(server, NULL, &mail->as.met, now_ns);
-                continue;
-            case MAIL_JOIN:
-                recognition_join(server, &mail->as.joining);
-                continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)
                     follow_forwarding_lost(server, &self.forwarding);
-                recognition_connected(server, mail->as.peer, now_ns);
                 continue;
             case MAIL_DISCONNECTED:
                 disconnected(server, &self, mail->as.peer, now_ns);
                 continue;
-            case MAIL_CAMPAIGN:
+            case MAIL_TIMEOUT_NOW: /* the candidate finds the order on the pile */
+                if (!from_leader(raft, message) || !raft_may_campaign(raft))
+                    continue;
+                server_put_back(server);
+                return leave(server, &self, RAFT_CANDIDATE, "leadership was handed over");
+            case MAIL_CAMPAIGN: /* the same */
                 if (!raft_may_campaign(raft))
                     continue;
-                server->handed_over = true;
-                server_done_with_mail(server);
+                server_put_back(server);
                 return leave(server, &self, RAFT_CANDIDATE, "an election was ordered");
             case MAIL_ELECTION_TIMEOUT:
                 if (!raft_may_campaign(raft))
                     continue;
-                server_done_with_mail(server);
                 return leave(server, &self, RAFT_CANDIDATE, "the election timer was fired");
             case MAIL_STOP:
                 return leave(server, &self, RAFT_STOPPED, "it was told to");
@@ -184,27 +187,24 @@ enum raft_state follower_run(struct server *server)
             case MAIL_INSTALL_SNAPSHOT_REPLY: /* the same */
             case MAIL_ENTRIES_READ:           /* the same */
             case MAIL_PIECE_READ:             /* the same */
+            case MAIL_SNAPSHOT:               /* housekeeping */
+            case MAIL_MET:                    /* housekeeping */
+            case MAIL_JOIN:                   /* housekeeping */
                 continue;
             }
         }
 
-        /* Not what this mail has put among those that wait: a leader is known, and gets it now. And
-         * not when this is still the mail that ended the loop before: it may tell of a leader. */
-        if (heard_ns >= wake_ns && !mail_left)
+        /* Not what this mail has put among those that wait: a leader is known, and gets it now. */
+        if (heard_ns >= wake_ns)
             (void)hold_expire(server, heard_ns);
         follow_forward(server, &self.forwarding, now_ns);
-        if (server_take_change(server))
-            self.deadline_ns =
-                u64_min(self.deadline_ns, election_timeout_ns(raft, &server->rng, now_ns));
+        votes_mind_settings(server, &self.deadline_ns, now_ns);
         if (!server_flush(server, NULL))
             return leave(server, &self, RAFT_STOPPED, "the disk failed");
         /* [Followers 2, §5.2] All that came before the deadline has been read. */
-        if (heard_ns >= self.deadline_ns) {
-            if (raft_may_campaign(raft) && !server->timers_held)
-                return leave(server, &self, RAFT_CANDIDATE,
-                             server->raft.leader_gone_ns != 0 ? "the leader's connection ended"
-                                                              : "no leader was heard");
-            self.deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
-        }
+        if (votes_time_is_up(server, raft_may_campaign(raft), &self.deadline_ns, heard_ns, now_ns))
+            return leave(server, &self, RAFT_CANDIDATE,
+                         raft->leader_gone_ns != 0 ? "the leader's connection ended"
+                                                   : "no leader was heard");
     }
 }

@@ -10,12 +10,11 @@
 #include "server/per_state/per_state.h"
 #include "server/replica/flush.h"
 #include "server/replica/identity.h"
-#include "server/replica/install.h"
 #include "server/replica/replica.h"
 #include "server/replica/round.h"
 #include "server/replica/votes.h"
 #include "server/requests/pending.h"
-#include "server/service/follow.h"
+#include "server/service/housekeeping.h"
 #include "server/service/lead.h"
 
 static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
@@ -69,24 +68,22 @@ enum raft_state leader_run(struct server *server)
         lead_begin_pile(server, &lead);
         bool silence = mail_pile_is_empty(&server->pile);
 
-        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
-            struct mail *mail = mail_pile_peek(&server->pile);
+        struct mail *mail;
+        while ((mail = server_next_mail(server)) != NULL) {
             const struct message *message = &mail->as.message;
             bool has_quorum = leadership_has_quorum(raft, &lead.leadership, now_ns);
-            server_open_mail(server, mail);
-            if (mail_is_message(mail)) {
-                recognition_remind(server, message->from, now_ns);
-                switch (check_term(raft, message, has_quorum)) {
-                case TERM_NEWER: /* [All Servers 2, §5.1] */
-                    adopt_term(raft, message->term);
-                    return leave(server, &lead, RAFT_FOLLOWER, "a newer term has begun");
-                case TERM_STALE:
-                case TERM_IGNORE:
-                    server_refuse(server, message);
-                    continue;
-                case TERM_CURRENT:
-                    break;
-                }
+            if (housekeeping(server, &lead, mail, now_ns))
+                continue;
+            switch (server_check_term(server, mail, has_quorum)) {
+            case TERM_NEWER: /* [All Servers 2, §5.1] */
+                adopt_term(raft, message->term);
+                server_put_back(server);
+                return leave(server, &lead, RAFT_FOLLOWER, "a newer term has begun");
+            case TERM_STALE:
+            case TERM_IGNORE:
+                continue;
+            case TERM_CURRENT:
+                break;
             }
             switch (mail->kind) {
             case MAIL_PRE_VOTE:
@@ -116,25 +113,14 @@ enum raft_state leader_run(struct server *server)
             case MAIL_PIECE_READ:
                 lead_take_piece(server, &lead, &mail->as.piece, now_ns);
                 continue;
-            case MAIL_SNAPSHOT:
-                server_take_snapshot_news(server, &mail->as.snapshot);
-                continue;
             case MAIL_COMMANDS: /* [Leaders 2, §5.3] */
                 take_commands(server, &lead, &mail->as.commands, now_ns);
                 continue;
             case MAIL_UNRECOGNISED:
-                if (!recognition_told(server, message))
-                    continue;
-                server_done_with_mail(server);
-                return leave(server, &lead, RAFT_FOLLOWER, "it may not vote");
-            case MAIL_MET:
-                recognition_meet(server, &lead, &mail->as.met, now_ns);
-                continue;
-            case MAIL_JOIN:
-                recognition_join(server, &mail->as.joining);
+                if (recognition_told(server, message))
+                    return leave(server, &lead, RAFT_FOLLOWER, "it may not vote");
                 continue;
             case MAIL_CONNECTED:
-                recognition_connected(server, mail->as.peer, now_ns);
                 lead_peer_connected(server, &lead, mail->as.peer);
                 continue;
             case MAIL_DISCONNECTED:
@@ -148,6 +134,9 @@ enum raft_state leader_run(struct server *server)
             case MAIL_TIMEOUT_NOW:        /* it leads already */
             case MAIL_CAMPAIGN:           /* it leads already */
             case MAIL_ELECTION_TIMEOUT:   /* a leader has no election timer */
+            case MAIL_SNAPSHOT:           /* housekeeping */
+            case MAIL_MET:                /* housekeeping */
+            case MAIL_JOIN:               /* housekeeping */
                 continue;
             }
         }

@@ -82,6 +82,18 @@ void server_refuse(struct server *server, const struct message *request)
     server_put(server, &refusal);
 }
 
+enum term_verdict server_check_term(struct server *server, const struct mail *mail,
+                                    bool hears_leader)
+{
+    if (!mail_is_message(mail))
+        return TERM_CURRENT;
+    const struct message *message = &mail->as.message;
+    enum term_verdict verdict = check_term(&server->raft, message, hears_leader);
+    if (verdict == TERM_STALE || verdict == TERM_IGNORE)
+        server_refuse(server, message);
+    return verdict;
+}
+
 enum raft_state server_stop_because(struct server *server, const char *what, server_id who)
 {
     (void)error_set(&server->failure, ERROR_MISMATCH, "server %" PRIu32 ": %s", who, what);

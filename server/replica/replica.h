@@ -132,6 +132,7 @@ struct server {
     struct transport *transport;
     struct mailbox mailbox; /* per-state, step: where mail comes in */
     struct mail_pile pile;  /* the same: mail taken in and not yet dealt with */
+    struct mail *in_hand;   /* the same: taken off the pile, and being read; NULL: none */
     const struct design *design;
     void *kept; /* what the design keeps beside this; NULL: nothing (per-state) */
     struct outbox outbox;
@@ -153,7 +154,6 @@ struct server {
     u64 elections;           /* begun by this server since its start */
     bool identity_changed;   /* what connections show is not yet what is saved */
     u64 shown_configuration; /* index of the configuration that they go by */
-    bool handed_over;        /* the next candidacy is by order: no pre-vote, stickiness put aside */
     bool timers_held;        /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
     struct snapshotting snapshotting;
@@ -180,6 +180,11 @@ bool server_take_change(struct server *server);
  * dropped). */
 void server_put(struct server *server, struct message *message);
 void server_refuse(struct server *server, const struct message *request);
+
+/* check_term for mail of any kind: what is no message is TERM_CURRENT. What is stale or to be
+ * ignored is refused; a newer term the caller adopts, and follows. */
+enum term_verdict server_check_term(struct server *server, const struct mail *mail,
+                                    bool hears_leader);
 
 /* Notes that the server must stop because a rule was broken by somebody; returns RAFT_STOPPED. */
 enum raft_state server_stop_because(struct server *server, const char *what, server_id who);

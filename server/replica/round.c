@@ -78,7 +78,18 @@ void server_open_mail(struct server *server, struct mail *mail)
     mail->opened = true;
 }
 
-void server_done_with_mail(struct server *server)
+struct mail *server_next_mail(struct server *server)
 {
-    mail_destroy(mail_pile_take(&server->pile));
+    if (server->in_hand != NULL)
+        mail_destroy(server->in_hand);
+    server->in_hand = mail_pile_take(&server->pile);
+    if (server->in_hand != NULL)
+        server_open_mail(server, server->in_hand);
+    return server->in_hand;
+}
+
+void server_put_back(struct server *server)
+{
+    mail_pile_put_back(&server->pile, server->in_hand);
+    server->in_hand = NULL;
 }

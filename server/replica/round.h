@@ -26,7 +26,13 @@ u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns);
  * second time, in another loop, it does neither. */
 void server_open_mail(struct server *server, struct mail *mail);
 
-/* Takes the oldest mail off the pile and destroys it: it has been dealt with. */
-void server_done_with_mail(struct server *server);
+/* Takes the oldest mail off the pile and opens it; NULL: all is read. It stays the server's, which
+ * destroys it when the next is asked for: mail that is read is dealt with, unless it is put back.
+ */
+struct mail *server_next_mail(struct server *server);
+
+/* Puts the mail that server_next_mail has returned back on top of the pile: the next loop is to
+ * read it. */
+void server_put_back(struct server *server);
 
 #endif

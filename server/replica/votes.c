@@ -18,6 +18,24 @@ void votes_tell_timeout(struct server *server, u64 now_ns, u64 deadline_ns)
     votes_tell(server, &news);
 }
 
+void votes_mind_settings(struct server *server, u64 *deadline_ns, u64 now_ns)
+{
+    if (server_take_change(server))
+        *deadline_ns =
+            u64_min(*deadline_ns, election_timeout_ns(&server->raft, &server->rng, now_ns));
+}
+
+bool votes_time_is_up(struct server *server, bool may_campaign, u64 *deadline_ns, u64 heard_ns,
+                      u64 now_ns)
+{
+    if (heard_ns < *deadline_ns)
+        return false;
+    if (may_campaign && !server->timers_held)
+        return true;
+    *deadline_ns = election_timeout_ns(&server->raft, &server->rng, now_ns);
+    return false;
+}
+
 void votes_count(struct server *server, struct election *election, const struct message *reply)
 {
     member_set before = election_heard(&server->raft, election, reply);
@@ -63,10 +81,9 @@ void votes_begin_election(struct server *server, struct election *election, bool
     request_votes(server, election);
 }
 
-void votes_begin_campaign(struct server *server, struct election *election, u64 now_ns)
+void votes_begin_campaign(struct server *server, struct election *election, bool handed_over,
+                          u64 now_ns)
 {
-    bool handed_over = server->handed_over;
-    server->handed_over = false;
     server->raft.leader = SERVER_NONE;
     server->raft.leader_heard_ns = 0;
     if (handed_over) {

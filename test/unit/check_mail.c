@@ -173,6 +173,33 @@ START_TEST(mail_pile_take__oldest_first)
 }
 END_TEST
 
+/* Before: 1 2. The first is taken and put back: 1 2, and what comes then is 3. */
+START_TEST(mail_pile_put_back__is_the_oldest_again)
+{
+    struct mail_pile pile = {0};
+    for (server_id peer = 1; peer <= 3; peer++) {
+        struct mail *mail = mail_create(MAIL_CONNECTED);
+        mail->as.peer = peer;
+        mail_pile_put(&pile, mail);
+        if (peer == 2)
+            mail_pile_put_back(&pile, mail_pile_take(&pile));
+    }
+    for (server_id peer = 1; peer <= 3; peer++) {
+        struct mail *mail = mail_pile_take(&pile);
+        ck_assert_uint_eq(mail->as.peer, peer);
+        mail_destroy(mail);
+    }
+    ck_assert(mail_pile_is_empty(&pile));
+    /* On an empty pile it is the last one, too. */
+    mail_pile_put_back(&pile, mail_create(MAIL_JOIN));
+    mail_pile_put(&pile, mail_create(MAIL_STOP));
+    mail_pile_put_back(&pile, mail_pile_take(&pile));
+    ck_assert_int_eq((int)pile.first->kind, MAIL_JOIN);
+    ck_assert_int_eq((int)pile.last->kind, MAIL_STOP);
+    mail_pile_clear(&pile);
+}
+END_TEST
+
 START_TEST(mail_pile_move__joins_in_order_whichever_is_empty)
 {
     for (server_id first = 0; first <= 2; first++) {
@@ -240,5 +267,6 @@ UNIT_MAIN("mail", mail_create__zeroes_the_body, mail_destroy__gives_back_what_is
           mail_destroy__fails_commands_as_stopping, mail_is_message__exactly_for_those_of_peers,
           mail_weigh__counts_the_letter_and_what_it_holds,
           mail_kind_word__is_known_and_different_for_all, mail_pile_take__oldest_first,
+          mail_pile_put_back__is_the_oldest_again,
           mail_pile_move__joins_in_order_whichever_is_empty, message_kind_word__is_known_for_all,
           message_is_reply__agrees_with_the_word, message_release__gives_back_all_spans)

@@ -14,8 +14,8 @@ STATES = ("RAFT_FOLLOWER", "RAFT_CANDIDATE", "RAFT_LEADER")
 KIND = re.compile(r"(MAIL|ON)_[A-Z_]+$")
 VERDICT = re.compile(r"TERM_[A-Z]+$")
 # Keeping the books of a pile: says nothing of Raft.
-HOUSEKEEPING = {"server_open_mail", "server_done_with_mail", "server_enter", "raft_message",
-                "server_put", "leadership_peer"}
+HOUSEKEEPING = {"server_open_mail", "server_next_mail", "server_put_back", "server_enter",
+                "raft_message", "server_put", "leadership_peer"}
 DEPTH_MAX = 8
 
 
@@ -355,7 +355,7 @@ class Walk:
     def step_switch(self, statement, known, function):
         known = self.visit(statement.head, known, function)
         value = self.constant(statement.head, known)
-        if calls_to(statement.head, "check_term"):
+        if checks_term(statement.head):
             value = self.verdict
         body = statement.body.body
         labels = [self.plain_name(s.value) if s.kind == "label" else None for s in body]
@@ -384,6 +384,11 @@ def split_on(tokens, operator):
 
 def calls_to(tokens, name):
     return any(call.name == name for call in calls_in(tokens))
+
+
+def checks_term(tokens):
+    """The rule itself, or what all designs with a server do by its verdict (replica/replica.c)."""
+    return calls_to(tokens, "check_term") or calls_to(tokens, "server_check_term")
 
 
 def cases(body):
@@ -520,7 +525,7 @@ def cell(source, design, found, state, kind):
 def term_switches(source, design):
     for function in source.functions_of(design):
         for statement in within(body_of(function)):
-            if statement.kind == "switch" and calls_to(statement.head, "check_term"):
+            if statement.kind == "switch" and checks_term(statement.head):
                 yield function, statement
 
 

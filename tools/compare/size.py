@@ -69,7 +69,7 @@ def setters_of(source, design):
     return known[design]
 
 
-KEYS = {"check_term": "term", "adopt_term": "adopt", "server_flush": "save",
+KEYS = {"check_term": "term", "server_check_term": "term", "adopt_term": "adopt", "server_flush": "save",
         "server_store_state": "save", "server_store_log": "save",
         "server_collect": "wait", "mailbox_collect": "wait", "condition_wait": "wait",
         "condition_wait_until": "wait", "mutex_lock": "lock"}

@@ -411,12 +411,10 @@ static void run(struct server *server)
         u64 heard_ns = server_collect(server, until_ns, &node->now_ns);
         serve_reads(node);
         tell_room(node);
-        for (; !mail_pile_is_empty(&server->pile) && !has_stopped(node) && !node->disk_failed;
-             server_done_with_mail(server)) {
-            struct mail *mail = mail_pile_peek(&server->pile);
-            server_open_mail(server, mail);
+        struct mail *mail;
+        while (!has_stopped(node) && !node->disk_failed &&
+               (mail = server_next_mail(server)) != NULL)
             tell_mail(node, mail);
-        }
         /* All that came before the alarm has been told. An alarm that this mail has set for an
          * instant in the past waits for the next look: what set it may be forwarded until then. */
         if (heard_ns >= until_ns && heard_ns >= node->alarm_ns && !has_stopped(node))
