@@ -276,6 +276,7 @@ lint: $(B)/proto/raft.pb.h ## format, static analysis, rule tags, rules in every
 	test/lint-tags
 	tools/raftcompare --check
 	test/lint-rooms
+	test/lint-states
 	test/lint-names
 	test/lint-sizes
 	test/planted/run --check $(B)
