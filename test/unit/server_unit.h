@@ -6,9 +6,9 @@
  *     CK_TAPE("write log, sync log, send append-reply>2");
  *     end();
  *
- * On the tape: "write log" and "sync log" (of metadata and peers, too), "send KIND>SERVER",
- * "apply INDEX:TEXT", "read TEXT", "answer A1:+done x" (of the client A, slot 1), "flush A",
- * "redirect A1>2", "back A1". */
+ * On the tape: "write log" and "sync log" (of metadata and peers, too), "send KIND>SERVER"
+ * (and which entries, or whose bodies), "apply INDEX:TEXT", "read TEXT", "answer A1:+done x" (of
+ * the client A, slot 1), "flush A", "redirect A1>2", "back A1". */
 #ifndef MAILRAFT_TEST_UNIT_SERVER_UNIT_H
 #define MAILRAFT_TEST_UNIT_SERVER_UNIT_H
 
@@ -97,11 +97,33 @@ static struct vfs_ops disk_ops;
 
 /* ---- the network ---- */
 
+/* What it carries: ":3-4", entries, or ":a b", commands. */
+static void note_payload(const struct message *message)
+{
+    char text[128];
+    if (message->kind == MESSAGE_APPEND_ENTRIES && message->as.append_request.count > 0) {
+        u64 first = message->as.append_request.prev.index + 1;
+        (void)snprintf(text, sizeof(text), ":%llu-%llu", (unsigned long long)first,
+                       (unsigned long long)(first + message->as.append_request.count - 1));
+        add_text(tape, text, strlen(text));
+    }
+    if (message->kind != MESSAGE_FORWARD)
+        return;
+    const u8 *at = message->spans[0].data;
+    for (u32 i = 0; i < message->as.forward_request.count; i++) {
+        u32 size = load_u32(at + 4);
+        add_text(tape, i == 0 ? ":" : " ", 1);
+        add_text(tape, (const char *)at + 8, size);
+        at += 8 + size;
+    }
+}
+
 static bool transport_send(struct transport *transport, struct message *message)
 {
     (void)transport;
     if (!network_fails) {
         note("send %s>%u", message_kind_word(message->kind), message->to);
+        note_payload(message);
         ck_assert_uint_lt(sent_count, SENT_MAX);
         sent[sent_count++] = *message;
     }
