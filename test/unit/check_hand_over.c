@@ -1,86 +1,230 @@
-/* check_hand_over.c - tests of server/raftd/hand_over.c: which answers make a server that is to
- * stop ask again, and that nothing is read out of their words. */
+/* check_hand_over.c - a farewell: leadership is handed over before the server stops, as often as it
+ * takes and as long as there is time. */
 #include "server/raftd/hand_over.h"
+
+#include <pthread.h>
+#include <string.h>
 
 #include "common/clock.h"
 #include "server/rules/transfer.h"
 #include "test/unit/unit.h"
 
-/* In place of a server: answers each order with the next of `results`, and the last for ever. */
-struct desk {
-    struct mail_slot slot;
-    const enum transfer_result *results;
-    u32 count;
-    u32 orders;
-};
+#define LONG  (20 * NS_PER_S) /* nothing here waits a hundredth of it */
+#define SHORT (30 * NS_PER_MS)
 
-static bool desk_post(struct mail_slot *slot, struct mail *mail)
+static struct farewell farewell;
+
+/* ---- a server: what it is asked, and what it answers ---- */
+
+enum { ORDERS_MAX = 64 };
+
+static const char *const *answers; /* one for each order; NULL at the end: no answer any more */
+static struct command *orders[ORDERS_MAX];
+static u32 order_count;
+static bool closed;
+static pthread_t other;
+static bool answers_later;
+static bool first_comes_late; /* the first order's answer, when the second is there */
+
+static void answer(u32 number, const char *text)
 {
-    struct desk *desk = CONTAINER_OF(slot, struct desk, slot);
-    struct command *command = command_list_take(&mail->as.commands);
-    u32 at = desk->orders < desk->count ? desk->orders : desk->count - 1;
-    char text[160] = "-";
-    ck_assert_int_eq(command->class, COMMAND_TRANSFER);
-    transfer_describe(desk->results[at], 2, text + 1, sizeof(text) - 3);
-    strcat(text, "\r\n");
-    command->order_result = (u32)desk->results[at];
-    desk->orders++;
+    struct command *command = orders[number];
+    orders[number] = NULL;
     command_answer(command, (const u8 *)text, strlen(text));
-    mail_destroy(mail);
-    return true;
 }
 
-/* It was answered by nobody who knows: the words alone mean nothing. */
-static bool desk_post_words(struct mail_slot *slot, struct mail *mail)
+static void *answer_later(void *text)
 {
-    static const char words[] =
-        "-ERR server 2 is too far behind to take over in time; nothing changed\r\n";
-    struct desk *desk = CONTAINER_OF(slot, struct desk, slot);
+    struct timespec rest = {.tv_nsec = 5 * NS_PER_MS};
+    (void)nanosleep(&rest, NULL);
+    answer(order_count - 1, text);
+    return NULL;
+}
+
+static bool take_mail(struct mail_slot *slot, struct mail *mail)
+{
+    (void)slot;
+    ck_assert_int_eq(mail->kind, MAIL_COMMANDS);
+    if (closed) {
+        mail_destroy(mail);
+        return false;
+    }
+    ck_assert_uint_lt(order_count, ORDERS_MAX);
     struct command *command = command_list_take(&mail->as.commands);
-    desk->orders++;
-    command_answer(command, (const u8 *)words, sizeof(words) - 1);
     mail_destroy(mail);
+    ck_assert_int_eq(command->class, COMMAND_TRANSFER);
+    ck_assert(!command_order_is_readmit(command));
+    ck_assert_uint_eq(command_order_target(command), SERVER_NONE); /* to whoever it may be */
+    ck_assert_uint_le(command->arrived_ns, clock_monotonic_ns());
+    ck_assert_uint_ne(command->arrived_ns, 0);
+    orders[order_count++] = command;
+    if (first_comes_late && order_count == 2)
+        answer(0, ":2\r\n");
+    if (*answers == NULL)
+        return true;
+    const char *text = *answers++;
+    if (answers_later)
+        ck_assert_int_eq(pthread_create(&other, NULL, answer_later, (void *)(uintptr_t)text), 0);
+    else
+        answer(order_count - 1, text);
     return true;
 }
 
-static u32 orders_until(const struct mail_slot_ops *ops, const enum transfer_result *results,
-                        u32 count, u64 patience_ns)
+static const struct mail_slot_ops slot_ops = {.post = take_mail};
+static struct mail_slot slot = {&slot_ops};
+
+/* Returns how many orders it took, and how long, in ns. */
+static u32 say(const char *const *texts, u64 patience_ns, u64 *took_ns)
 {
-    struct farewell farewell;
-    struct desk desk = {.slot = {.ops = ops}, .results = results, .count = count};
+    u64 begun_ns = clock_monotonic_ns();
+    u32 before = order_count;
+    answers = texts;
+    farewell_say(&farewell, &slot, begun_ns + patience_ns);
+    *took_ns = clock_monotonic_ns() - begun_ns;
+    return order_count - before;
+}
+
+static void begin(void)
+{
     farewell_init(&farewell);
-    farewell_say(&farewell, &desk.slot, clock_monotonic_ns() + patience_ns);
+    order_count = 0;
+    closed = answers_later = first_comes_late = false;
+}
+
+static void end(void)
+{
+    for (u32 i = 0; i < order_count; i++) {
+        if (orders[i] != NULL)
+            answer(i, "-CLUSTERDOWN\r\n");
+    }
     farewell_deinit(&farewell);
-    return desk.orders;
 }
 
-static const struct mail_slot_ops desk_ops = {.post = desk_post};
-static const struct mail_slot_ops words_ops = {.post = desk_post_words};
+/* ---- farewell_say ---- */
 
-START_TEST(farewell_say__asks_again_while_it_may_succeed)
+START_TEST(farewell_say__another_one_leads_and_that_is_all)
 {
-    static const enum transfer_result results[] = {TRANSFER_BUSY, TRANSFER_LAGS, TRANSFER_FAILED,
-                                                   TRANSFER_NOT_LEADER};
-    static const enum transfer_result done[] = {TRANSFER_DONE};
-    ck_assert_uint_eq(orders_until(&desk_ops, results, 4, 20 * NS_PER_S), 4);
-    ck_assert_uint_eq(orders_until(&desk_ops, done, 1, 20 * NS_PER_S), 1);
+    static const char *const texts[] = {":2\r\n", NULL};
+    u64 took_ns;
+    begin();
+    ck_assert_uint_eq(say(texts, LONG, &took_ns), 1);
+    ck_assert_uint_lt(took_ns, LONG / 2);
+    end();
 }
 END_TEST
 
-START_TEST(farewell_say__gives_up_in_time)
+START_TEST(farewell_say__waits_for_the_answer)
 {
-    static const enum transfer_result results[] = {TRANSFER_NOBODY};
-    u64 before_ns = clock_monotonic_ns();
-    ck_assert_uint_gt(orders_until(&desk_ops, results, 1, 200 * NS_PER_MS), 1);
-    ck_assert_uint_ge(clock_monotonic_ns() - before_ns, 200 * NS_PER_MS);
+    static const char *const texts[] = {":2\r\n", NULL};
+    u64 took_ns;
+    begin();
+    answers_later = true;
+    ck_assert_uint_eq(say(texts, LONG, &took_ns), 1);
+    ck_assert_int_eq(pthread_join(other, NULL), 0);
+    ck_assert_uint_ge(took_ns, 5 * NS_PER_MS);
+    ck_assert_uint_lt(took_ns, LONG / 2);
+    end();
 }
 END_TEST
 
-START_TEST(farewell_say__reads_nothing_out_of_words)
+START_TEST(farewell_say__who_never_led_has_nothing_to_hand_over)
 {
-    ck_assert_uint_eq(orders_until(&words_ops, NULL, 0, 20 * NS_PER_S), 1);
+    static const char *const texts[] = {
+        "-ERR this server does not lead: order it from server 3\r\n", NULL};
+    u64 took_ns;
+    begin();
+    ck_assert_uint_eq(say(texts, LONG, &took_ns), 1);
+    end();
 }
 END_TEST
 
-UNIT_MAIN("farewell", farewell_say__asks_again_while_it_may_succeed, farewell_say__gives_up_in_time,
-          farewell_say__reads_nothing_out_of_words)
+/* Not at once: what is in the way needs time to pass. */
+START_TEST(farewell_say__what_came_to_nothing_is_tried_again)
+{
+    static const char *const texts[] = {
+        "-ERR server 2 did not take over in time; nothing changed\r\n",
+        "-BUSY leadership is being handed to server 3 already\r\n", ":3\r\n", NULL};
+    u64 took_ns;
+    begin();
+    ck_assert_uint_eq(say(texts, LONG, &took_ns), 3);
+    ck_assert_uint_ge(took_ns, 2 * 20 * NS_PER_MS);
+    ck_assert_uint_lt(took_ns, LONG / 2);
+    end();
+}
+END_TEST
+
+START_TEST(farewell_say__not_for_ever)
+{
+    static const char again[] = "-ERR no server but 1 could lead now\r\n";
+    static const char *const texts[] = {again, again, again, again, again, again, NULL};
+    u64 took_ns;
+    begin();
+    u32 count = say(texts, SHORT, &took_ns);
+    ck_assert_uint_ge(took_ns, SHORT);
+    ck_assert_uint_ge(count, 1);
+    ck_assert_uint_le(count, 3); /* one each 20 ms */
+    end();
+}
+END_TEST
+
+START_TEST(farewell_say__no_answer_until_the_deadline)
+{
+    static const char *const nothing[] = {NULL};
+    u64 took_ns;
+    begin();
+    ck_assert_uint_eq(say(nothing, SHORT, &took_ns), 1);
+    ck_assert_uint_ge(took_ns, SHORT);
+    end();
+}
+END_TEST
+
+/* The first order was given up; its answer comes while the second is waited for. */
+START_TEST(farewell_say__an_answer_to_an_earlier_order_is_none)
+{
+    static const char *const nothing[] = {NULL};
+    u64 took_ns;
+    begin();
+    first_comes_late = true;
+    (void)say(nothing, NS_PER_MS, &took_ns);
+    ck_assert_uint_eq(say(nothing, SHORT, &took_ns), 1);
+    ck_assert_uint_ge(took_ns, SHORT);
+    ck_assert_uint_eq(orders[1]->slot, 2);
+    end();
+}
+END_TEST
+
+/* The server has stopped already: its mailbox is closed. */
+START_TEST(farewell_say__a_server_that_takes_no_mail_is_not_waited_for)
+{
+    static const char *const nothing[] = {NULL};
+    u64 took_ns;
+    begin();
+    closed = true;
+    ck_assert_uint_eq(say(nothing, LONG, &took_ns), 0);
+    ck_assert_uint_lt(took_ns, LONG / 2);
+    end();
+}
+END_TEST
+
+/* No answer is so short or long that it is read beyond its end. */
+START_TEST(farewell_answer__of_any_size)
+{
+    static char large[1000];
+    const char *const texts[] = {large, NULL};
+    static const char *const tiny[] = {"-", NULL};
+    u64 took_ns;
+    begin();
+    memset(large, 'x', sizeof(large) - 1);
+    large[0] = '-';
+    ck_assert_uint_eq(say(texts, LONG, &took_ns), 1);
+    ck_assert_uint_eq(say(tiny, LONG, &took_ns), 1);
+    end();
+}
+END_TEST
+
+UNIT_MAIN("hand_over", farewell_say__another_one_leads_and_that_is_all,
+          farewell_say__waits_for_the_answer, farewell_say__who_never_led_has_nothing_to_hand_over,
+          farewell_say__what_came_to_nothing_is_tried_again, farewell_say__not_for_ever,
+          farewell_say__no_answer_until_the_deadline,
+          farewell_say__an_answer_to_an_earlier_order_is_none,
+          farewell_say__a_server_that_takes_no_mail_is_not_waited_for, farewell_answer__of_any_size)
