@@ -15,8 +15,12 @@
 #include <stdarg.h>
 
 #include "common/clock.h"
+#include "server/machine/kv.h"
 #include "server/replica/flush.h"
+#include "server/replica/install.h"
 #include "server/replica/persist.h"
+#include "server/replica/round.h"
+#include "server/replica/snapshot.h"
 #include "server/server.h"
 #include "test/unit/memory_vfs.h"
 #include "test/unit/rules_unit.h"
@@ -29,6 +33,7 @@ UNIT_HELPER char tape[TAPE_SIZE];
 UNIT_HELPER char said[TAPE_SIZE];   /* the server's log */
 UNIT_HELPER char traced[TAPE_SIZE]; /* the event trace: names */
 UNIT_HELPER const char *disk_fails; /* "sync log": that fails from now on */
+UNIT_HELPER bool with_kv;           /* the machine is the key-value store, which has snapshots */
 UNIT_HELPER bool network_fails;     /* nothing is sent */
 UNIT_HELPER struct message sent[SENT_MAX];
 UNIT_HELPER u32 sent_count;
@@ -345,8 +350,9 @@ UNIT_HELPER enum error_code try_start(const struct server_options *options, stru
 UNIT_HELPER void start(const struct server_options *options)
 {
     struct error error;
-    struct machine *machine = malloc(sizeof(*machine));
-    machine->ops = &machine_ops;
+    struct machine *machine = with_kv ? kv_create() : malloc(sizeof(*machine));
+    if (!with_kv)
+        machine->ops = &machine_ops;
     ck_assert_msg(try_start(options, machine, &error) == ERROR_NONE, "%s", error.text);
 }
 
@@ -380,6 +386,25 @@ UNIT_HELPER void end(void)
 {
     stop();
     memory_destroy(disk);
+}
+
+/* With the key-value store: takes a snapshot of what is applied. Its news are read here. */
+UNIT_HELPER void take_snapshot(void)
+{
+    u64 taken = server->snapshotting.taken;
+    u64 deadline_ns = clock_monotonic_ns() + 20 * NS_PER_S;
+    server->snapshotting.wanted = true;
+    while (server->snapshotting.taken == taken) {
+        u64 now_ns;
+        ck_assert(server_flush(server, NULL));
+        (void)server_collect(server, deadline_ns, &now_ns);
+        ck_assert_msg(now_ns < deadline_ns, "no snapshot was taken; said: %s", said);
+        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
+            ck_assert_int_eq(mail_pile_peek(&server->pile)->kind, MAIL_SNAPSHOT);
+            server_take_snapshot_news(server, &mail_pile_peek(&server->pile)->as.snapshot);
+        }
+    }
+    tape[0] = '\0';
 }
 
 /* ---- for the loops: mail that is there before they run ---- */
