@@ -337,13 +337,13 @@ UNIT_HELPER enum error_code try_start(const struct server_options *options, stru
     disk_fails = NULL;
     network_fails = false;
     machine_works = machine_answers = sent_count = 0;
+    tape[0] = said[0] = traced[0] = '\0';
     error_clear(error);
     enum error_code code = server_create(options, &world, machine, &server, error);
     if (code == ERROR_NONE) {
         server->transport = &transport;
         server->raft.room_bytes = storage_room_soon(server->storage);
     }
-    tape[0] = said[0] = traced[0] = '\0';
     return code;
 }
 
