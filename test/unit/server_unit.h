@@ -13,6 +13,7 @@
 #define MAILRAFT_TEST_UNIT_SERVER_UNIT_H
 
 #include <stdarg.h>
+#include <time.h>
 
 #include "common/clock.h"
 #include "server/machine/kv.h"
@@ -33,6 +34,7 @@ UNIT_HELPER char tape[TAPE_SIZE];
 UNIT_HELPER char said[TAPE_SIZE];   /* the server's log */
 UNIT_HELPER char traced[TAPE_SIZE]; /* the event trace: names */
 UNIT_HELPER const char *disk_fails; /* "sync log": that fails from now on */
+UNIT_HELPER u64 disk_syncs_ns;      /* how long each sync takes */
 UNIT_HELPER bool with_kv;           /* the machine is the key-value store, which has snapshots */
 UNIT_HELPER bool network_fails;     /* nothing is sent */
 UNIT_HELPER struct message sent[SENT_MAX];
@@ -95,6 +97,10 @@ static enum error_code disk_sync(struct vfs_file *file, struct error *error)
 {
     if (!disk_does(file, "sync"))
         return error_set(error, ERROR_IO, "injected fault");
+    if (pthread_equal(pthread_self(), disk_of) && disk_syncs_ns > 0) {
+        struct timespec rest = {.tv_nsec = (long)disk_syncs_ns};
+        (void)nanosleep(&rest, NULL);
+    }
     return memory_sync(file, error);
 }
 
@@ -335,6 +341,7 @@ UNIT_HELPER enum error_code try_start(const struct server_options *options, stru
         clients[i] = (struct client){{&client_ops}, (char)('A' + i)};
     disk->locked = false;
     disk_fails = NULL;
+    disk_syncs_ns = 0;
     network_fails = false;
     machine_works = machine_answers = sent_count = 0;
     tape[0] = said[0] = traced[0] = '\0';
@@ -408,6 +415,25 @@ UNIT_HELPER void take_snapshot(void)
 }
 
 /* ---- for the loops: mail that is there before they run ---- */
+
+/* The election timeout is at least that, and hardly more. */
+UNIT_HELPER void time_out_after(u64 ns)
+{
+    server->raft.election_timeout_ns_min = ns;
+    server->raft.election_timeout_ns_max = ns + 1;
+}
+
+/* Each letter is a pile of its own. */
+UNIT_HELPER void read_one_by_one(void)
+{
+    server->raft.round_bytes_max = 1;
+}
+
+/* The mail that lies on the pile: who left it there did not deal with it. MAIL_STOP: none. */
+UNIT_HELPER enum mail_kind left_on_pile(void)
+{
+    return server->pile.first != NULL ? server->pile.first->kind : MAIL_STOP;
+}
 
 UNIT_HELPER void post(struct mail *mail)
 {
