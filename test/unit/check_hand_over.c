@@ -26,10 +26,23 @@ static pthread_t other;
 static bool answers_later;
 static bool first_comes_late; /* the first order's answer, when the second is there */
 
+/* The result goes with the words; nobody reads it out of them. */
+static enum transfer_result result_of(const char *text)
+{
+    if (strstr(text, "did not take over") != NULL)
+        return TRANSFER_FAILED;
+    if (strstr(text, "already") != NULL)
+        return TRANSFER_BUSY;
+    if (strstr(text, "could lead now") != NULL)
+        return TRANSFER_NOBODY;
+    return text[0] == ':' ? TRANSFER_DONE : TRANSFER_NOT_LEADER;
+}
+
 static void answer(u32 number, const char *text)
 {
     struct command *command = orders[number];
     orders[number] = NULL;
+    command->order_result = (u32)result_of(text);
     command_answer(command, (const u8 *)text, strlen(text));
 }
 

@@ -199,18 +199,22 @@ START_TEST(server_open_mail__a_message_is_traced_once)
 }
 END_TEST
 
-/* ---- server_done_with_mail ---- */
+/* ---- server_next_mail ---- */
 
-START_TEST(server_done_with_mail__takes_the_oldest_and_all_that_is_left_in_it)
+START_TEST(server_next_mail__ends_what_was_read_and_all_that_is_left_in_it)
 {
     begin("1");
     mail_pile_put(&server->pile, three_commands());
     mail_pile_put(&server->pile, mail_create(MAIL_STOP));
-    server_done_with_mail(server);
+    ck_assert_int_eq(server_next_mail(server)->kind, MAIL_COMMANDS);
+    CK_TAPE("");
+    ck_assert_int_eq(server_next_mail(server)->kind, MAIL_STOP);
     CK_TAPE("answer A1:-CLUSTERDOWN this server is stopping, "
             "answer A2:-CLUSTERDOWN this server is stopping, "
             "answer B1:-CLUSTERDOWN this server is stopping");
-    ck_assert_int_eq(server->pile.first->kind, MAIL_STOP);
+    server_put_back(server);
+    ck_assert_int_eq(server_next_mail(server)->kind, MAIL_STOP);
+    ck_assert_ptr_null(server_next_mail(server));
     end();
 }
 END_TEST
@@ -223,4 +227,4 @@ UNIT_MAIN("round", server_begin_round__a_round_is_measured_and_told,
           server_collect__does_not_wait_while_mail_is_left_on_the_pile,
           server_collect__does_not_wait_while_something_is_to_be_applied,
           server_open_mail__commands_are_numbered_once, server_open_mail__a_message_is_traced_once,
-          server_done_with_mail__takes_the_oldest_and_all_that_is_left_in_it)
+          server_next_mail__ends_what_was_read_and_all_that_is_left_in_it)

@@ -35,7 +35,7 @@ static void keys_add(struct keys *keys, const char *name)
 
 static const char *const durations[] = {"mean", "p50", "p99", "p999", "max"};
 
-/* "raft_peer_2" is raft_peer_N, "raft_sync_us_p50" is raft_sync_us_*. */
+/* "raft_peer_2" is raft_peer_N in the table, and the p50 of a kind of durations is its *. */
 static void generalise(char *name)
 {
     char *end = name + strlen(name);

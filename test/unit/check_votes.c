@@ -63,10 +63,10 @@ END_TEST
 START_TEST(votes_count__a_refusal_is_said_and_one_of_an_earlier_try_is_not)
 {
     begin("1 1");
-    votes_begin_campaign(server, &election, T_MS);
+    votes_begin_campaign(server, &election, false, T_MS);
     send_all();
     u64 old = newest(MESSAGE_PRE_VOTE)->call;
-    votes_begin_campaign(server, &election, 2 * T_MS);
+    votes_begin_campaign(server, &election, false, 2 * T_MS);
     send_all();
     u64 call = newest(MESSAGE_PRE_VOTE)->call;
     say_debug();
@@ -139,7 +139,7 @@ START_TEST(votes_begin_campaign__asks_whether_it_would_win)
     begin("1 1");
     server->raft.leader = 3;
     server->raft.leader_heard_ns = 5;
-    votes_begin_campaign(server, &election, T_MS);
+    votes_begin_campaign(server, &election, false, T_MS);
     ck_assert(election.pre_vote);
     ck_assert_uint_eq(server->raft.leader, SERVER_NONE);
     ck_assert_uint_eq(server->raft.leader_heard_ns, 0);
@@ -157,15 +157,13 @@ END_TEST
 START_TEST(votes_begin_campaign__leadership_that_was_handed_over_is_sought_at_once)
 {
     begin("1 1");
-    server->handed_over = true;
-    votes_begin_campaign(server, &election, T_MS);
-    ck_assert(!server->handed_over);
+    votes_begin_campaign(server, &election, true, T_MS);
     ck_assert_uint_eq(server->raft.current_term, 2);
     ck_assert_uint_eq(server->elections, 1);
     send_all();
     CK_TAPE("send vote>2, send vote>3");
     ck_assert(newest(MESSAGE_REQUEST_VOTE)->as.vote_request.transfer);
-    votes_begin_campaign(server, &election, T_MS);
+    votes_begin_campaign(server, &election, false, T_MS);
     send_all();
     CK_TAPE("send pre-vote>2, send pre-vote>3");
     end();

@@ -406,9 +406,10 @@ UNIT_HELPER void take_snapshot(void)
         ck_assert(server_flush(server, NULL));
         (void)server_collect(server, deadline_ns, &now_ns);
         ck_assert_msg(now_ns < deadline_ns, "no snapshot was taken; said: %s", said);
-        for (; !mail_pile_is_empty(&server->pile); server_done_with_mail(server)) {
-            ck_assert_int_eq(mail_pile_peek(&server->pile)->kind, MAIL_SNAPSHOT);
-            server_take_snapshot_news(server, &mail_pile_peek(&server->pile)->as.snapshot);
+        const struct mail *mail;
+        while ((mail = server_next_mail(server)) != NULL) {
+            ck_assert_int_eq(mail->kind, MAIL_SNAPSHOT);
+            server_take_snapshot_news(server, &mail->as.snapshot);
         }
     }
     tape[0] = '\0';
@@ -438,6 +439,14 @@ UNIT_HELPER enum mail_kind left_on_pile(void)
 UNIT_HELPER void post(struct mail *mail)
 {
     ck_assert(mail_post(server_slot(server), mail));
+}
+
+/* As the loop before leaves an order to campaign: read, and put back. */
+UNIT_HELPER void put_back_order(void)
+{
+    struct mail *mail = mail_create(MAIL_CAMPAIGN);
+    mail->opened = true;
+    mail_pile_put_back(&server->pile, mail);
 }
 
 UNIT_HELPER void tell(enum mail_kind kind, server_id peer)
