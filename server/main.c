@@ -183,7 +183,7 @@ struct raftd {
     struct peers *peers;
     struct clients *clients;
     struct thread thread;
-    struct farewell farewell;
+    struct hand_over hand_over;
     struct reread reread;
     struct signals signals;
     struct watcher watcher;
@@ -383,11 +383,12 @@ static void drain(struct raftd *raftd)
     u64 deadline_ns = now_ns + patience_ns;
     watcher_give_up_at(&raftd->watcher, deadline_ns + 2 * attempts_ns);
     if (!alone)
-        farewell_say(&raftd->farewell, slot, u64_min(deadline_ns, now_ns + attempts_ns));
+        hand_over_before_stop(&raftd->hand_over, slot, u64_min(deadline_ns, now_ns + attempts_ns));
     clients_drain(raftd->clients, deadline_ns);
     if (!alone)
-        farewell_say(&raftd->farewell, slot,
-                     u64_min(clock_monotonic_ns() + attempts_ns, deadline_ns + attempts_ns));
+        hand_over_before_stop(
+            &raftd->hand_over, slot,
+            u64_min(clock_monotonic_ns() + attempts_ns, deadline_ns + attempts_ns));
 }
 
 static enum error_code serve(struct raftd *raftd, struct error *error)
@@ -460,7 +461,7 @@ static void close_all(struct raftd *raftd)
         vfs_posix_destroy(raftd->vfs);
     if (raftd->peers != NULL)
         limits_deinit(&raftd->limits);
-    farewell_deinit(&raftd->farewell);
+    hand_over_deinit(&raftd->hand_over);
     reread_deinit(&raftd->reread);
     settings_deinit(&raftd->settings);
     report_close(&raftd->report);
@@ -485,7 +486,7 @@ int main(int argc, char **argv)
     signals_begin(&raftd.signals);
     struct error error = {0};
     settings_init(&raftd.settings);
-    farewell_init(&raftd.farewell);
+    hand_over_init(&raftd.hand_over);
     reread_init(&raftd.reread);
     enum error_code code = configure(&raftd, &error);
     if (code == ERROR_NONE && raftd.arguments.bootstrap)

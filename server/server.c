@@ -49,7 +49,7 @@ enum error_code server_create(const struct server_options *options,
         made->design->create(made);
     enum error_code code = server_load(made, error);
     fetcher_init(&made->fetcher, made->storage, server_slot(made), world->report);
-    snapshotting_init(made, server_slot(made));
+    server_snapshot_init(made, server_slot(made));
     if (code != ERROR_NONE) {
         server_destroy(made);
         return code;
@@ -69,7 +69,7 @@ void server_destroy(struct server *server)
 {
     server_close(server);
     fetcher_deinit(&server->fetcher);
-    snapshotting_deinit(server);
+    server_snapshot_deinit(server);
     struct command *command;
     while ((command = command_list_take(&server->parked)) != NULL)
         server_fail(server, command, COMMAND_STOPPING);
@@ -104,7 +104,7 @@ enum error_code server_run(struct server *server, struct transport *transport, s
     server->transport = transport;
     server->raft.room_bytes = storage_room_soon(server->storage);
     events_started(&server->events);
-    recognition_say(server);
+    identity_log(server);
     server_note_status(server, NULL);
     server->design->run(server);
     server_flush_answers(server);

@@ -373,7 +373,7 @@ static enum error_code judge_log(struct dump *dump, struct error *error)
 static bool is_replaced(const struct dump *dump)
 {
     return dump->log_damages > 0 && dump->rebuild.damaged_first == 0 &&
-           dump->rebuild.sequence != 0 && dump->promised.index == 0 && !dump->foreign;
+           dump->rebuild.sequence != 0 && dump->acked_through.index == 0 && !dump->foreign;
 }
 
 static bool is_damaged(const struct dump *dump)

@@ -168,7 +168,7 @@ static void snapshot_taken_by_application(struct pipe *pipe, const struct pipe_f
         snapshot_writer_finish(writer, &info, &error) != ERROR_NONE)
         refuse(frame, error.text);
     pipe_store_offer(pipe->storage, head.last, order->data, order->size);
-    struct snapshots *snapshots = &pipe->server->snapshotting.snapshots;
+    struct snapshot_thread *snapshots = &pipe->server->snapshot.thread;
     mutex_lock(&snapshots->lock);
     snapshots->taken = (struct snapshot_point){.name = {info.last, info.size, info.checksum},
                                                .configuration = pipe->configuration};

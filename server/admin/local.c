@@ -28,26 +28,28 @@ static void change_setting(struct server *server, const struct span *body, struc
 static void reset_statistics(struct server *server, struct buffer *answer)
 {
     storage_reset_timing(server->storage);
-    pace_reset(&server->pace);
-    snapshotting_reset_syncs(server);
+    loop_time_reset(&server->loop_time);
+    server_snapshot_reset_syncs(server);
     buffer_append_string(answer, "+OK\r\n");
 }
 
 /* Whoever answers is not stalled, and tells what is so now: compare liveness_describe_stall. */
-static void describe_now(struct server *server, const struct lead *lead, struct buffer *answer)
+static void describe_now(struct server *server, const struct leader_pending *lead,
+                         struct buffer *answer)
 {
     buffer_append_string(answer, "raft_stalled_ms:0\r\nraft_status_age_ms:0\r\n");
     server_describe(server, lead, answer);
 }
 
-void server_answer_local(struct server *server, struct lead *lead, struct command *command)
+void server_answer_local(struct server *server, struct leader_pending *lead,
+                         struct command *command)
 {
     if (command->class == COMMAND_SNAPSHOT) {
-        snapshotting_ask(server, command);
+        server_snapshot_ask(server, command);
         return;
     }
     if (command->class == COMMAND_BACKUP) {
-        snapshotting_lend(server, command);
+        server_snapshot_pin(server, command);
         return;
     }
     buffer_clear(&server->answer);

@@ -9,6 +9,7 @@
 
 /* Answers what is asked of this very server (command_is_local), in any state. `lead` is NULL in
  * other states. Consumes it. */
-void server_answer_local(struct server *server, struct lead *lead, struct command *command);
+void server_answer_local(struct server *server, struct leader_pending *lead,
+                         struct command *command);
 
 #endif

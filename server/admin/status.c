@@ -29,7 +29,8 @@ static const char *const mode_words[] = {
     [PROGRESS_SNAPSHOT] = "snapshot",
 };
 
-static void describe_peers(const struct server *server, const struct lead *lead, struct buffer *to)
+static void describe_peers(const struct server *server, const struct leader_pending *lead,
+                           struct buffer *to)
 {
     u64 now_ns = clock_monotonic_ns();
     const struct raft *raft = &server->raft;
@@ -37,7 +38,7 @@ static void describe_peers(const struct server *server, const struct lead *lead,
         const struct progress *progress = &lead->leadership.peers[position];
         if (progress->id == raft->self)
             continue;
-        const struct acquaintance *met = trust_acquaintance(raft, progress->id);
+        const struct known_peer *met = trust_known_peer(raft, progress->id);
         enum distrust distrust = met != NULL ? met->distrust : DISTRUST_NONE;
         buffer_append_format(to,
                              "raft_peer_%" PRIu32 ":mode=%s,match=%" PRIu64 ",next=%" PRIu64
@@ -74,7 +75,7 @@ static void describe_trust(const struct server *server, struct buffer *to)
     buffer_append_format(to, "raft_may_vote:%d\r\nraft_unrecognised_servers:%" PRIu32 "\r\n",
                          trust_may_vote(&server->raft), trust->distrusted);
     for (u32 i = 0; i < trust->count; i++) {
-        const struct acquaintance *met = &trust->met[i];
+        const struct known_peer *met = &trust->met[i];
         if (met->distrust != DISTRUST_NONE)
             buffer_append_format(to, "raft_unrecognised_%" PRIu32 ":%s\r\n", met->id,
                                  distrust_words(met->distrust));
@@ -84,8 +85,8 @@ static void describe_trust(const struct server *server, struct buffer *to)
 static void describe_snapshots(const struct server *server, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
-    const struct snapshotting *self = &server->snapshotting;
-    bool going_on = snapshotting_is_going_on(server);
+    const struct server_snapshot *self = &server->snapshot;
+    bool going_on = server_snapshot_is_going_on(server);
     buffer_append_format(
         to,
         "raft_snapshot_index:%" PRIu64 "\r\nraft_snapshot_term:%" PRIu64
@@ -105,17 +106,18 @@ static void describe_snapshots(const struct server *server, struct buffer *to)
 /* What the disk has lost, and has not got again. */
 static void describe_repair(const struct raft *raft, struct buffer *to)
 {
-    struct entry_id promised = raft->promised;
+    struct entry_id promised = raft->acked_through;
     u64 last = raft->log.last_index;
     buffer_append_format(to, "raft_repairing:%d\r\n", promised.index != 0);
     if (promised.index == 0)
         return;
-    buffer_append_format(to, "raft_promised_term:%" PRIu64 "\r\n", promised.term);
+    buffer_append_format(to, "raft_acked_through_term:%" PRIu64 "\r\n", promised.term);
     if (promised.index == LOST_INDEX)
-        buffer_append_string(to, "raft_promised_index:unknown\r\nraft_missing_entries:unknown\r\n");
+        buffer_append_string(
+            to, "raft_acked_through_index:unknown\r\nraft_missing_entries:unknown\r\n");
     else
         buffer_append_format(
-            to, "raft_promised_index:%" PRIu64 "\r\nraft_missing_entries:%" PRIu64 "\r\n",
+            to, "raft_acked_through_index:%" PRIu64 "\r\nraft_missing_entries:%" PRIu64 "\r\n",
             promised.index, promised.index > last ? promised.index - last : 0);
 }
 
@@ -168,7 +170,7 @@ static void describe_outlets(const struct server_world *world, struct buffer *to
 }
 
 /* What CONFIG RESETSTAT sets back. */
-static void describe_pace(struct server *server, struct buffer *to)
+static void describe_durations_of_loop(struct server *server, struct buffer *to)
 {
     const struct storage_timing *timing = storage_timing(server->storage);
     buffer_append_format(to, "raft_syncs:%" PRIu64 "\r\n", timing->syncs.count);
@@ -180,7 +182,7 @@ static void describe_pace(struct server *server, struct buffer *to)
     describe_durations("write", &timing->writes, to);
     buffer_append_format(to, "raft_segment_waits:%" PRIu64 "\r\n", timing->segments.count);
     describe_durations("segment_wait", &timing->segments, to);
-    const struct snapshot_syncs *syncs = snapshotting_syncs(server);
+    const struct snapshot_syncs *syncs = server_snapshot_syncs(server);
     buffer_append_format(to, "raft_snapshot_syncs:%" PRIu64 "\r\n", syncs->taken.count);
     describe_durations("snapshot_sync", &syncs->taken, to);
     buffer_append_format(to, "raft_snapshot_incoming_syncs:%" PRIu64 "\r\n", syncs->received.count);
@@ -190,10 +192,10 @@ static void describe_pace(struct server *server, struct buffer *to)
                          "\r\nraft_start_snapshot_us:%" PRIu64 "\r\n",
                          server->opening.entries, server->opening.log_ns / NS_PER_US,
                          server->opening.snapshot_ns / NS_PER_US);
-    buffer_append_format(to, "raft_loop_rounds:%" PRIu64 "\r\n", server->pace.rounds.count);
-    describe_durations("loop", &server->pace.rounds, to);
-    describe_durations("loop_nodisk", &server->pace.rounds_without_disk, to);
-    describe_durations("loop_cpu", &server->pace.rounds_of_work, to);
+    buffer_append_format(to, "raft_loop_rounds:%" PRIu64 "\r\n", server->loop_time.rounds.count);
+    describe_durations("loop", &server->loop_time.rounds, to);
+    describe_durations("loop_nodisk", &server->loop_time.rounds_without_disk, to);
+    describe_durations("loop_cpu", &server->loop_time.rounds_of_work, to);
 }
 
 static u32 parked_count(const struct server *server)
@@ -202,9 +204,9 @@ static u32 parked_count(const struct server *server)
     return server->parked.count + of_design;
 }
 
-void server_note_status(struct server *server, const struct lead *lead)
+void server_note_status(struct server *server, const struct leader_pending *lead)
 {
-    u64 now_ns = server->pace.began_ns; /* of the round: no clock is read for this */
+    u64 now_ns = server->loop_time.began_ns; /* of the round: no clock is read for this */
     if (now_ns == 0)
         now_ns = clock_monotonic_ns();
     if (!liveness_wants_status(&server->liveness, now_ns))
@@ -214,7 +216,7 @@ void server_note_status(struct server *server, const struct lead *lead)
     liveness_put_status(&server->liveness, &server->answer, now_ns);
 }
 
-void server_describe(struct server *server, const struct lead *lead, struct buffer *to)
+void server_describe(struct server *server, const struct leader_pending *lead, struct buffer *to)
 {
     const struct raft *raft = &server->raft;
     buffer_append_format(
@@ -232,7 +234,7 @@ void server_describe(struct server *server, const struct lead *lead, struct buff
     if (server->machine->ops->describe != NULL)
         server->machine->ops->describe(server->machine, to);
     describe_log(server, to);
-    describe_pace(server, to);
+    describe_durations_of_loop(server, to);
     describe_outlets(&server->world, to);
     describe_snapshots(server, to);
     describe_members(server, to);

@@ -9,9 +9,9 @@
 #include "server/replica/replica.h"
 
 /* Appends what this server knows of itself as lines "key:value\r\n", keys beginning with raft_. */
-void server_describe(struct server *server, const struct lead *lead, struct buffer *to);
+void server_describe(struct server *server, const struct leader_pending *lead, struct buffer *to);
 
 /* The end of a pile: leaves a copy of that in the liveness, if one is due. */
-void server_note_status(struct server *server, const struct lead *lead);
+void server_note_status(struct server *server, const struct leader_pending *lead);
 
 #endif

@@ -1,7 +1,7 @@
 /* port.c - the client port's thread: one epoll for all connections.
  *
  * A round: wait; accept, read and parse whatever is there; serve the connections that the server
- * thread hands over; post all commands of the round as one letter. A connection's input is parsed
+ * thread hands over; post all commands of the round as one message. A connection's input is parsed
  * straight out of a buffer that all connections share; only what is left over moves to a buffer of
  * its own, which it has no longer than it needs it.
  *

@@ -15,7 +15,7 @@
 enum {
     SCRATCH_SIZE = 64 * 1024, /* a read of a connection that holds no input */
     BODIES_SIZE = 64 * 1024,  /* a block that bodies of small commands share */
-    POST_BYTES = 1024 * 1024, /* commands of one letter: posted early beyond it */
+    POST_BYTES = 1024 * 1024, /* commands of one message: posted early beyond it */
     POST_COUNT = 4096,
     DRAIN_LOOK_MS = 10, /* between two looks at connections that are being drained, */
     STALL_LOOK_MS = 50  /* and at those that wait for a server that has stalled */

@@ -1,7 +1,7 @@
 /* dispatch.c - what becomes of a parsed command: answered here, or sent to the server.
  *
  * Bodies of one round's commands stand one behind the other in one block: a round costs one
- * allocation for all bodies and one letter for all commands. */
+ * allocation for all bodies and one message for all commands. */
 #include "common/clock.h"
 #include "common/memory.h"
 #include "server/clients/commands.h"

@@ -22,12 +22,12 @@ enum {
 /* The timers' thread looks that often whether a flush that was left to others was done. */
 #define LEFT_LOOK_NS (5 * NS_PER_MS)
 
-static struct lead *lead_of(struct dispatch *dispatch)
+static struct leader_pending *lead_of(struct dispatch *dispatch)
 {
     return dispatch->server->state == RAFT_LEADER ? &dispatch->lead : NULL;
 }
 
-/* What this state has to say to others at the end of a batch of letters. */
+/* What this state has to say to others at the end of a batch of messages. */
 static void stage(struct dispatch *dispatch)
 {
     struct server *server = dispatch->server;
@@ -117,7 +117,7 @@ static void tell_time(struct dispatch *dispatch)
 {
     dispatch->now_ns = server_begin_round(dispatch->server);
     if (dispatch->server->state == RAFT_LEADER)
-        leadership_awake(&dispatch->server->raft, &dispatch->lead.leadership, dispatch->now_ns);
+        leadership_note_poll(&dispatch->server->raft, &dispatch->lead.leadership, dispatch->now_ns);
 }
 
 /* ---- the slot ---- */
@@ -172,7 +172,7 @@ static bool lock_unless_stalled(struct dispatch *dispatch)
     return true;
 }
 
-/* A handler has no box that could be full: it takes what comes, one letter a thread at a time. But
+/* A handler has no box that could be full: it takes what comes, one message a thread at a time. But
  * whoever must not wait does not wait for the disk, nor for a thread that has the lock and has
  * stalled. */
 static bool slot_try_post(struct mail_slot *slot, struct mail *mail)

@@ -27,7 +27,7 @@ struct dispatch {
     struct mutex lock;        /* the server's one lock; guards all of `server` and all below */
     struct condition changed; /* it has started, a deadline came nearer, or it is to stop */
     _Atomic u32 waiting;      /* threads that wait for the lock with mail in hand */
-    u32 unflushed;            /* letters handled since the last flush */
+    u32 unflushed;            /* messages handled since the last flush */
     u64 unflushed_bytes;      /* of those, as mail_weigh has it */
     bool flush_left;          /* to the timers' thread, by one that must not wait for the disk */
     bool running;
@@ -40,7 +40,7 @@ struct dispatch {
     struct election election;     /* candidate: votes received */
     bool election_begins;         /* candidate: the requests are about to go out */
     struct forwarding forwarding; /* follower: commands under way to the leader */
-    struct lead lead;             /* leader: progress of the peers, clients who wait */
+    struct leader_pending lead;   /* leader: progress of the peers, clients who wait */
 };
 
 /* What runs are the timers. Before that, mail waits. */
@@ -51,13 +51,13 @@ struct dispatch *dispatch_of(const struct server *server);
 
 /* ---- inside the room; all with the lock held ---- */
 
-/* handler.c: deals with one letter. */
+/* handler.c: deals with one message. */
 void dispatch_handle(struct dispatch *dispatch, struct mail *mail);
 
 /* transitions.c: the one place where the state changes. */
 void dispatch_become(struct dispatch *dispatch, enum raft_state state, const char *why);
-/* The same for RAFT_CANDIDATE; `handed_over`: no pre-vote, stickiness put aside. */
-void dispatch_campaign(struct dispatch *dispatch, bool handed_over, const char *why);
+/* The same for RAFT_CANDIDATE; `skip_pre_vote`: no pre-vote, stickiness put aside. */
+void dispatch_campaign(struct dispatch *dispatch, bool skip_pre_vote, const char *why);
 /* Counts the votes after a flush. Returns whether anything came of it, to be flushed in turn. */
 bool dispatch_count_votes(struct dispatch *dispatch);
 

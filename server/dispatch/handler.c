@@ -1,4 +1,4 @@
-/* handler.c - one letter: first its term, then its kind, then what the state demands.
+/* handler.c - one message: first its term, then its kind, then what the state demands.
  *
  * Each case reads like a row of a table whose columns are the states; read it beside the three
  * loops of per_state/, each of which is a column. */
@@ -44,7 +44,7 @@ static void vote_reply(struct dispatch *dispatch, const struct message *reply)
 {
     if (dispatch->server->state != RAFT_CANDIDATE)
         return;
-    recognition_mind_vote(dispatch->server, reply);
+    identity_handle_vote(dispatch->server, reply);
     votes_count(dispatch->server, &dispatch->election, reply);
 }
 
@@ -152,12 +152,12 @@ static void disconnected(struct dispatch *dispatch, server_id peer)
 }
 
 /* A leader leads already, and who has no vote cannot; anybody else campaigns now. */
-static void campaign(struct dispatch *dispatch, bool handed_over, const char *why)
+static void campaign(struct dispatch *dispatch, bool skip_pre_vote, const char *why)
 {
     struct server *server = dispatch->server;
     if (server->state == RAFT_LEADER || !raft_may_campaign(&server->raft))
         return;
-    dispatch_campaign(dispatch, handed_over, why);
+    dispatch_campaign(dispatch, skip_pre_vote, why);
 }
 
 /* Returns whether the mail is to be handled in this state and term. */
@@ -181,7 +181,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
 {
     struct server *server = dispatch->server;
     const struct message *message = &mail->as.message;
-    struct lead *lead = server->state == RAFT_LEADER ? &dispatch->lead : NULL;
+    struct leader_pending *lead = server->state == RAFT_LEADER ? &dispatch->lead : NULL;
     if (housekeeping(server, lead, mail, dispatch->now_ns) || !check_term_or_refuse(dispatch, mail))
         return;
     switch (mail->kind) {
@@ -219,7 +219,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
         client_commands(dispatch, &mail->as.commands);
         return;
     case MAIL_UNRECOGNISED:
-        if (recognition_told(server, message) && server->state != RAFT_FOLLOWER)
+        if (identity_handle_unrecognised(server, message) && server->state != RAFT_FOLLOWER)
             dispatch_become(dispatch, RAFT_FOLLOWER, "it may not vote");
         return;
     case MAIL_CONNECTED:

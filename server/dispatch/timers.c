@@ -50,7 +50,7 @@ void dispatch_timers(struct dispatch *dispatch)
 u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
 {
     const struct server *server = dispatch->server;
-    /* Between two helpings of entries or reads there is only a look at who waits for the lock. */
+    /* Between two batches of entries or reads there is only a look at who waits for the lock. */
     if (server->state != RAFT_STOPPED && server->raft.last_applied < server->raft.commit_index)
         return 0;
     switch (server->state) {
@@ -64,7 +64,7 @@ u64 dispatch_next_deadline_ns(const struct dispatch *dispatch)
     case RAFT_LEADER:
         if (dispatch->lead.reads_left)
             return 0;
-        return leading_next_ns(&server->raft, &dispatch->lead);
+        return pending_next_ns(&server->raft, &dispatch->lead);
     case RAFT_STOPPED:
         return 0;
     }

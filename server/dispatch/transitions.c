@@ -25,7 +25,7 @@ static void end_state(struct dispatch *dispatch)
     }
 }
 
-static void change(struct dispatch *dispatch, enum raft_state state, bool handed_over,
+static void change(struct dispatch *dispatch, enum raft_state state, bool skip_pre_vote,
                    const char *why)
 {
     struct server *server = dispatch->server;
@@ -38,7 +38,7 @@ static void change(struct dispatch *dispatch, enum raft_state state, bool handed
         votes_tell_timeout(server, dispatch->now_ns, dispatch->deadline_ns);
         return;
     case RAFT_CANDIDATE:
-        votes_begin_campaign(server, &dispatch->election, handed_over, dispatch->now_ns);
+        votes_begin_campaign(server, &dispatch->election, skip_pre_vote, dispatch->now_ns);
         dispatch->election_begins = true;
         return;
     case RAFT_LEADER:
@@ -54,9 +54,9 @@ void dispatch_become(struct dispatch *dispatch, enum raft_state state, const cha
     change(dispatch, state, false, why);
 }
 
-void dispatch_campaign(struct dispatch *dispatch, bool handed_over, const char *why)
+void dispatch_campaign(struct dispatch *dispatch, bool skip_pre_vote, const char *why)
 {
-    change(dispatch, RAFT_CANDIDATE, handed_over, why);
+    change(dispatch, RAFT_CANDIDATE, skip_pre_vote, why);
 }
 
 bool dispatch_count_votes(struct dispatch *dispatch)

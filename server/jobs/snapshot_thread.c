@@ -36,7 +36,7 @@ struct snapshot_job {
 
 /* What the thread keeps to itself. */
 struct snapshot_worker {
-    struct snapshots *snapshots;
+    struct snapshot_thread *snapshots;
     struct snapshot_writer *writer; /* NULL: none, or it has failed */
     u64 order;                      /* of the one being written, or that has failed */
     struct snapshot_head head;      /* the same */
@@ -77,7 +77,7 @@ static void job_destroy(struct snapshot_job *job)
 
 static void snapshots_main(void *argument);
 
-static bool start_thread(struct snapshots *snapshots)
+static bool start_thread(struct snapshot_thread *snapshots)
 {
     struct error error = {0};
     if (snapshots->thread.started || thread_start(&snapshots->thread, "snapshots", snapshots_main,
@@ -88,7 +88,7 @@ static bool start_thread(struct snapshots *snapshots)
     return false;
 }
 
-static void order(struct snapshots *snapshots, struct snapshot_job *job)
+static void order(struct snapshot_thread *snapshots, struct snapshot_job *job)
 {
     mutex_lock(&snapshots->lock);
     if (job->kind == JOB_PUT)
@@ -104,15 +104,15 @@ static void order(struct snapshots *snapshots, struct snapshot_job *job)
     mutex_unlock(&snapshots->lock);
 }
 
-void snapshots_init(struct snapshots *snapshots, struct vfs *vfs, struct mail_slot *slot,
-                    struct report *report)
+void snapshot_thread_init(struct snapshot_thread *snapshots, struct vfs *vfs,
+                          struct mail_slot *slot, struct report *report)
 {
-    *snapshots = (struct snapshots){.vfs = vfs, .slot = slot, .report = report};
+    *snapshots = (struct snapshot_thread){.vfs = vfs, .slot = slot, .report = report};
     mutex_init(&snapshots->lock);
     condition_init(&snapshots->ordered);
 }
 
-void snapshots_deinit(struct snapshots *snapshots)
+void snapshot_thread_deinit(struct snapshot_thread *snapshots)
 {
     mutex_lock(&snapshots->lock);
     snapshots->stopping = true;
@@ -130,7 +130,8 @@ void snapshots_deinit(struct snapshots *snapshots)
     mutex_deinit(&snapshots->lock);
 }
 
-bool snapshots_begin(struct snapshots *snapshots, u64 number, const struct snapshot_head *head)
+bool snapshot_thread_begin(struct snapshot_thread *snapshots, u64 number,
+                           const struct snapshot_head *head)
 {
     if (!start_thread(snapshots))
         return false;
@@ -141,7 +142,7 @@ bool snapshots_begin(struct snapshots *snapshots, u64 number, const struct snaps
     return true;
 }
 
-u64 snapshots_take_room(struct snapshots *snapshots)
+u64 snapshot_thread_take_room(struct snapshot_thread *snapshots)
 {
     mutex_lock(&snapshots->lock);
     u64 bytes = u64_min(snapshots->take_bytes, SNAPSHOT_TAKE_BYTES_MAX);
@@ -149,7 +150,7 @@ u64 snapshots_take_room(struct snapshots *snapshots)
     return SNAPSHOT_TAKE_BYTES_MAX - bytes;
 }
 
-void snapshots_put(struct snapshots *snapshots, const void *data, size_t size)
+void snapshot_thread_put(struct snapshot_thread *snapshots, const void *data, size_t size)
 {
     struct snapshot_job *job = job_create(JOB_PUT, 1);
     struct block *block = block_create_copy(data, (u32)size);
@@ -158,17 +159,17 @@ void snapshots_put(struct snapshots *snapshots, const void *data, size_t size)
     order(snapshots, job);
 }
 
-void snapshots_end(struct snapshots *snapshots)
+void snapshot_thread_end(struct snapshot_thread *snapshots)
 {
     order(snapshots, job_create(JOB_END, 0));
 }
 
-void snapshots_give_up(struct snapshots *snapshots)
+void snapshot_thread_give_up(struct snapshot_thread *snapshots)
 {
     order(snapshots, job_create(JOB_GIVE_UP, 0));
 }
 
-struct snapshot_point snapshots_taken(struct snapshots *snapshots)
+struct snapshot_point snapshot_thread_taken(struct snapshot_thread *snapshots)
 {
     mutex_lock(&snapshots->lock);
     struct snapshot_point point = snapshots->taken;
@@ -176,7 +177,7 @@ struct snapshot_point snapshots_taken(struct snapshots *snapshots)
     return point;
 }
 
-u64 snapshots_receive_room(struct snapshots *snapshots)
+u64 snapshot_thread_receive_room(struct snapshot_thread *snapshots)
 {
     mutex_lock(&snapshots->lock);
     u64 bytes = u64_min(snapshots->receive_bytes, SNAPSHOT_RECEIVE_BYTES_MAX);
@@ -186,7 +187,7 @@ u64 snapshots_receive_room(struct snapshots *snapshots)
     return SNAPSHOT_RECEIVE_BYTES_MAX - bytes;
 }
 
-bool snapshots_no_space(struct snapshots *snapshots)
+bool snapshot_thread_no_space(struct snapshot_thread *snapshots)
 {
     mutex_lock(&snapshots->lock);
     bool no_space = snapshots->no_space;
@@ -194,8 +195,8 @@ bool snapshots_no_space(struct snapshots *snapshots)
     return no_space;
 }
 
-bool snapshots_receive(struct snapshots *snapshots, u64 number, const struct message *message,
-                       struct machine *empty)
+bool snapshot_thread_receive(struct snapshot_thread *snapshots, u64 number,
+                             const struct message *message, struct machine *empty)
 {
     const struct install_request *install = &message->as.install_request;
     struct snapshot_job *job = job_create(JOB_RECEIVE, message->span_count);
@@ -215,7 +216,8 @@ bool snapshots_receive(struct snapshots *snapshots, u64 number, const struct mes
     return true;
 }
 
-struct machine *snapshots_received(struct snapshots *snapshots, struct snapshot_point *point)
+struct machine *snapshot_thread_received(struct snapshot_thread *snapshots,
+                                         struct snapshot_point *point)
 {
     mutex_lock(&snapshots->lock);
     struct machine *machine = snapshots->machine;
@@ -225,7 +227,7 @@ struct machine *snapshots_received(struct snapshots *snapshots, struct snapshot_
     return machine;
 }
 
-void snapshots_destroy_machine(struct snapshots *snapshots, struct machine *machine)
+void snapshot_thread_destroy_machine(struct snapshot_thread *snapshots, struct machine *machine)
 {
     struct snapshot_job *job = job_create(JOB_DESTROY, 0);
     job->machine = machine;
@@ -235,8 +237,8 @@ void snapshots_destroy_machine(struct snapshots *snapshots, struct machine *mach
         job_destroy(job);
 }
 
-void snapshots_remove_old(struct snapshots *snapshots, u64 log_base, const struct entry_id *used,
-                          u32 used_count)
+void snapshot_thread_remove_old(struct snapshot_thread *snapshots, u64 log_base,
+                                const struct entry_id *used, u32 used_count)
 {
     ASSERT(used_count <= SERVERS_MAX);
     if (!start_thread(snapshots))
@@ -257,7 +259,7 @@ static void move_syncs(struct snapshot_syncs *to, struct snapshot_syncs *from)
         histogram_move(&to->received, &from->received);
 }
 
-void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *to)
+void snapshot_thread_fetch_syncs(struct snapshot_thread *snapshots, struct snapshot_syncs *to)
 {
     mutex_lock(&snapshots->lock);
     move_syncs(to, &snapshots->syncs);
@@ -268,7 +270,7 @@ void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *t
 
 static void tell(struct snapshot_worker *worker, enum snapshot_news news, u64 number)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     mutex_lock(&snapshots->lock);
     move_syncs(&snapshots->syncs, &worker->syncs);
     mutex_unlock(&snapshots->lock);
@@ -277,7 +279,7 @@ static void tell(struct snapshot_worker *worker, enum snapshot_news news, u64 nu
     (void)mail_post(snapshots->slot, mail);
 }
 
-static void note_space(struct snapshots *snapshots, enum error_code code)
+static void note_space(struct snapshot_thread *snapshots, enum error_code code)
 {
     mutex_lock(&snapshots->lock);
     snapshots->no_space = code == ERROR_NO_SPACE;
@@ -287,7 +289,7 @@ static void note_space(struct snapshots *snapshots, enum error_code code)
 /* A snapshot that cannot be written costs nothing but itself: the log still holds everything. */
 static void take_failed(struct snapshot_worker *worker, const struct error *error)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     REPORT(snapshots->report, REPORT_WARN, "server",
            "the snapshot of entry %" PRIu64 " cannot be written, and will be tried again later: %s",
            worker->head.last.index, error->text);
@@ -326,7 +328,7 @@ static void put(struct snapshot_worker *worker, const struct snapshot_job *job)
 
 static void end_take(struct snapshot_worker *worker)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     struct error error = {0};
     struct snapshot_info info;
     if (worker->writer == NULL)
@@ -360,7 +362,7 @@ static void give_up(struct snapshot_worker *worker)
 
 static void receive_failed(struct snapshot_worker *worker, const struct error *error)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     REPORT(snapshots->report, REPORT_WARN, "server",
            "the snapshot of entry %" PRIu64 " cannot be received, and is asked for again: %s",
            worker->name.last.index, error->text);
@@ -412,7 +414,7 @@ static bool take_piece(void *context, const u8 *data, size_t size)
 /* Makes the file durable, then a machine of it. */
 static void end_receive(struct snapshot_worker *worker, struct machine *machine)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     struct error error = {0};
     struct snapshot_point point = {.name = worker->name};
     struct loading loading = {machine, &point};
@@ -477,7 +479,7 @@ static bool is_used(const struct snapshot_job *job, struct entry_id id)
 
 static void remove_old(struct snapshot_worker *worker, const struct snapshot_job *job)
 {
-    struct snapshots *snapshots = worker->snapshots;
+    struct snapshot_thread *snapshots = worker->snapshots;
     struct error error = {0};
     struct entry_id *ids = NULL;
     size_t count = 0;
@@ -521,7 +523,7 @@ static void carry_out(struct snapshot_worker *worker, struct snapshot_job *job)
 
 static void snapshots_main(void *argument)
 {
-    struct snapshots *snapshots = argument;
+    struct snapshot_thread *snapshots = argument;
     struct snapshot_worker worker = {.snapshots = snapshots};
     mutex_lock(&snapshots->lock);
     while (!snapshots->stopping) {

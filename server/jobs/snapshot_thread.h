@@ -37,7 +37,7 @@ struct snapshot_syncs {
     struct histogram received; /* of files that came from a leader */
 };
 
-struct snapshots {
+struct snapshot_thread {
     struct vfs *vfs;
     struct mail_slot *slot;
     struct report *report;
@@ -60,56 +60,57 @@ struct snapshots {
     struct snapshot_syncs syncs;
 };
 
-void snapshots_init(struct snapshots *snapshots, struct vfs *vfs, struct mail_slot *slot,
-                    struct report *report);
+void snapshot_thread_init(struct snapshot_thread *snapshots, struct vfs *vfs,
+                          struct mail_slot *slot, struct report *report);
 /* Ends the thread; files not finished are removed at the next start. Blocks while an order is being
  * carried out. */
-void snapshots_deinit(struct snapshots *snapshots);
+void snapshot_thread_deinit(struct snapshot_thread *snapshots);
 
 /* ---- taking. Thread: the server's, as all below; never blocks ---- */
 
 /* Begins a file; the news of it repeats `order`. False when there can be no thread. */
-WARN_UNUSED bool snapshots_begin(struct snapshots *snapshots, u64 order,
-                                 const struct snapshot_head *head);
+WARN_UNUSED bool snapshot_thread_begin(struct snapshot_thread *snapshots, u64 order,
+                                       const struct snapshot_head *head);
 /* Bytes that can be handed over now. */
-u64 snapshots_take_room(struct snapshots *snapshots);
+u64 snapshot_thread_take_room(struct snapshot_thread *snapshots);
 /* The next bytes of the machine's state, copied. */
-void snapshots_put(struct snapshots *snapshots, const void *data, size_t size);
+void snapshot_thread_put(struct snapshot_thread *snapshots, const void *data, size_t size);
 /* That was all: SNAPSHOT_TAKEN or SNAPSHOT_NOT_TAKEN will come. */
-void snapshots_end(struct snapshots *snapshots);
+void snapshot_thread_end(struct snapshot_thread *snapshots);
 /* The one begun is not wanted any more. News of it may have been posted already. */
-void snapshots_give_up(struct snapshots *snapshots);
+void snapshot_thread_give_up(struct snapshot_thread *snapshots);
 /* After SNAPSHOT_TAKEN. */
-struct snapshot_point snapshots_taken(struct snapshots *snapshots);
+struct snapshot_point snapshot_thread_taken(struct snapshot_thread *snapshots);
 
 /* ---- receiving ---- */
 
 /* Bytes of pieces that can be handed over now: none for a while after the disk has failed. */
-u64 snapshots_receive_room(struct snapshots *snapshots);
-bool snapshots_no_space(struct snapshots *snapshots);
+u64 snapshot_thread_receive_room(struct snapshot_thread *snapshots);
+bool snapshot_thread_no_space(struct snapshot_thread *snapshots);
 /* The piece in the message (of which references are taken) is the next one of its file; at offset 0
  * a new file begins, at the end SNAPSHOT_RECEIVED or SNAPSHOT_NOT_RECEIVED follows, and repeats the
  * `order` of that piece. `empty`:
  * a machine to fill, needed with the last piece, and taken over. False when there can be no thread;
  * then `empty` is destroyed. */
-WARN_UNUSED bool snapshots_receive(struct snapshots *snapshots, u64 order,
-                                   const struct message *message, struct machine *empty);
+WARN_UNUSED bool snapshot_thread_receive(struct snapshot_thread *snapshots, u64 order,
+                                         const struct message *message, struct machine *empty);
 /* After SNAPSHOT_RECEIVED: the machine, the caller's from now on; NULL when a later one has taken
  * its place and its own news is still to come. */
-struct machine *snapshots_received(struct snapshots *snapshots, struct snapshot_point *point);
+struct machine *snapshot_thread_received(struct snapshot_thread *snapshots,
+                                         struct snapshot_point *point);
 
 /* ---- the rest ---- */
 
 /* Adds to `to` what the thread has measured since the last call. What belongs to news is there when
  * the news is. */
-void snapshots_fetch_syncs(struct snapshots *snapshots, struct snapshot_syncs *to);
+void snapshot_thread_fetch_syncs(struct snapshot_thread *snapshots, struct snapshot_syncs *to);
 
 /* Frees it, in this thread. */
-void snapshots_destroy_machine(struct snapshots *snapshots, struct machine *machine);
+void snapshot_thread_destroy_machine(struct snapshot_thread *snapshots, struct machine *machine);
 
 /* Removes the files of all snapshots but the newest, those that the log reaches back to (last.index
  * at or behind `log_base`, but never more than one of them), and those named in `used`. */
-void snapshots_remove_old(struct snapshots *snapshots, u64 log_base, const struct entry_id *used,
-                          u32 used_count);
+void snapshot_thread_remove_old(struct snapshot_thread *snapshots, u64 log_base,
+                                const struct entry_id *used, u32 used_count);
 
 #endif

@@ -1,4 +1,4 @@
-/* mail.c - letters and piles of them. */
+/* mail.c - messages and piles of them. */
 #include "server/mail/mail.h"
 
 #include "common/memory.h"

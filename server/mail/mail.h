@@ -1,4 +1,4 @@
-/* mail.h - everything that can happen to a server, as one kind of letter.
+/* mail.h - everything that can happen to a server, as one kind of message.
  *
  * Whoever learns something (a peer's reader, the client port, a job, a signal) writes it into a
  * `struct mail` and posts it; the state loops read nothing else. A *pile* is the mail a loop has
@@ -102,7 +102,7 @@ struct mail {
     } as;
 };
 
-/* A letter with a zeroed body. Ownership: the caller, until it is posted. */
+/* A message with a zeroed body. Ownership: the caller, until it is posted. */
 struct mail *mail_create(enum mail_kind kind);
 
 /* Frees it with everything in it. Commands still in it fail with COMMAND_STOPPING. */

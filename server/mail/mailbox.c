@@ -1,12 +1,12 @@
 /* mailbox.c - see mailbox.h.
  *
  * One mutex guards a list, two sums and three flags, and is held for a few instructions only:
- * letters are weighed before it is taken and destroyed after it is given back. Emptying the box
+ * messages are weighed before it is taken and destroyed after it is given back. Emptying the box
  * splices its list, however long it is, and the sums fall to zero; so posters wait for the disk
  * behind the reader, never for its sorting.
  *
  * A poster wakes the reader only if the reader sleeps, and says so by clearing `reader_sleeps`: of
- * a hundred letters that come while it wakes up, one costs a system call. */
+ * a hundred messages that come while it wakes up, one costs a system call. */
 #include "server/mail/mailbox.h"
 
 #include "common/clock.h"
@@ -53,7 +53,7 @@ static enum budget budget_of(const struct mail *mail)
     return mail->kind == MAIL_COMMANDS ? BUDGET_CLIENT : BUDGET_NONE;
 }
 
-/* Whether the letter's budget has room for it. A letter that is larger than the whole budget goes
+/* Whether the message's budget has room for it. A message that is larger than the whole budget goes
  * into an empty one, else it could never be posted. */
 static bool has_room_locked(struct mailbox *mailbox, enum budget budget, u64 size)
 {
@@ -70,7 +70,7 @@ static bool has_room_locked(struct mailbox *mailbox, enum budget budget, u64 siz
     return true;
 }
 
-/* Puts the letter in. Returns whether the reader sleeps and is to be woken by the caller. */
+/* Puts the message in. Returns whether the reader sleeps and is to be woken by the caller. */
 static bool put_locked(struct mailbox *mailbox, enum budget budget, struct mail *mail)
 {
     mutex_assert_held(&mailbox->lock);

@@ -7,7 +7,7 @@
  *
  * A pile that is too large would keep its reader from saying anything to anybody until all of it
  * has been written, synced and applied: a leader's heartbeats fail, and it loses its office for
- * being busy. So what is too much is taken out of the box, but handed to the reader in helpings.
+ * being busy. So what is too much is taken out of the box, but handed to the reader in batches.
  *
  * Order: mail of one poster is read in the order in which it was posted. */
 #ifndef MAILRAFT_MAIL_MAILBOX_H
@@ -38,7 +38,7 @@ void mailbox_init(struct mailbox *mailbox, u64 peer_bytes_max, u64 client_bytes_
 /* Destroys what mail is left. Nobody may be inside any more. */
 void mailbox_deinit(struct mailbox *mailbox);
 
-/* Posts mail, waiting while its budget is full. One letter always fits into an empty box. Consumes
+/* Posts mail, waiting while its budget is full. One message always fits into an empty box. Consumes
  * the mail; when the mailbox is closed it is destroyed, and the answer is false.
  * Thread: any but the reader's. Blocks. */
 bool mailbox_post(struct mailbox *mailbox, struct mail *mail);
@@ -48,8 +48,8 @@ bool mailbox_post(struct mailbox *mailbox, struct mail *mail);
 WARN_UNUSED bool mailbox_try_post(struct mailbox *mailbox, struct mail *mail);
 
 /* Waits until there is mail, or clock_monotonic_ns() has reached `deadline_ns`, or the mailbox is
- * closed, but not at all while `pile` holds mail that was left on it, or the last helping was not
- * all; then moves mail under `pile`: a helping, one letter at least, that ends with the letter
+ * closed, but not at all while `pile` holds mail that was left on it, or the last batch was not
+ * all; then moves mail under `pile`: a batch, one message at least, that ends with the message
  * which makes it `bytes_max` (as mail_weigh weighs them).
  *
  * Returns the instant until which the reader has all mail, on its clock: everything that was posted

@@ -116,7 +116,7 @@ enum raft_state candidate_run(struct server *server)
                 continue;
             case MAIL_PRE_VOTE_REPLY:
             case MAIL_REQUEST_VOTE_REPLY:
-                recognition_mind_vote(server, message);
+                identity_handle_vote(server, message);
                 votes_count(server, &self.election, message);
                 continue;
             case MAIL_APPEND_ENTRIES: /* [Candidates 3, §5.2]; the follower takes it */
@@ -130,7 +130,7 @@ enum raft_state candidate_run(struct server *server)
                 take_commands(server, &mail->as.commands);
                 continue;
             case MAIL_UNRECOGNISED:
-                if (recognition_told(server, message))
+                if (identity_handle_unrecognised(server, message))
                     return leave(server, RAFT_FOLLOWER, "it may not vote");
                 continue;
             case MAIL_CONNECTED:

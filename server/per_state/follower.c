@@ -156,7 +156,7 @@ enum raft_state follower_run(struct server *server)
                 take_commands(server, &self, &mail->as.commands);
                 continue;
             case MAIL_UNRECOGNISED: /* it does not campaign any more */
-                (void)recognition_told(server, message);
+                (void)identity_handle_unrecognised(server, message);
                 continue;
             case MAIL_CONNECTED: /* what was on its way on the old connection may be lost */
                 if (mail->as.peer == raft->leader)

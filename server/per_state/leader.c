@@ -17,8 +17,8 @@
 #include "server/service/housekeeping.h"
 #include "server/service/lead.h"
 
-static enum raft_state leave(struct server *server, struct lead *lead, enum raft_state next,
-                             const char *why)
+static enum raft_state leave(struct server *server, struct leader_pending *lead,
+                             enum raft_state next, const char *why)
 {
     lead_stop(server, lead);
     if (next != RAFT_STOPPED)
@@ -26,23 +26,23 @@ static enum raft_state leave(struct server *server, struct lead *lead, enum raft
     return next;
 }
 
-static void take_commands(struct server *server, struct lead *lead, struct command_list *commands,
-                          u64 now_ns)
+static void take_commands(struct server *server, struct leader_pending *lead,
+                          struct command_list *commands, u64 now_ns)
 {
     struct command *command;
     while ((command = command_list_take(commands)) != NULL)
         lead_take(server, lead, command, now_ns);
 }
 
-static u64 wake_ns(const struct server *server, const struct lead *lead)
+static u64 wake_ns(const struct server *server, const struct leader_pending *lead)
 {
     if (lead->reads_left)
-        return 0; /* only a look into the mailbox between two helpings */
-    return leading_next_ns(&server->raft, lead);
+        return 0; /* only a look into the mailbox between two batches */
+    return pending_next_ns(&server->raft, lead);
 }
 
 /* Speaks, saves, commits and answers. Returns false when the disk has failed. */
-static bool end_pile(struct server *server, struct lead *lead, u64 now_ns)
+static bool end_pile(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
     do {
         lead_hand_over(server, lead, now_ns);
@@ -56,7 +56,7 @@ static bool end_pile(struct server *server, struct lead *lead, u64 now_ns)
 enum raft_state leader_run(struct server *server)
 {
     struct raft *raft = &server->raft;
-    struct lead lead;
+    struct leader_pending lead;
     u64 now_ns = clock_monotonic_ns();
     lead_begin(server, &lead, now_ns);
     for (;;) {
@@ -64,7 +64,7 @@ enum raft_state leader_run(struct server *server)
             return leave(server, &lead, RAFT_STOPPED, "the disk failed");
 
         u64 heard_ns = server_collect(server, wake_ns(server, &lead), &now_ns);
-        leadership_awake(raft, &lead.leadership, now_ns);
+        leadership_note_poll(raft, &lead.leadership, now_ns);
         lead_begin_pile(server, &lead);
         bool silence = mail_pile_is_empty(&server->pile);
 
@@ -117,7 +117,7 @@ enum raft_state leader_run(struct server *server)
                 take_commands(server, &lead, &mail->as.commands, now_ns);
                 continue;
             case MAIL_UNRECOGNISED:
-                if (recognition_told(server, message))
+                if (identity_handle_unrecognised(server, message))
                     return leave(server, &lead, RAFT_FOLLOWER, "it may not vote");
                 continue;
             case MAIL_CONNECTED:

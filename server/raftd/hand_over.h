@@ -10,7 +10,7 @@
 #include "server/mail/mail.h"
 
 /* Outlives the server, which may give its answer long after the wait was over. */
-struct farewell {
+struct hand_over {
     struct command_sink sink;
     struct mutex lock; /* a leaf */
     struct condition changed;
@@ -20,12 +20,12 @@ struct farewell {
     bool again;   /* and whether it may do better if it is given once more */
 };
 
-void farewell_init(struct farewell *farewell);
-void farewell_deinit(struct farewell *farewell);
+void hand_over_init(struct hand_over *hand_over);
+void hand_over_deinit(struct hand_over *hand_over);
 
 /* Returns when the server behind `slot` leads no more, or never led, or `deadline_ns` has passed;
  * an attempt that comes to nothing is made again until then. May be called again: leadership may
  * have come back. Thread: any but the server's. Blocks. */
-void farewell_say(struct farewell *farewell, struct mail_slot *slot, u64 deadline_ns);
+void hand_over_before_stop(struct hand_over *hand_over, struct mail_slot *slot, u64 deadline_ns);
 
 #endif

@@ -31,7 +31,7 @@ static u64 machine_work(struct server *server)
 u64 server_apply(struct server *server, u64 index, struct command *writer)
 {
     struct entry entry = log_entry(&server->raft.log, index);
-    snapshotting_note(server, RECORD_HEADER_SIZE + entry.payload_size);
+    server_snapshot_note(server, RECORD_HEADER_SIZE + entry.payload_size);
     switch (entry.type) {
     case ENTRY_COMMAND:
         apply_command(server, &entry, writer);
@@ -51,18 +51,18 @@ u64 server_apply(struct server *server, u64 index, struct command *writer)
 }
 
 /* [All Servers 1, §5.3] "If commitIndex > lastApplied: increment lastApplied, apply
- * log[lastApplied] to state machine". Much is applied in helpings, so that the loop can hear and be
+ * log[lastApplied] to state machine". Much is applied in batches, so that the loop can hear and be
  * heard between them: much is what was touched for it, not what it took in the log. */
-void server_apply_committed(struct server *server, struct lead *lead)
+void server_apply_committed(struct server *server, struct leader_pending *lead)
 {
     struct raft *raft = &server->raft;
-    struct helping helping;
-    helping_begin(&helping, raft->round_bytes_max);
-    while (raft->last_applied < raft->commit_index && !helping_is_over(&helping)) {
+    struct work_batch batch;
+    work_batch_begin(&batch, raft->round_bytes_max);
+    while (raft->last_applied < raft->commit_index && !work_batch_is_over(&batch)) {
         u64 index = raft->last_applied + 1;
-        struct command *writer = lead != NULL ? leading_writer_of(lead, index) : NULL;
+        struct command *writer = lead != NULL ? pending_writer_of(lead, index) : NULL;
         u64 work = server_apply(server, index, writer);
-        helping_add(&helping, log_bytes(&raft->log, index, index) + work);
+        work_batch_add(&batch, log_bytes(&raft->log, index, index) + work);
         raft->last_applied = index;
         events_applied(&server->events, index);
     }
@@ -85,17 +85,17 @@ void server_trim_answer(struct server *server)
         buffer_deinit(&server->answer);
 }
 
-void server_answer_reads(struct server *server, struct lead *lead)
+void server_answer_reads(struct server *server, struct leader_pending *lead)
 {
     lead->reads_left = false;
     if (lead->reads.first == NULL)
         return;
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
-    struct helping helping;
+    struct work_batch batch;
     struct command *read;
-    helping_begin(&helping, ANSWERED_READ_BYTES_MAX);
-    while (!helping_is_over(&helping) &&
-           (read = leading_ready_read(&server->raft, lead, confirmed)) != NULL)
-        helping_add(&helping, server_read(server, read));
-    lead->reads_left = helping_is_over(&helping) && lead->reads.first != NULL;
+    work_batch_begin(&batch, ANSWERED_READ_BYTES_MAX);
+    while (!work_batch_is_over(&batch) &&
+           (read = pending_ready_read(&server->raft, lead, confirmed)) != NULL)
+        work_batch_add(&batch, server_read(server, read));
+    lead->reads_left = work_batch_is_over(&batch) && lead->reads.first != NULL;
 }

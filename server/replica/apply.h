@@ -19,13 +19,13 @@ u64 server_read(struct server *server, struct command *read);
 /* Frees the scratch for answers if it has become large. */
 void server_trim_answer(struct server *server);
 
-/* [All Servers 1, §5.3] Applies what is committed, up to a helping; of a leader, answers whoever
+/* [All Servers 1, §5.3] Applies what is committed, up to a batch; of a leader, answers whoever
  * waits for it. `lead` is NULL in other states. */
-void server_apply_committed(struct server *server, struct lead *lead);
+void server_apply_committed(struct server *server, struct leader_pending *lead);
 
 /* Answers the reads whose round is confirmed and whose index is applied, up to a bound of bytes:
  * what is left (reads_left) waits for the next flush, so that no crowd of large reads keeps the
  * leader from its heartbeats. */
-void server_answer_reads(struct server *server, struct lead *lead);
+void server_answer_reads(struct server *server, struct leader_pending *lead);
 
 #endif

@@ -1,10 +1,10 @@
 /* batch.h - how much is applied, or read, before the loop looks up again.
  *
- * Whoever has a long row of commands to execute does so in helpings: between them it hears others
- * and is heard, so that no row, whatever is in it, makes a leader or a follower silent. A helping
+ * Whoever has a long row of commands to execute does so in batches: between them it hears others
+ * and is heard, so that no row, whatever is in it, makes a leader or a follower silent. A batch
  * is over when it has cost enough work (bytes read, touched and answered: machine.h) or, since
  * bytes are not equally dear everywhere, enough time. The clock is read only after a good part of
- * the work, or every so many commands. One command is always executed, so a helping can be too
+ * the work, or every so many commands. One command is always executed, so a batch can be too
  * large by one.
  *
  * Thread: the server's. */
@@ -14,14 +14,14 @@
 #include "common/clock.h"
 
 enum {
-    HELPING_LOOK_BYTES = 64 * 1024, /* work between two looks at the clock, */
-    HELPING_LOOK_COUNT = 64         /* or commands */
+    WORK_BATCH_LOOK_BYTES = 64 * 1024, /* work between two looks at the clock, */
+    WORK_BATCH_LOOK_COUNT = 64         /* or commands */
 };
 
-/* A helping that has taken so long is over. A fifth of a heartbeat, and as long as a sync. */
-#define HELPING_NS_MAX (10 * NS_PER_MS)
+/* A batch that has taken so long is over. A fifth of a heartbeat, and as long as a sync. */
+#define WORK_BATCH_NS_MAX (10 * NS_PER_MS)
 
-struct helping {
+struct work_batch {
     u64 work_max;
     u64 work;     /* so far */
     u64 looked;   /* work when the clock was last read */
@@ -30,32 +30,32 @@ struct helping {
     u64 until_ns;
 };
 
-static inline void helping_begin(struct helping *helping, u64 work_max)
+static inline void work_batch_begin(struct work_batch *batch, u64 work_max)
 {
-    *helping = (struct helping){.work_max = work_max};
+    *batch = (struct work_batch){.work_max = work_max};
 }
 
-static inline bool helping_is_over(const struct helping *helping)
+static inline bool work_batch_is_over(const struct work_batch *batch)
 {
-    return helping->late || helping->work >= helping->work_max;
+    return batch->late || batch->work >= batch->work_max;
 }
 
 /* A command has been executed. */
-static inline void helping_add(struct helping *helping, u64 work)
+static inline void work_batch_add(struct work_batch *batch, u64 work)
 {
-    helping->work += work;
-    /* The first command of a helping begins its time: mostly there is no second one. */
-    if (helping->until_ns == 0) {
-        helping->until_ns = clock_monotonic_ns() + HELPING_NS_MAX;
-        helping->looked = helping->work;
+    batch->work += work;
+    /* The first command of a batch begins its time: mostly there is no second one. */
+    if (batch->until_ns == 0) {
+        batch->until_ns = clock_monotonic_ns() + WORK_BATCH_NS_MAX;
+        batch->looked = batch->work;
         return;
     }
-    if (helping->work - helping->looked < HELPING_LOOK_BYTES &&
-        ++helping->unlooked < HELPING_LOOK_COUNT)
+    if (batch->work - batch->looked < WORK_BATCH_LOOK_BYTES &&
+        ++batch->unlooked < WORK_BATCH_LOOK_COUNT)
         return;
-    helping->looked = helping->work;
-    helping->unlooked = 0;
-    helping->late = clock_monotonic_ns() >= helping->until_ns;
+    batch->looked = batch->work;
+    batch->unlooked = 0;
+    batch->late = clock_monotonic_ns() >= batch->until_ns;
 }
 
 #endif

@@ -7,7 +7,7 @@ enum {
     LAGGING_FACTOR = 4 /* a log of so many times snapshot-log-bytes waits for no peer */
 };
 
-struct compaction_limits snapshotting_limits(const struct server *server)
+struct compaction_limits server_snapshot_limits(const struct server *server)
 {
     const struct server_options *options = &server->options;
     u64 enough = u64_max(options->snapshot_log_bytes,
@@ -15,21 +15,21 @@ struct compaction_limits snapshotting_limits(const struct server *server)
     return (struct compaction_limits){options->trailing_entries, enough * LAGGING_FACTOR};
 }
 
-u64 snapshotting_log_bytes(struct server *server)
+u64 server_snapshot_log_bytes(struct server *server)
 {
     struct storage_status status;
     storage_status(server->storage, &status);
     return status.log_bytes;
 }
 
-void snapshotting_compact(struct server *server, u64 index)
+void server_snapshot_compact(struct server *server, u64 index)
 {
     storage_compact(server->storage, index + 1);
 }
 
-void snapshotting_remove_old(struct server *server, const struct leadership *leadership)
+void server_snapshot_remove_old(struct server *server, const struct leadership *leadership)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     struct entry_id used[SERVERS_MAX];
     u32 count = 0;
     if (!self->remove_due || self->going_on)
@@ -40,22 +40,22 @@ void snapshotting_remove_old(struct server *server, const struct leadership *lea
         if (install_uses(leadership, progress->snapshot.last))
             used[count++] = progress->snapshot.last;
     }
-    if (count < SERVERS_MAX && clock_monotonic_ns() < self->lent_until_ns)
-        used[count++] = self->lent;
-    snapshots_remove_old(&self->snapshots, server->raft.log.base.index, used, count);
+    if (count < SERVERS_MAX && clock_monotonic_ns() < self->pinned_until_ns)
+        used[count++] = self->pinned;
+    snapshot_thread_remove_old(&self->thread, server->raft.log.base.index, used, count);
 }
 
 /* §7: what a snapshot stands for, and nobody is about to be sent, the log may forget. */
 void server_compact(struct server *server, const struct leadership *leadership)
 {
     struct raft *raft = &server->raft;
-    struct compaction_limits limits = snapshotting_limits(server);
+    struct compaction_limits limits = server_snapshot_limits(server);
     if (raft->snapshot.last.index <= raft->log.base.index + limits.trailing_entries)
         return;
-    u64 index = compaction_index(raft, leadership, &limits, snapshotting_log_bytes(server),
+    u64 index = compaction_index(raft, leadership, &limits, server_snapshot_log_bytes(server),
                                  clock_monotonic_ns());
     if (index == 0)
         return;
     log_compact(&raft->log, index);
-    snapshotting_compact(server, index);
+    server_snapshot_compact(server, index);
 }

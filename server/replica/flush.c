@@ -12,7 +12,7 @@
 #include "server/replica/persist.h"
 #include "server/replica/snapshot.h"
 
-static void commit_and_apply(struct server *server, struct lead *lead)
+static void commit_and_apply(struct server *server, struct leader_pending *lead)
 {
     u64 before = server->committed_seen;
     if (lead != NULL)
@@ -25,11 +25,11 @@ static void commit_and_apply(struct server *server, struct lead *lead)
         server_answer_reads(server, lead);
 }
 
-bool server_flush(struct server *server, struct lead *lead)
+bool server_flush(struct server *server, struct leader_pending *lead)
 {
     struct raft *raft = &server->raft;
     /* What a committed configuration says of this server is saved before it speaks. */
-    recognition_settle(server, lead);
+    identity_settle(server, lead);
     /* That, or what had to be saved before the rest of the pile was read, could not be. */
     if (server->failure.code != ERROR_NONE)
         return false;
@@ -51,8 +51,8 @@ bool server_flush(struct server *server, struct lead *lead)
     log_evict(&raft->log, raft->last_applied);
     raft->room_bytes = storage_room_soon(server->storage);
     server_compact(server, lead != NULL ? &lead->leadership : NULL);
-    snapshotting_remove_old(server, lead != NULL ? &lead->leadership : NULL);
-    snapshotting_work(server);
+    server_snapshot_remove_old(server, lead != NULL ? &lead->leadership : NULL);
+    server_snapshot_work(server);
     server->note_status(server, lead);
     return true;
 }

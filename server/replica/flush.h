@@ -11,6 +11,6 @@
  * it changed, then new entries as one batch with one sync; (4) all other messages; (5) as (2).
  * `lead` is NULL in other states. Returns false when the disk failed: server->failure says why,
  * and the loop returns RAFT_STOPPED. Blocks. */
-WARN_UNUSED bool server_flush(struct server *server, struct lead *lead);
+WARN_UNUSED bool server_flush(struct server *server, struct leader_pending *lead);
 
 #endif

@@ -9,7 +9,7 @@
 
 /* ---- this server itself ---- */
 
-void recognition_recover(struct server *server, const struct storage_recovery *recovery)
+void identity_recover(struct server *server, const struct storage_recovery *recovery)
 {
     const struct metadata *metadata = &recovery->metadata;
     struct trust *trust = &server->raft.trust;
@@ -32,7 +32,7 @@ void recognition_recover(struct server *server, const struct storage_recovery *r
     "newest data directory back, or, when that is gone for good, run: raftctl member readmit "   \
     "%" PRIu32
 
-void recognition_say(const struct server *server)
+void identity_log(const struct server *server)
 {
     const struct identity *own = &server->raft.trust.own;
     if (own->non_voter)
@@ -55,7 +55,7 @@ static void save_own(struct server *server, const char *what)
         (void)server_disk_failed(server, what);
 }
 
-void recognition_join(struct server *server, const struct identity *through)
+void identity_join(struct server *server, const struct identity *through)
 {
     struct identity *own = &server->raft.trust.own;
     if (!own->blank)
@@ -74,10 +74,10 @@ void recognition_join(struct server *server, const struct identity *through)
            own->incarnation);
     save_own(server, "save which cluster this server belongs to");
     if (server->failure.code == ERROR_NONE)
-        recognition_show(server);
+        identity_show(server);
 }
 
-void recognition_save_non_voter(struct server *server, server_id by, enum distrust why)
+void identity_save_non_voter(struct server *server, server_id by, enum distrust why)
 {
     REPORT(server->world.report, REPORT_ERROR, "server",
            "server %" PRIu32 " does not recognise this server: %s. It may have forgotten votes and "
@@ -86,7 +86,7 @@ void recognition_save_non_voter(struct server *server, server_id by, enum distru
     save_own(server, "save that this server may not vote");
 }
 
-void recognition_save_own(struct server *server, enum own_standing standing)
+void identity_save_own(struct server *server, enum own_standing standing)
 {
     struct report *report = server->world.report;
     switch (standing) {
@@ -112,7 +112,7 @@ void recognition_save_own(struct server *server, enum own_standing standing)
     save_own(server, "save what this server is to the others");
 }
 
-void recognition_show(struct server *server)
+void identity_show(struct server *server)
 {
     const struct raft *raft = &server->raft;
     bool news = server->identity_changed || server->shown_configuration != raft->trust.settled;
@@ -124,14 +124,14 @@ void recognition_show(struct server *server)
         server->transport->ops->identify(server->transport, &raft->trust.own, &raft->configuration);
 }
 
-static void forget_its_log(struct server *server, struct lead *lead, server_id peer)
+static void forget_its_log(struct server *server, struct leader_pending *lead, server_id peer)
 {
     struct progress *progress = lead != NULL ? leadership_peer(&lead->leadership, peer) : NULL;
     if (progress != NULL)
         replicate_anew(&server->raft, progress);
 }
 
-void recognition_settle(struct server *server, struct lead *lead)
+void identity_settle(struct server *server, struct leader_pending *lead)
 {
     struct raft *raft = &server->raft;
     if (!trust_is_settled(&raft->trust, &raft->configuration, raft->commit_index)) {
@@ -139,22 +139,22 @@ void recognition_settle(struct server *server, struct lead *lead)
         server_id peer;
         struct meeting meeting;
         while ((standing = trust_settle(raft)) != STANDING_SAME)
-            recognition_save_own(server, standing);
+            identity_save_own(server, standing);
         while (trust_next_change(raft, &peer, &meeting)) {
             if (meeting.anew)
                 forget_its_log(server, lead, peer);
-            recognition_carry_out(server, peer, &meeting);
+            identity_carry_out(server, peer, &meeting);
         }
     }
     if (server->failure.code == ERROR_NONE)
-        recognition_show(server);
+        identity_show(server);
 }
 
-bool recognition_told(struct server *server, const struct message *message)
+bool identity_handle_unrecognised(struct server *server, const struct message *message)
 {
     if (!trust_unrecognised(&server->raft, message))
         return false;
-    recognition_save_non_voter(server, message->from, message->as.unrecognised.why);
+    identity_save_non_voter(server, message->from, message->as.unrecognised.why);
     return true;
 }
 
@@ -177,61 +177,62 @@ static void say(const struct server *server, server_id peer, enum distrust distr
                peer, distrust_words(distrust), peer);
 }
 
-void recognition_carry_out(struct server *server, server_id peer, const struct meeting *meeting)
+void identity_carry_out(struct server *server, server_id peer, const struct meeting *meeting)
 {
     if (meeting->changed)
         say(server, peer, meeting->distrust);
     const struct trust *trust = &server->raft.trust;
-    if (meeting->remember && storage_save_acquaintances(server->storage, trust->met, trust->count,
-                                                        &server->failure) != ERROR_NONE)
+    if (meeting->remember && storage_save_known_peers(server->storage, trust->met, trust->count,
+                                                      &server->failure) != ERROR_NONE)
         (void)server_disk_failed(server, "save what was seen of other servers");
 }
 
-void recognition_meet(struct server *server, struct lead *lead, const struct met *met, u64 now_ns)
+void identity_handle_hello(struct server *server, struct leader_pending *lead,
+                           const struct met *met, u64 now_ns)
 {
     struct meeting meeting = trust_meet(&server->raft, met->peer, &met->identity);
     if (meeting.anew) {
         forget_its_log(server, lead, met->peer);
         streams_forget(&server->raft.streams, met->peer);
     }
-    recognition_remind(server, met->peer, now_ns);
-    recognition_carry_out(server, met->peer, &meeting);
+    identity_remind(server, met->peer, now_ns);
+    identity_carry_out(server, met->peer, &meeting);
 }
 
-void recognition_mind_reply(struct server *server, struct progress *progress,
-                            const struct append_reply *reply)
+void identity_handle_reply(struct server *server, struct progress *progress,
+                           const struct append_reply *reply)
 {
     struct meeting meeting;
-    if (progress->set_back || reply->non_voter)
+    if (progress->lost_acked || reply->non_voter)
         meeting = trust_lost(&server->raft, progress->id,
-                             progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
+                             progress->lost_acked ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
     else if (!trust_counts(&server->raft, progress->id))
         meeting = trust_heard(&server->raft, progress->id, reply->readmitted);
     else
         return;
     if (meeting.anew)
         replicate_anew(&server->raft, progress);
-    recognition_carry_out(server, progress->id, &meeting);
+    identity_carry_out(server, progress->id, &meeting);
 }
 
-void recognition_mind_vote(struct server *server, const struct message *reply)
+void identity_handle_vote(struct server *server, const struct message *reply)
 {
     if (trust_counts(&server->raft, reply->from))
         return;
     struct meeting meeting =
         trust_heard(&server->raft, reply->from, reply->as.vote_reply.readmitted);
-    recognition_carry_out(server, reply->from, &meeting);
+    identity_carry_out(server, reply->from, &meeting);
 }
 
-void recognition_remind(struct server *server, server_id peer, u64 now_ns)
+void identity_remind(struct server *server, server_id peer, u64 now_ns)
 {
     struct message message;
     if (trust_tell(&server->raft, peer, now_ns, &message))
         server_put(server, &message);
 }
 
-void recognition_connected(struct server *server, server_id peer, u64 now_ns)
+void identity_connected(struct server *server, server_id peer, u64 now_ns)
 {
     trust_tell_again(&server->raft, peer);
-    recognition_remind(server, peer, now_ns);
+    identity_remind(server, peer, now_ns);
 }

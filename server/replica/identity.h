@@ -14,50 +14,51 @@
 #include "server/storage/storage.h"
 
 /* What this server shows of itself, and whom it remembers, as they were found on disk. */
-void recognition_recover(struct server *server, const struct storage_recovery *recovery);
+void identity_recover(struct server *server, const struct storage_recovery *recovery);
 
 /* This server's directory is blank, and a member of a cluster was met, which has shown this: it
  * joins. Ignored when it is not blank (any more). */
-void recognition_join(struct server *server, const struct identity *through);
+void identity_join(struct server *server, const struct identity *through);
 
 /* To be called when more is committed, and whenever a configuration may have come: what it says of
  * the others is said and saved, what it says of this very server is saved, and new connections show
  * it. `lead` is NULL in other states. Costs nothing when nothing has changed. */
-void recognition_settle(struct server *server, struct lead *lead);
+void identity_settle(struct server *server, struct leader_pending *lead);
 
 /* The half of it that the step design asks for by an action. */
-void recognition_save_own(struct server *server, enum own_standing standing);
+void identity_save_own(struct server *server, enum own_standing standing);
 /* And the end of it: connections show what is saved by now. */
-void recognition_show(struct server *server);
+void identity_show(struct server *server);
 
 /* Says that this server is one that may not vote, if it is, or that it belongs to no cluster yet.
  */
-void recognition_say(const struct server *server);
+void identity_log(const struct server *server);
 
 /* A peer has connected. `lead` is NULL in other states. */
-void recognition_meet(struct server *server, struct lead *lead, const struct met *met, u64 now_ns);
+void identity_handle_hello(struct server *server, struct leader_pending *lead,
+                           const struct met *met, u64 now_ns);
 
 /* A message of the peer has come, or our connection to it is new: it is told that it is not
  * recognised, if that is so and it does not seem to know. */
-void recognition_remind(struct server *server, server_id peer, u64 now_ns);
-void recognition_connected(struct server *server, server_id peer, u64 now_ns);
+void identity_remind(struct server *server, server_id peer, u64 now_ns);
+void identity_connected(struct server *server, server_id peer, u64 now_ns);
 
 /* An UNRECOGNISED has come. Returns whether this server may not vote from now on: it must neither
  * lead nor campaign. */
-bool recognition_told(struct server *server, const struct message *message);
+bool identity_handle_unrecognised(struct server *server, const struct message *message);
 
 /* A vote, or the refusal of one, has come: perhaps the voter counts again. To be called before it
  * is counted. */
-void recognition_mind_vote(struct server *server, const struct message *reply);
+void identity_handle_vote(struct server *server, const struct message *reply);
 
 /* A leader has taken a reply of the peer: if that shows that it lacks what it had acknowledged, or
  * says that it is not recognised, it counts no more. */
-void recognition_mind_reply(struct server *server, struct progress *progress,
-                            const struct append_reply *reply);
+void identity_handle_reply(struct server *server, struct progress *progress,
+                           const struct append_reply *reply);
 
 /* The two halves of it that the step design asks for by actions: to say and save a judgement, and
  * that this server may not vote. */
-void recognition_carry_out(struct server *server, server_id peer, const struct meeting *meeting);
-void recognition_save_non_voter(struct server *server, server_id by, enum distrust why);
+void identity_carry_out(struct server *server, server_id peer, const struct meeting *meeting);
+void identity_save_non_voter(struct server *server, server_id by, enum distrust why);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-bool install_write_piece(struct server *server, const struct message *request)
+bool server_write_piece(struct server *server, const struct message *request)
 {
     const struct install_request *install = &request->as.install_request;
     const struct machine *machine = server->machine;
@@ -13,14 +13,14 @@ bool install_write_piece(struct server *server, const struct message *request)
         return false;
     bool is_last = install->offset + message_payload_size(request) == install->size;
     struct machine *empty = is_last ? machine->ops->create_empty(machine) : NULL;
-    return snapshots_receive(&server->snapshotting.snapshots, server->raft.incoming.order, request,
-                             empty);
+    return snapshot_thread_receive(&server->snapshot.thread, server->raft.incoming.order, request,
+                                   empty);
 }
 
-struct machine *install_fetch_machine(struct server *server, struct snapshot_point *point)
+struct machine *server_fetch_machine(struct server *server, struct snapshot_point *point)
 {
-    struct machine *machine = snapshots_received(&server->snapshotting.snapshots, point);
-    server->snapshotting.received += machine != NULL;
+    struct machine *machine = snapshot_thread_received(&server->snapshot.thread, point);
+    server->snapshot.received += machine != NULL;
     return machine;
 }
 
@@ -28,7 +28,7 @@ struct machine *install_fetch_machine(struct server *server, struct snapshot_poi
  * A snapshot that was being taken of the one that goes is older than the one that comes. */
 static void swap_machine(struct server *server, struct machine *machine)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     struct machine *before = server->machine;
     self->installed++;
     bool gives_up = self->going_on;
@@ -38,20 +38,20 @@ static void swap_machine(struct server *server, struct machine *machine)
     self->remove_due = true;
     if (gives_up) {
         before->ops->snapshot_end(before);
-        snapshots_give_up(&self->snapshots);
+        snapshot_thread_give_up(&self->thread);
         self->order = 0;
     }
     if (machine->ops->replace != NULL)
         machine->ops->replace(machine, before);
     else
-        snapshots_destroy_machine(&self->snapshots, before);
+        snapshot_thread_destroy_machine(&self->thread, before);
 }
 
-bool install_swap_state(struct server *server, enum installed installed,
-                        const struct snapshot_point *point, struct machine *machine)
+bool server_swap_state(struct server *server, enum installed installed,
+                       const struct snapshot_point *point, struct machine *machine)
 {
     if (installed == INSTALLED_OLD) {
-        snapshots_destroy_machine(&server->snapshotting.snapshots, machine);
+        snapshot_thread_destroy_machine(&server->snapshot.thread, machine);
         return true;
     }
     swap_machine(server, machine);
@@ -63,7 +63,7 @@ bool install_swap_state(struct server *server, enum installed installed,
     REPORT(server->world.report, REPORT_INFO, "server",
            "installed the snapshot of entry %" PRIu64 " of term %" PRIu64, point->name.last.index,
            point->name.last.term);
-    snapshotting_answer_waiting(server);
+    server_snapshot_answer_waiting(server);
     return true;
 }
 
@@ -71,13 +71,13 @@ bool server_take_piece(struct server *server, const struct message *request, u64
                        const char **why)
 {
     struct raft *raft = &server->raft;
-    struct snapshots *snapshots = &server->snapshotting.snapshots;
+    struct snapshot_thread *snapshots = &server->snapshot.thread;
     struct message reply;
     enum install_verdict verdict;
-    if (!install_snapshot(raft, request, snapshots_receive_room(snapshots),
-                          snapshots_no_space(snapshots), now_ns, &reply, &verdict, why))
+    if (!install_receive_chunk(raft, request, snapshot_thread_receive_room(snapshots),
+                               snapshot_thread_no_space(snapshots), now_ns, &reply, &verdict, why))
         return false;
-    if (verdict == INSTALL_TAKE && !install_write_piece(server, request))
+    if (verdict == INSTALL_TAKE && !server_write_piece(server, request))
         install_failed(raft, raft->incoming.order);
     server_put(server, &reply);
     return true;
@@ -86,13 +86,13 @@ bool server_take_piece(struct server *server, const struct message *request, u64
 static void install_received(struct server *server)
 {
     struct snapshot_point point;
-    struct machine *machine = install_fetch_machine(server, &point);
+    struct machine *machine = server_fetch_machine(server, &point);
     if (machine == NULL)
         return;
     /* A leader knows every entry that is committed: it needs nobody's snapshot. */
     enum installed installed =
-        server->state == RAFT_LEADER ? INSTALLED_OLD : snapshot_install(&server->raft, &point);
-    if (!install_swap_state(server, installed, &point, machine))
+        server->state == RAFT_LEADER ? INSTALLED_OLD : install_swap_state(&server->raft, &point);
+    if (!server_swap_state(server, installed, &point, machine))
         return;
     if (installed != INSTALLED_OLD)
         events_installed(&server->events);
@@ -105,12 +105,12 @@ void server_take_snapshot_news(struct server *server, const struct snapshot_resu
     case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
         return;
     case SNAPSHOT_TAKEN:
-        point = snapshots_taken(&server->snapshotting.snapshots);
+        point = snapshot_thread_taken(&server->snapshot.thread);
         snapshot_taken(&server->raft, &point);
-        snapshotting_taken(server, result->order, true);
+        server_snapshot_taken(server, result->order, true);
         return;
     case SNAPSHOT_NOT_TAKEN:
-        snapshotting_taken(server, result->order, false);
+        server_snapshot_taken(server, result->order, false);
         return;
     case SNAPSHOT_RECEIVED:
         install_received(server);

@@ -82,7 +82,7 @@ static void recover_base(struct recovering *recovering)
                                             recovery->snapshot.checksum};
     raft->commit_index = recovery->snapshot.last.index;
     raft->last_applied = recovery->snapshot.last.index;
-    raft->promised = recovery->metadata.promised;
+    raft->acked_through = recovery->metadata.acked_through;
 }
 
 /* Entries known to be committed go straight into the machine, without a stay in memory; the others
@@ -110,7 +110,7 @@ static void recover_entry(void *context, const struct entry *entry, const u8 *re
         raft->log.last_time_ns = u64_max(raft->log.last_time_ns, entry->time_ns);
         if (entry->id.index <= recovering->recovery.snapshot.last.index)
             return; /* the machine has it */
-        snapshotting_note(server, size);
+        server_snapshot_note(server, size);
         struct machine_context machine_context = {entry->id, entry->time_ns};
         if (entry->type == ENTRY_COMMAND)
             server->machine->ops->apply(server->machine, &machine_context, entry->payload,
@@ -169,6 +169,6 @@ enum error_code server_load(struct server *server, struct error *error)
     server->raft.next_call = (server->metadata.start_count << CALL_BITS) + 1 +
                              (server->metadata.starts[0] >> (64 - CALL_BITS + 1));
     server->committed_seen = server->raft.commit_index;
-    recognition_recover(server, &recovering.recovery);
+    identity_recover(server, &recovering.recovery);
     return ERROR_NONE;
 }

@@ -4,39 +4,39 @@
 #include "common/check.h"
 
 /* Where the thread's clock is noted; in place of what is oldest, if it is not yet. */
-static u32 place_of(struct pace *pace, const void *thread)
+static u32 place_of(struct loop_time *pace, const void *thread)
 {
     u32 oldest = 0;
-    for (u32 i = 0; i < PACE_THREADS; i++) {
+    for (u32 i = 0; i < LOOP_TIME_THREADS; i++) {
         if (pace->threads[i].thread == thread)
             return i;
         if (pace->threads[i].read_ns < pace->threads[oldest].read_ns)
             oldest = i;
     }
-    pace->threads[oldest] = (struct pace_thread){.thread = thread};
+    pace->threads[oldest] = (struct loop_time_thread){.thread = thread};
     return oldest;
 }
 
-static void begin_part(struct pace *pace, const struct pace_clocks *clocks)
+static void begin_part(struct loop_time *pace, const struct loop_time_clocks *clocks)
 {
     pace->part_began_ns = clocks->now_ns;
     pace->part_waited_ns = clocks->waited_ns;
     pace->part_thread = place_of(pace, clocks->thread);
-    struct pace_thread *noted = &pace->threads[pace->part_thread];
-    if (clocks->now_ns - noted->read_ns < PACE_FRESH_NS)
+    struct loop_time_thread *noted = &pace->threads[pace->part_thread];
+    if (clocks->now_ns - noted->read_ns < LOOP_TIME_FRESH_NS)
         return;
     noted->read_ns = clocks->now_ns;
     noted->thread_ns = clocks->thread_ns();
 }
 
-static void end_part(struct pace *pace, const struct pace_clocks *clocks)
+static void end_part(struct loop_time *pace, const struct loop_time_clocks *clocks)
 {
-    struct pace_thread *noted = &pace->threads[pace->part_thread];
+    struct loop_time_thread *noted = &pace->threads[pace->part_thread];
     u64 disk_ns = clocks->waited_ns - pace->part_waited_ns;
     u64 part_ns = clocks->now_ns - pace->part_began_ns;
     ASSERT(noted->thread == clocks->thread && disk_ns <= part_ns);
     part_ns -= disk_ns;
-    if (part_ns >= PACE_SHORT_NS) {
+    if (part_ns >= LOOP_TIME_SHORT_NS) {
         u64 before_ns = noted->thread_ns;
         noted->read_ns = clocks->now_ns;
         noted->thread_ns = clocks->thread_ns();
@@ -48,7 +48,7 @@ static void end_part(struct pace *pace, const struct pace_clocks *clocks)
     pace->worked_ns += part_ns;
 }
 
-void pace_begin(struct pace *pace, const struct pace_clocks *clocks)
+void loop_time_begin(struct loop_time *pace, const struct loop_time_clocks *clocks)
 {
     begin_part(pace, clocks);
     if (pace->began_ns != 0)
@@ -58,12 +58,12 @@ void pace_begin(struct pace *pace, const struct pace_clocks *clocks)
     pace->worked_ns = 0;
 }
 
-void pace_pause(struct pace *pace, const struct pace_clocks *clocks)
+void loop_time_pause(struct loop_time *pace, const struct loop_time_clocks *clocks)
 {
     end_part(pace, clocks);
 }
 
-void pace_end(struct pace *pace, const struct pace_clocks *clocks)
+void loop_time_end(struct loop_time *pace, const struct loop_time_clocks *clocks)
 {
     if (pace->began_ns == 0)
         return;
@@ -77,7 +77,7 @@ void pace_end(struct pace *pace, const struct pace_clocks *clocks)
     pace->began_ns = 0;
 }
 
-void pace_reset(struct pace *pace)
+void loop_time_reset(struct loop_time *pace)
 {
     pace->rounds = (struct histogram){0};
     pace->rounds_without_disk = (struct histogram){0};

@@ -59,7 +59,7 @@ bool server_store_repaired(struct server *server)
     struct entry_id nothing = {0, 0};
     REPORT(server->world.report, REPORT_INFO, "server",
            "the log is repaired: what the disk had lost has been sent again");
-    if (storage_save_promised(server->storage, nothing, &server->failure) == ERROR_NONE)
+    if (storage_save_acked_through(server->storage, nothing, &server->failure) == ERROR_NONE)
         return true;
     return server_disk_failed(server, "save that the log is repaired");
 }
@@ -86,7 +86,7 @@ static bool forget_promise(struct server *server)
 {
     if (!raft_is_repaired(&server->raft))
         return true;
-    server->raft.promised = (struct entry_id){0, 0};
+    server->raft.acked_through = (struct entry_id){0, 0};
     return server_store_repaired(server);
 }
 

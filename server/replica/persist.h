@@ -22,7 +22,7 @@ WARN_UNUSED bool server_store_state(struct server *server, u64 current_term, ser
 /* Adds to server->failure what could not be done, and says so. Returns false. */
 bool server_disk_failed(struct server *server, const char *what);
 WARN_UNUSED bool server_store_log(struct server *server, u64 first);
-/* The same for the news that raft->promised is fulfilled. */
+/* The same for the news that raft->acked_through is fulfilled. */
 WARN_UNUSED bool server_store_repaired(struct server *server);
 
 /* Bytes of records that can be appended in this pile. (storage_room_soon: and in one of the next.)

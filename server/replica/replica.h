@@ -84,8 +84,8 @@ struct server_world {
 enum { SERVER_SINKS_MAX = 8 };
 
 /* What a server knows of its snapshots: see snapshot.h. */
-struct snapshotting {
-    struct snapshots snapshots;
+struct server_snapshot {
+    struct snapshot_thread thread;
     bool going_on;               /* slices are still to be handed over */
     bool ending;                 /* all are; it is being made durable */
     u64 order;                   /* of either (raft_order); 0: neither */
@@ -98,13 +98,13 @@ struct snapshotting {
     u64 handed_bytes;            /* how much of it was handed to the thread, */
     u64 took_ns;                 /* and how long the last that was taken took; 0: none was */
     u64 taken_ns;                /* when that was; 0: none was */
-    struct entry_id lent;        /* the snapshot that a client fetches for a backup, */
-    u64 lent_until_ns;           /* and so keeps; a little longer with each piece */
+    struct entry_id pinned;      /* the snapshot that a client fetches for a backup, */
+    u64 pinned_until_ns;         /* and so keeps; a little longer with each piece */
     u64 taken;                   /* since the start: how many were taken, */
     u64 failed;                  /* or could not be, */
     u64 received;                /* or came from a leader whole, */
     u64 installed;               /* and took the place of the machine */
-    struct snapshot_syncs syncs; /* as fetched by snapshotting_syncs */
+    struct snapshot_syncs syncs; /* as fetched by server_snapshot_syncs */
     struct buffer slice;         /* scratch */
 };
 
@@ -138,11 +138,11 @@ struct server {
     struct outbox outbox;
     struct rng rng;
     struct events events;
-    struct command_list parked; /* commands that wait for a leader to be known */
-    const struct lead *lead; /* of the leadership that goes on; NULL: none (step: node's). For who
-                                looks at a server from outside */
-    struct buffer answer;    /* scratch */
-    struct span *save_spans; /* scratch: the pieces of a batch */
+    struct command_list parked;        /* commands that wait for a leader to be known */
+    const struct leader_pending *lead; /* of the leadership that goes on; NULL: none (step: node's).
+                                For who looks at a server from outside */
+    struct buffer answer;              /* scratch */
+    struct span *save_spans;           /* scratch: the pieces of a batch */
     u32 save_spans_capacity;
     struct taker taker;    /* of what it forwards */
     u64 write_serial;      /* of the newest write that it has taken from a client (streams.h) */
@@ -156,10 +156,10 @@ struct server {
     u64 shown_configuration; /* index of the configuration that they go by */
     bool timers_held;        /* a test holds the election timers: time alone makes no candidate */
     struct fetcher fetcher;
-    struct snapshotting snapshotting;
-    struct pace pace;
+    struct server_snapshot snapshot;
+    struct loop_time loop_time;
     /* The end of a pile: leaves a copy of the status in `liveness`, if one is due. */
-    void (*note_status)(struct server *server, const struct lead *lead);
+    void (*note_status)(struct server *server, const struct leader_pending *lead);
     struct liveness liveness;                     /* for those who must not wait for this server */
     struct error failure;                         /* why it stopped; ERROR_NONE: it was told to */
     struct command_sink *sinks[SERVER_SINKS_MAX]; /* answered in this pile, flushed at its end */

@@ -5,9 +5,9 @@
 #include "server/replica/events.h"
 #include "server/replica/loop_time.h"
 
-static struct pace_clocks read_clocks(const struct server *server)
+static struct loop_time_clocks read_clocks(const struct server *server)
 {
-    return (struct pace_clocks){
+    return (struct loop_time_clocks){
         .now_ns = clock_monotonic_ns(),
         .waited_ns = storage_timing(server->storage)->waited_ns,
         .thread = thread_self(),
@@ -24,33 +24,33 @@ static void tell_busy(struct server *server, bool begins)
 
 u64 server_begin_round(struct server *server)
 {
-    struct pace_clocks clocks = read_clocks(server);
-    if (server->pace.began_ns == 0)
+    struct loop_time_clocks clocks = read_clocks(server);
+    if (server->loop_time.began_ns == 0)
         tell_busy(server, true);
     server->pile_wall_ns = clock_wall_ns();
-    pace_begin(&server->pace, &clocks);
-    liveness_begin_round(&server->liveness, server->pace.began_ns);
+    loop_time_begin(&server->loop_time, &clocks);
+    liveness_begin_round(&server->liveness, server->loop_time.began_ns);
     return clocks.now_ns;
 }
 
 void server_pause_round(struct server *server)
 {
-    struct pace_clocks clocks = read_clocks(server);
-    pace_pause(&server->pace, &clocks);
+    struct loop_time_clocks clocks = read_clocks(server);
+    loop_time_pause(&server->loop_time, &clocks);
 }
 
 void server_end_round(struct server *server)
 {
-    struct pace_clocks clocks = read_clocks(server);
+    struct loop_time_clocks clocks = read_clocks(server);
     tell_busy(server, false);
-    pace_end(&server->pace, &clocks);
+    loop_time_end(&server->loop_time, &clocks);
     liveness_end_round(&server->liveness);
 }
 
 u64 server_collect(struct server *server, u64 deadline_ns, u64 *now_ns)
 {
     server_end_round(server);
-    /* Between two helpings of what is to be applied there is only a look into the mailbox. */
+    /* Between two batches of what is to be applied there is only a look into the mailbox. */
     if (server->raft.last_applied < server->raft.commit_index)
         deadline_ns = 0;
     u64 heard_ns =

@@ -11,20 +11,20 @@ enum {
 };
 
 /* Whoever makes a backup is expected to ask for the next piece within this time. */
-#define LENT_NS (30 * NS_PER_S)
+#define PINNED_NS (30 * NS_PER_S)
 
-void snapshotting_init(struct server *server, struct mail_slot *slot)
+void server_snapshot_init(struct server *server, struct mail_slot *slot)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     buffer_init(&self->slice);
-    snapshots_init(&self->snapshots, server->world.vfs, slot, server->world.report);
+    snapshot_thread_init(&self->thread, server->world.vfs, slot, server->world.report);
 }
 
-void snapshotting_deinit(struct server *server)
+void server_snapshot_deinit(struct server *server)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     struct command *command;
-    snapshots_deinit(&self->snapshots);
+    snapshot_thread_deinit(&self->thread);
     while ((command = command_list_take(&self->waiting)) != NULL)
         server_fail(server, command, COMMAND_STOPPING);
     if (self->going_on)
@@ -33,26 +33,26 @@ void snapshotting_deinit(struct server *server)
     buffer_deinit(&self->slice);
 }
 
-void snapshotting_note(struct server *server, u64 bytes)
+void server_snapshot_note(struct server *server, u64 bytes)
 {
-    server->snapshotting.log_bytes += bytes;
+    server->snapshot.log_bytes += bytes;
 }
 
-void snapshotting_note_read(struct server *server, struct leadership *leadership,
-                            const struct entries_read *read)
+void server_snapshot_note_read(struct server *server, struct leadership *leadership,
+                               const struct entries_read *read)
 {
     const struct progress *progress = leadership_peer(leadership, read->peer);
     if (progress == NULL || !replicate_awaits(progress, read->order))
         return;
     if (read->count == 0 && !read->put_off && server->raft.snapshot.last.index < read->first)
-        server->snapshotting.wanted = true;
+        server->snapshot.wanted = true;
 }
 
 /* ---- taking ---- */
 
-bool snapshotting_is_going_on(const struct server *server)
+bool server_snapshot_is_going_on(const struct server *server)
 {
-    return server->snapshotting.going_on || server->snapshotting.ending;
+    return server->snapshot.going_on || server->snapshot.ending;
 }
 
 static bool can_take(const struct server *server)
@@ -69,19 +69,19 @@ static bool configuration_is_applied(const struct raft *raft)
 /* Whether a snapshot taken now would be worth more than the one that is there. */
 static bool has_news(const struct raft *raft)
 {
-    return raft->last_applied != raft->snapshot.last.index || raft->snapshot_spoilt;
+    return raft->last_applied != raft->snapshot.last.index || raft->snapshot_unusable;
 }
 
 static bool is_due(struct server *server)
 {
-    const struct snapshotting *self = &server->snapshotting;
+    const struct server_snapshot *self = &server->snapshot;
     const struct raft *raft = &server->raft;
-    if (snapshotting_is_going_on(server) || !can_take(server) || !has_news(raft) ||
+    if (server_snapshot_is_going_on(server) || !can_take(server) || !has_news(raft) ||
         !configuration_is_applied(raft))
         return false;
     u64 enough = u64_max(server->options.snapshot_log_bytes,
                          raft->snapshot.size / 100 * server->options.snapshot_ratio_percent);
-    if (!self->wanted && !raft->snapshot_spoilt && self->log_bytes < enough)
+    if (!self->wanted && !raft->snapshot_unusable && self->log_bytes < enough)
         return false;
     u64 now_ns = clock_monotonic_ns();
     /* A disk that spoils one snapshot may spoil the next as soon as it is taken. */
@@ -93,7 +93,7 @@ static bool is_due(struct server *server)
 
 static void begin(struct server *server)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     const struct raft *raft = &server->raft;
     struct snapshot_head head = {
         .last = {log_term_at(&raft->log, raft->last_applied), raft->last_applied},
@@ -105,8 +105,8 @@ static void begin(struct server *server)
     self->retry_ns = 0;
     self->log_bytes = 0;
     self->order = raft_order(&server->raft);
-    if (!snapshots_begin(&self->snapshots, self->order, &head)) {
-        snapshotting_taken(server, self->order, false);
+    if (!snapshot_thread_begin(&self->thread, self->order, &head)) {
+        server_snapshot_taken(server, self->order, false);
         server_flush_answers(server); /* this pile's have gone out already */
         return;
     }
@@ -118,48 +118,48 @@ static void begin(struct server *server)
 
 static void hand_over_slice(struct server *server)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     const struct machine_ops *ops = server->machine->ops;
-    if (snapshots_take_room(&self->snapshots) < SNAPSHOT_SLICE_BYTES)
+    if (snapshot_thread_take_room(&self->thread) < SNAPSHOT_SLICE_BYTES)
         return; /* SNAPSHOT_PROGRESS will wake this thread */
     buffer_clear(&self->slice);
     bool more = ops->snapshot_next(server->machine, SNAPSHOT_SLICE_BYTES, &self->slice);
     /* Even when this piece is empty: what comes back wakes this thread for the next. */
     if (more || self->slice.size > 0)
-        snapshots_put(&self->snapshots, self->slice.data, self->slice.size);
+        snapshot_thread_put(&self->thread, self->slice.data, self->slice.size);
     self->handed_bytes += self->slice.size;
     if (more)
         return;
     ops->snapshot_end(server->machine);
     self->going_on = false;
     self->ending = true;
-    snapshots_end(&self->snapshots);
+    snapshot_thread_end(&self->thread);
 }
 
-void snapshotting_work(struct server *server)
+void server_snapshot_work(struct server *server)
 {
     if (is_due(server))
         begin(server);
-    if (server->snapshotting.going_on)
+    if (server->snapshot.going_on)
         hand_over_slice(server);
     const struct machine_ops *ops = server->machine->ops;
     if (ops->tidy != NULL)
         (void)ops->tidy(server->machine);
 }
 
-void snapshotting_answer_waiting(struct server *server)
+void server_snapshot_answer_waiting(struct server *server)
 {
     struct command *command;
-    while ((command = command_list_take(&server->snapshotting.waiting)) != NULL) {
+    while ((command = command_list_take(&server->snapshot.waiting)) != NULL) {
         buffer_clear(&server->answer);
         buffer_append_format(&server->answer, ":%" PRIu64 "\r\n", server->raft.snapshot.last.index);
         server_answer(server, command, server->answer.data, server->answer.size);
     }
 }
 
-void snapshotting_taken(struct server *server, u64 order, bool success)
+void server_snapshot_taken(struct server *server, u64 order, bool success)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     if (order != self->order)
         return;
     self->order = 0;
@@ -169,12 +169,12 @@ void snapshotting_taken(struct server *server, u64 order, bool success)
         self->took_ns = clock_monotonic_ns() - self->begun_ns;
         self->taken_ns = self->begun_ns + self->took_ns;
         self->remove_due = true;
-        snapshotting_answer_waiting(server);
+        server_snapshot_answer_waiting(server);
         return;
     }
     if (self->going_on) {
         server->machine->ops->snapshot_end(server->machine);
-        snapshots_give_up(&self->snapshots);
+        snapshot_thread_give_up(&self->thread);
     }
     self->going_on = false;
     self->failed++;
@@ -185,18 +185,18 @@ void snapshotting_taken(struct server *server, u64 order, bool success)
         server_fail(server, command, COMMAND_NO_SNAPSHOT);
 }
 
-void snapshotting_ask(struct server *server, struct command *command)
+void server_snapshot_ask(struct server *server, struct command *command)
 {
-    struct snapshotting *self = &server->snapshotting;
+    struct server_snapshot *self = &server->snapshot;
     if (!can_take(server)) {
         server_fail(server, command, COMMAND_NO_SNAPSHOT);
         return;
     }
     command_list_put(&self->waiting, command);
-    if (snapshotting_is_going_on(server))
+    if (server_snapshot_is_going_on(server))
         return;
     if (!has_news(&server->raft)) {
-        snapshotting_answer_waiting(server);
+        server_snapshot_answer_waiting(server);
         return;
     }
     /* Who asks does so now: perhaps what was in the way has been removed. */
@@ -204,25 +204,25 @@ void snapshotting_ask(struct server *server, struct command *command)
     self->retry_ns = 0;
 }
 
-void snapshotting_lend(struct server *server, struct command *command)
+void server_snapshot_pin(struct server *server, struct command *command)
 {
-    struct snapshotting *self = &server->snapshotting;
-    self->lent = command_backup_order(command).last;
-    self->lent_until_ns = clock_monotonic_ns() + LENT_NS;
+    struct server_snapshot *self = &server->snapshot;
+    self->pinned = command_backup_order(command).last;
+    self->pinned_until_ns = clock_monotonic_ns() + PINNED_NS;
     fetcher_order_backup(&server->fetcher, command);
 }
 
 /* ---- figures ---- */
 
-const struct snapshot_syncs *snapshotting_syncs(struct server *server)
+const struct snapshot_syncs *server_snapshot_syncs(struct server *server)
 {
-    struct snapshotting *self = &server->snapshotting;
-    snapshots_fetch_syncs(&self->snapshots, &self->syncs);
+    struct server_snapshot *self = &server->snapshot;
+    snapshot_thread_fetch_syncs(&self->thread, &self->syncs);
     return &self->syncs;
 }
 
-void snapshotting_reset_syncs(struct server *server)
+void server_snapshot_reset_syncs(struct server *server)
 {
-    (void)snapshotting_syncs(server);
-    server->snapshotting.syncs = (struct snapshot_syncs){0};
+    (void)server_snapshot_syncs(server);
+    server->snapshot.syncs = (struct snapshot_syncs){0};
 }

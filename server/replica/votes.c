@@ -74,19 +74,19 @@ static void request_votes(struct server *server, const struct election *election
         votes_request_again(server, election, configuration->members[position].id);
 }
 
-void votes_begin_election(struct server *server, struct election *election, bool handed_over)
+void votes_begin_election(struct server *server, struct election *election, bool skip_pre_vote)
 {
-    election_begin(&server->raft, election, handed_over);
+    election_begin(&server->raft, election, skip_pre_vote);
     server->elections++;
     request_votes(server, election);
 }
 
-void votes_begin_campaign(struct server *server, struct election *election, bool handed_over,
+void votes_begin_campaign(struct server *server, struct election *election, bool skip_pre_vote,
                           u64 now_ns)
 {
     server->raft.leader = SERVER_NONE;
     server->raft.leader_heard_ns = 0;
-    if (handed_over) {
+    if (skip_pre_vote) {
         votes_begin_election(server, election, true);
         return;
     }

@@ -27,11 +27,11 @@ void votes_count(struct server *server, struct election *election, const struct 
 bool votes_answer(struct server *server, const struct message *request, bool hears_leader);
 
 /* Begins to campaign: with a pre-vote, or at once when leadership was handed over. */
-void votes_begin_campaign(struct server *server, struct election *election, bool handed_over,
+void votes_begin_campaign(struct server *server, struct election *election, bool skip_pre_vote,
                           u64 now_ns);
 
 /* The pre-vote was won: term + 1, own vote, and the requests for the others'. */
-void votes_begin_election(struct server *server, struct election *election, bool handed_over);
+void votes_begin_election(struct server *server, struct election *election, bool skip_pre_vote);
 
 /* A peer can be reached now: it gets the request that went nowhere before, unless it has answered,
  * or is not asked at all. */

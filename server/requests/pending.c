@@ -3,7 +3,7 @@
 
 #include "server/rules/identities.h"
 
-void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns)
+void pending_begin(struct raft *raft, struct leader_pending *lead, u64 now_ns, u64 wall_ns)
 {
     lead->writes = (struct command_list){0};
     lead->reads = (struct command_list){0};
@@ -19,31 +19,31 @@ void leading_begin(struct raft *raft, struct lead *lead, u64 now_ns, u64 wall_ns
 }
 
 /* As much may be held as may be uncommitted. */
-static enum leading_verdict hold(const struct raft *raft, struct lead *lead,
+static enum pending_verdict hold(const struct raft *raft, struct leader_pending *lead,
                                  struct command *command, u64 size, enum command_failure *why)
 {
     if (lead->held.count > 0 && lead->held.bytes + size > raft->uncommitted_bytes_max) {
         *why = COMMAND_BUSY;
-        return LEADING_REFUSED;
+        return PENDING_REFUSED;
     }
     command_list_put(&lead->held, command);
-    return LEADING_HELD;
+    return PENDING_HELD;
 }
 
-enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
+enum pending_verdict pending_take_write(struct raft *raft, struct leader_pending *lead,
                                         struct command *command, u64 wall_ns,
                                         enum command_failure *why)
 {
     u64 size = RECORD_HEADER_SIZE + (u64)command->body.size;
     if (size > RECORD_SIZE_MAX) {
         *why = COMMAND_TOO_LARGE;
-        return LEADING_REFUSED;
+        return PENDING_REFUSED;
     }
     if (transfer_goes_on(&lead->transfer) || lead->awaits_room)
         return hold(raft, lead, command, size, why);
     if (!leadership_has_room(raft, &lead->leadership, size)) {
         *why = COMMAND_BUSY;
-        return LEADING_REFUSED;
+        return PENDING_REFUSED;
     }
     if (size > lead->room_bytes && size <= lead->room_soon_bytes) {
         lead->awaits_room = true;
@@ -52,7 +52,7 @@ enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
     if (size > lead->room_bytes) {
         lead->short_of_room = true;
         *why = COMMAND_NO_SPACE;
-        return LEADING_REFUSED;
+        return PENDING_REFUSED;
     }
     lead->room_bytes -= size;
     command->wait_index =
@@ -60,10 +60,10 @@ enum leading_verdict leading_take_write(struct raft *raft, struct lead *lead,
     /* The log has its own copy now. */
     span_release(&command->body);
     command_list_put(&lead->writes, command);
-    return LEADING_APPENDED;
+    return PENDING_APPENDED;
 }
 
-u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns)
+u64 pending_settle(struct raft *raft, struct leader_pending *lead, u64 wall_ns)
 {
     if (raft->configuration_complete || transfer_goes_on(&lead->transfer))
         return 0;
@@ -72,7 +72,7 @@ u64 leading_settle(struct raft *raft, struct lead *lead, u64 wall_ns)
 
 /* ---- handing over ---- */
 
-static enum transfer_result take_readmission(struct raft *raft, struct lead *lead,
+static enum transfer_result take_readmission(struct raft *raft, struct leader_pending *lead,
                                              struct command *command, server_id target)
 {
     if (transfer_goes_on(&lead->transfer))
@@ -86,7 +86,7 @@ static enum transfer_result take_readmission(struct raft *raft, struct lead *lea
     return result;
 }
 
-enum transfer_result leading_take_order(struct raft *raft, struct lead *lead,
+enum transfer_result pending_take_order(struct raft *raft, struct leader_pending *lead,
                                         struct command *command, u64 now_ns, server_id *who)
 {
     server_id target = command_order_target(command);
@@ -104,7 +104,7 @@ enum transfer_result leading_take_order(struct raft *raft, struct lead *lead,
     return result;
 }
 
-bool leading_has_room_for_held(const struct lead *lead)
+bool pending_has_room_for_held(const struct leader_pending *lead)
 {
     const struct command *first = lead->held.first;
     if (!lead->awaits_room || transfer_goes_on(&lead->transfer))
@@ -113,14 +113,14 @@ bool leading_has_room_for_held(const struct lead *lead)
     return size <= lead->room_bytes || size > lead->room_soon_bytes;
 }
 
-void leading_take_held(struct lead *lead, struct command_list *held)
+void pending_take_held(struct leader_pending *lead, struct command_list *held)
 {
     *held = lead->held;
     lead->held = (struct command_list){0};
     lead->awaits_room = false;
 }
 
-struct command *leading_next_held(const struct raft *raft, struct lead *lead,
+struct command *pending_next_held(const struct raft *raft, struct leader_pending *lead,
                                   struct command_list *held, u64 *bytes)
 {
     if (!lead->awaits_room && held->first != NULL && *bytes < raft->round_bytes_max) {
@@ -133,7 +133,8 @@ struct command *leading_next_held(const struct raft *raft, struct lead *lead,
     return NULL;
 }
 
-void leading_held_for_others(struct raft *raft, struct lead *lead, struct command_list *others)
+void pending_held_for_others(struct raft *raft, struct leader_pending *lead,
+                             struct command_list *others)
 {
     struct command_list kept = {0};
     struct command *command;
@@ -145,7 +146,7 @@ void leading_held_for_others(struct raft *raft, struct lead *lead, struct comman
     lead->held = kept;
 }
 
-u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
+u64 pending_next_ns(const struct raft *raft, const struct leader_pending *lead)
 {
     u64 next_ns = u64_min(u64_min(leadership_next_heartbeat_ns(raft, &lead->leadership),
                                   leadership_quorum_until_ns(raft, &lead->leadership)),
@@ -155,7 +156,8 @@ u64 leading_next_ns(const struct raft *raft, const struct lead *lead)
 
 /* ---- reads and forwards ---- */
 
-void leading_take_read(const struct raft *raft, struct lead *lead, struct command *command)
+void pending_take_read(const struct raft *raft, struct leader_pending *lead,
+                       struct command *command)
 {
     if (command->after_write && lead->held.count > 0) {
         command_list_put(&lead->held, command);
@@ -166,7 +168,7 @@ void leading_take_read(const struct raft *raft, struct lead *lead, struct comman
     command_list_put(&lead->reads, command);
 }
 
-enum stream_verdict leading_takes_forward(struct raft *raft, const struct lead *lead,
+enum stream_verdict pending_takes_forward(struct raft *raft, const struct leader_pending *lead,
                                           const struct message *request)
 {
     if (configuration_position(&raft->configuration, request->from) < 0)
@@ -175,14 +177,14 @@ enum stream_verdict leading_takes_forward(struct raft *raft, const struct lead *
     return streams_take(&raft->streams, request, transfer_is_told(&lead->transfer));
 }
 
-void leading_refuse_forward(struct raft *raft, const struct lead *lead,
+void pending_refuse_forward(struct raft *raft, const struct leader_pending *lead,
                             const struct message *request, struct message *refusal)
 {
     raft_refuse(raft, request, refusal);
     refusal->as.forward_reply.leads = !transfer_is_told(&lead->transfer);
 }
 
-struct command *leading_writer_of(struct lead *lead, u64 index)
+struct command *pending_writer_of(struct leader_pending *lead, u64 index)
 {
     struct command *first = lead->writes.first;
     if (first == NULL || first->wait_index != index)
@@ -190,7 +192,8 @@ struct command *leading_writer_of(struct lead *lead, u64 index)
     return command_list_take(&lead->writes);
 }
 
-struct command *leading_ready_read(const struct raft *raft, struct lead *lead, u64 confirmed)
+struct command *pending_ready_read(const struct raft *raft, struct leader_pending *lead,
+                                   u64 confirmed)
 {
     const struct command *first = lead->reads.first;
     if (first == NULL || first->wait_round > confirmed || first->wait_index > raft->last_applied)

@@ -147,7 +147,7 @@ bool append_entries(struct raft *raft, const struct message *request, u64 room_b
     struct append_reply *answer = &reply->as.append_reply;
     answer->round = append->round;
     answer->full = raft_is_full(raft);
-    answer->repairing = raft->promised.index != 0;
+    answer->repairing = raft->acked_through.index != 0;
     answer->non_voter = raft->trust.own.non_voter;
     answer->readmitted = raft->trust.own.readmitted;
     if (!prev_matches(raft, append->prev, answer)) {

@@ -10,7 +10,7 @@
 static bool is_up_to_date(const struct raft *raft, struct entry_id candidate)
 {
     RULE("[RequestVote 2, §5.4.1]");
-    return entry_id_is_up_to_date(candidate, raft_last_promised(raft));
+    return entry_id_is_up_to_date(candidate, raft_last_acked(raft));
 }
 
 /* Whether both are what they were when the others met them (trust.h). What has forgotten its votes

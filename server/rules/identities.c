@@ -48,7 +48,7 @@ static bool all_know(const struct raft *raft, u32 feature)
         return false;
     for (u32 p = 0; p < raft->configuration.count; p++) {
         server_id id = raft->configuration.members[p].id;
-        const struct acquaintance *met = trust_acquaintance(raft, id);
+        const struct known_peer *met = trust_known_peer(raft, id);
         if (id != raft->self && (met == NULL || met->shown.feature < feature))
             return false;
     }
@@ -81,7 +81,7 @@ static u64 directory_of(const struct raft *raft, server_id id)
 {
     if (id == raft->self)
         return raft->trust.own.non_voter ? 0 : raft->trust.own.directory_id;
-    const struct acquaintance *met = trust_acquaintance(raft, id);
+    const struct known_peer *met = trust_known_peer(raft, id);
     bool believed = met != NULL && met->shown.start_count != 0 && met->distrust == DISTRUST_NONE;
     return believed ? met->shown.directory_id : 0;
 }
@@ -90,7 +90,7 @@ static u64 directory_of(const struct raft *raft, server_id id)
  * seen: also of one that is not connected now, or was wiped or set back since. 0: not known. */
 static u64 directory_believed(const struct raft *raft, server_id id)
 {
-    const struct acquaintance *met = trust_acquaintance(raft, id);
+    const struct known_peer *met = trust_known_peer(raft, id);
     return met != NULL ? met->directory_id : 0;
 }
 
@@ -143,7 +143,7 @@ static enum transfer_result judge(const struct raft *raft, const struct leadersh
                                   server_id who)
 {
     const struct member *member = configuration_member(&raft->configuration, who);
-    const struct acquaintance *met = trust_acquaintance(raft, who);
+    const struct known_peer *met = trust_known_peer(raft, who);
     if (member == NULL)
         return READMIT_NO_MEMBER;
     if (who == raft->self)
@@ -171,7 +171,7 @@ enum transfer_result identities_readmit(struct raft *raft, struct leadership *le
     enum transfer_result result = judge(raft, leadership, who);
     if (result != TRANSFER_BEGUN)
         return result;
-    const struct identity *shown = &trust_acquaintance(raft, who)->shown;
+    const struct identity *shown = &trust_known_peer(raft, who)->shown;
     struct configuration changed = raft->configuration;
     struct member *member = &changed.members[configuration_position(&changed, who)];
     member->directory_id = shown->directory_id;

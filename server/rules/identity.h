@@ -8,8 +8,8 @@
 #include "server/rules/configuration.h"
 
 enum {
-    IDENTITY_STARTS = 8,                /* of how many starts a directory remembers the ids */
-    ACQUAINTANCES_MAX = SERVERS_MAX * 2 /* members, and some that are members no more */
+    IDENTITY_STARTS = 8,              /* of how many starts a directory remembers the ids */
+    KNOWN_PEERS_MAX = SERVERS_MAX * 2 /* members, and some that are members no more */
 };
 
 /* What a server shows of the data directory that it runs on. */
@@ -50,7 +50,7 @@ enum distrust {
 const char *distrust_words(enum distrust distrust);
 
 /* What is remembered of another server. */
-struct acquaintance {
+struct known_peer {
     server_id id;
     /* Persistent: the newest of it that was believed. */
     u64 directory_id;
@@ -70,7 +70,7 @@ struct acquaintance {
 
 struct trust {
     struct identity own;
-    struct acquaintance met[ACQUAINTANCES_MAX];
+    struct known_peer met[KNOWN_PEERS_MAX];
     u32 count;
     u32 distrusted; /* how many of them */
     u32 changed;    /* in how many of them trust_next_change has something to tell */

@@ -25,9 +25,9 @@ static void expect_file(struct raft *raft, const struct install_request *install
     raft->incoming = (struct incoming_snapshot){.name = name, .order = raft_order(raft)};
 }
 
-bool install_snapshot(struct raft *raft, const struct message *request, u64 room_bytes,
-                      bool no_space, u64 now_ns, struct message *reply,
-                      enum install_verdict *verdict, const char **why)
+bool install_receive_chunk(struct raft *raft, const struct message *request, u64 room_bytes,
+                           bool no_space, u64 now_ns, struct message *reply,
+                           enum install_verdict *verdict, const char **why)
 {
     const struct install_request *install = &request->as.install_request;
     ASSERT(request->term == raft->current_term); /* [InstallSnapshot 1, §7] was check_term's */
@@ -75,10 +75,10 @@ static void note_snapshot(struct raft *raft, const struct snapshot_name *name)
     if (name->last.index < raft->snapshot.last.index)
         return;
     raft->snapshot = *name;
-    raft->snapshot_spoilt = false;
+    raft->snapshot_unusable = false;
 }
 
-enum installed snapshot_install(struct raft *raft, const struct snapshot_point *point)
+enum installed install_swap_state(struct raft *raft, const struct snapshot_point *point)
 {
     struct entry_id last = point->name.last;
     note_snapshot(raft, &point->name);
@@ -165,14 +165,15 @@ void install_wait_for_heartbeat(struct raft *raft, struct progress *progress)
 /* Whether the peer has to wait for a new snapshot. */
 static bool waits_for_another(const struct raft *raft, const struct progress *progress)
 {
-    return raft->snapshot_spoilt && snapshot_names_are_equal(&progress->snapshot, &raft->snapshot);
+    return raft->snapshot_unusable &&
+           snapshot_names_are_equal(&progress->snapshot, &raft->snapshot);
 }
 
 /* What the peer was being sent is of no use. */
 static void spoil(struct raft *raft, struct progress *progress)
 {
     if (snapshot_names_are_equal(&progress->snapshot, &raft->snapshot))
-        raft->snapshot_spoilt = true;
+        raft->snapshot_unusable = true;
     else
         install_begin(raft, progress);
 }

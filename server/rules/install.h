@@ -24,16 +24,17 @@ enum install_verdict {
     INSTALL_NOTHING, /* only the reply */
     INSTALL_TAKE     /* the message's piece is the next one of raft->incoming: write it down. At
                         offset 0 a new file begins; at the file's end it is complete, and is to be
-                        verified, loaded, and told by snapshot_install */
+                        verified, loaded, and told by install_swap_state */
 };
 
 /* [InstallSnapshot 2-5, §7] Handles an INSTALL_SNAPSHOT of the current term: recognises the leader,
  * and says what is to become of the piece. `room_bytes`: how much the writer of the file can take
  * now; `no_space`: the disk was full when it last tried. Returns false when the message breaks the
  * protocol in a way that only a bug can cause; `*why` says which; nothing changed. */
-WARN_UNUSED bool install_snapshot(struct raft *raft, const struct message *request, u64 room_bytes,
-                                  bool no_space, u64 now_ns, struct message *reply,
-                                  enum install_verdict *verdict, const char **why);
+WARN_UNUSED bool install_receive_chunk(struct raft *raft, const struct message *request,
+                                       u64 room_bytes, bool no_space, u64 now_ns,
+                                       struct message *reply, enum install_verdict *verdict,
+                                       const char **why);
 
 /* The file that this order writes down (raft->incoming.order) could not be written, or was not what
  * its name says: it begins anew. One that has been given up since is nobody's loss. */
@@ -53,7 +54,7 @@ enum installed {
 };
 
 /* [InstallSnapshot 6-8, §7] The snapshot is on disk, and a machine has been made from it. */
-enum installed snapshot_install(struct raft *raft, const struct snapshot_point *point);
+enum installed install_swap_state(struct raft *raft, const struct snapshot_point *point);
 
 /* The server has taken a snapshot of its own. Whatever was wrong with the file before is over. */
 void snapshot_taken(struct raft *raft, const struct snapshot_point *point);

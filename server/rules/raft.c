@@ -145,23 +145,23 @@ u64 raft_order(struct raft *raft)
     return ++raft->newest_order;
 }
 
-struct entry_id raft_last_promised(const struct raft *raft)
+struct entry_id raft_last_acked(const struct raft *raft)
 {
     struct entry_id last = log_last(&raft->log);
-    return entry_id_is_up_to_date(last, raft->promised) ? last : raft->promised;
+    return entry_id_is_up_to_date(last, raft->acked_through) ? last : raft->acked_through;
 }
 
 bool raft_is_repaired(const struct raft *raft)
 {
     u64 index = raft->log.durable_index;
     struct entry_id durable = {log_term_at(&raft->log, index), index};
-    return raft->promised.index != 0 && entry_id_is_up_to_date(durable, raft->promised);
+    return raft->acked_through.index != 0 && entry_id_is_up_to_date(durable, raft->acked_through);
 }
 
 bool raft_may_campaign(const struct raft *raft)
 {
-    return raft->configuration.index != 0 && raft->promised.index == 0 && trust_may_vote(raft) &&
-           raft->room_bytes >= ROOM_TO_LEAD &&
+    return raft->configuration.index != 0 && raft->acked_through.index == 0 &&
+           trust_may_vote(raft) && raft->room_bytes >= ROOM_TO_LEAD &&
            configuration_is_voter(&raft->configuration, raft->self);
 }
 

@@ -84,13 +84,13 @@ struct raft {
     struct lineage lineage;             /* what may come into force again */
     bool configuration_complete;        /* configuration_is_complete(), kept with it */
     struct snapshot_name snapshot;      /* the newest one on this server's disk (§7) */
-    bool snapshot_spoilt; /* its file is damaged or gone, so that another is to be taken */
+    bool snapshot_unusable; /* its file is damaged or gone, so that another is to be taken */
     struct incoming_snapshot incoming;
 
     /* The log once held entries through here, and this server may have promised so; its disk has
      * lost some of them. Until its log is as up to date again it does not campaign, and its vote
      * goes by this. {0, 0}: nothing is missing. Persistent (storage.h). */
-    struct entry_id promised;
+    struct entry_id acked_through;
 
     struct ballot ballot;
     u32 campaigns; /* terms that it has campaigned in since a leader was last heard */
@@ -163,7 +163,7 @@ void raft_message(struct raft *raft, enum message_kind kind, server_id to,
 u64 raft_order(struct raft *raft);
 
 /* The last entry that this server's vote goes by: its log's, or what it has promised to hold. */
-struct entry_id raft_last_promised(const struct raft *raft);
+struct entry_id raft_last_acked(const struct raft *raft);
 
 /* Whether the durable log, or the snapshot, has caught up with what was promised: then the promise
  * is to be forgotten, here and on disk. */

@@ -145,7 +145,7 @@ static enum replicate_verdict send_probe(struct raft *raft, struct leadership *l
     begin_append(raft, leadership, progress, progress->next_index, now_ns, message);
     /* The first one brings entries along, so that a peer that agrees needs no second message; one
      * that goes out again only because time has passed does not. */
-    if (!progress->probe_sent && !progress->no_space && !progress->set_back)
+    if (!progress->probe_sent && !progress->no_space && !progress->lost_acked)
         add_entries(raft, progress, PROBE_BYTES_MAX, message);
     progress->probe_sent = true;
     return REPLICATE_SEND;
@@ -169,7 +169,7 @@ enum replicate_verdict replicate(struct raft *raft, struct leadership *leadershi
         return send_probe(raft, leadership, progress, now_ns, message);
     }
     bool wants_entries = progress->next_index <= raft->log.last_index && progress->reading == 0 &&
-                         !progress->set_back && (!progress->no_space || due) &&
+                         !progress->lost_acked && (!progress->no_space || due) &&
                          window_is_open(raft, progress);
     if (wants_entries && !log_in_memory(&raft->log, progress->next_index)) {
         progress->reading = raft_order(raft);
@@ -283,11 +283,11 @@ static void conflicted(struct raft *raft, struct progress *progress,
     if (answer->repairing)
         progress->match_index = u64_min(progress->match_index, conflict.index - 1);
     else if (progress->mode == PROGRESS_PROBE && progress->next_index == progress->match_index + 1)
-        progress->set_back = true;
+        progress->lost_acked = true;
     next = u64_min(next, progress->next_index - 1);
     enter_probe(raft, progress, u64_max(next, progress->match_index + 1));
     /* It will refuse whatever it is sent: ask again only with the heartbeats. */
-    progress->probe_sent = progress->set_back;
+    progress->probe_sent = progress->lost_acked;
 }
 
 void replicate_reply(struct raft *raft, struct progress *progress, const struct message *reply,
@@ -342,13 +342,13 @@ void replicate_connected(struct raft *raft, struct progress *progress)
     bool known = progress->match_index > 0;
     enter_probe(raft, progress, known ? progress->match_index + 1 : progress->next_index);
     progress->sent_ns = 0;
-    progress->set_back = false;
+    progress->lost_acked = false;
 }
 
 void replicate_anew(struct raft *raft, struct progress *progress)
 {
     progress->match_index = 0;
-    progress->set_back = false;
+    progress->lost_acked = false;
     progress->no_space = false;
     progress->reading = 0;
     enter_probe(raft, progress, raft->log.last_index + 1);
@@ -403,7 +403,7 @@ u64 leadership_trip_ns(const struct raft *raft, const struct leadership *leaders
     return longest_ns - u64_min(trust_quorum_value(raft, left_ns), longest_ns);
 }
 
-void leadership_awake(const struct raft *raft, struct leadership *leadership, u64 now_ns)
+void leadership_note_poll(const struct raft *raft, struct leadership *leadership, u64 now_ns)
 {
     if (now_ns >= leadership->awake_ns + raft->election_timeout_ns_min) {
         leadership->slept_ns = leadership->awake_ns;

@@ -58,8 +58,8 @@ struct progress {
     bool gone;       /* its connection to this server has ended, and nothing was heard since */
     bool full;       /* it says that it should not be made the leader, for want of room */
     bool no_space;   /* it said its disk is full: one message a heartbeat until it accepts again */
-    bool set_back;   /* it lacks entries that it had acknowledged: only heartbeats until
-                        replicate_anew */
+    bool lost_acked; /* it lacks entries that it had acknowledged: only heartbeats until
+                      replicate_anew */
     /* SNAPSHOT: */
     struct snapshot_name snapshot;           /* what it is being sent */
     u64 snapshot_offset;                     /* of the next piece */
@@ -164,7 +164,7 @@ bool leadership_has_quorum(const struct raft *raft, const struct leadership *lea
  * allowed to run. What then lies in its mailbox was said before or during the sleep; that somebody
  * answered *then* does not show that it leads *now*, and it must not ignore other candidates
  * because of it. */
-void leadership_awake(const struct raft *raft, struct leadership *leadership, u64 now_ns);
+void leadership_note_poll(const struct raft *raft, struct leadership *leadership, u64 now_ns);
 
 /* When the sender of an answer that is read now was certainly alive: now_ns, or, if it answers
  * something from before a sleep, the time when that began. */

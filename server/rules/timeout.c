@@ -33,7 +33,7 @@ void election_leader_gone(struct raft *raft, u64 now_ns)
 /* Whether the haste after the end of the leader's connection is still on: for as long as one
  * ordinary timeout, in which it must lead to a leader, or else it was a false alarm; nor do votes
  * that split again and again get better by it. */
-static bool in_haste(const struct raft *raft, u64 now_ns)
+static bool in_fast_failover(const struct raft *raft, u64 now_ns)
 {
     return raft->leader_gone_ns != 0 && raft->campaigns < CAMPAIGNS_FREE &&
            now_ns < raft->leader_gone_ns + raft->election_timeout_ns_min;
@@ -53,7 +53,7 @@ static u64 rank_behind_gone_leader(const struct raft *raft)
 
 u64 election_follower_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
 {
-    if (!in_haste(raft, now_ns))
+    if (!in_fast_failover(raft, now_ns))
         return election_timeout_ns(raft, rng, now_ns);
     /* The first quarter of a step is for a leader that lives: it calls again at once. */
     u64 step_ns = raft->heartbeat_ns / 5;
@@ -63,7 +63,7 @@ u64 election_follower_deadline_ns(const struct raft *raft, struct rng *rng, u64 
 
 u64 election_candidate_deadline_ns(const struct raft *raft, struct rng *rng, u64 now_ns)
 {
-    if (!in_haste(raft, now_ns))
+    if (!in_fast_failover(raft, now_ns))
         return election_timeout_ns(raft, rng, now_ns);
     return now_ns + rng_range(rng, raft->heartbeat_ns, raft->heartbeat_ns * 2);
 }

@@ -124,7 +124,7 @@ static enum transfer_result judge(const struct raft *raft, const struct leadersh
         return TRANSFER_DOWN;
     if (progress->gone)
         return TRANSFER_GONE;
-    if (progress->set_back || !trust_counts(raft, id))
+    if (progress->lost_acked || !trust_counts(raft, id))
         return TRANSFER_SET_BACK;
     if (progress->no_space || progress->full)
         return TRANSFER_FULL;

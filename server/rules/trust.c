@@ -3,7 +3,7 @@
 
 /* ---- the judgement ---- */
 
-enum distrust trust_judge(const struct acquaintance *met, const struct identity *shown)
+enum distrust trust_judge(const struct known_peer *met, const struct identity *shown)
 {
     if (shown->directory_id != met->directory_id)
         return DISTRUST_OTHER_DIRECTORY;
@@ -19,9 +19,9 @@ enum distrust trust_judge(const struct acquaintance *met, const struct identity 
     return shown->non_voter ? DISTRUST_TOLD : DISTRUST_NONE;
 }
 
-/* ---- acquaintances ---- */
+/* ---- known_peers ---- */
 
-static struct acquaintance *find(struct raft *raft, server_id peer)
+static struct known_peer *find(struct raft *raft, server_id peer)
 {
     struct trust *trust = &raft->trust;
     for (u32 i = 0; i < trust->count; i++) {
@@ -31,17 +31,17 @@ static struct acquaintance *find(struct raft *raft, server_id peer)
     return NULL;
 }
 
-const struct acquaintance *trust_acquaintance(const struct raft *raft, server_id peer)
+const struct known_peer *trust_known_peer(const struct raft *raft, server_id peer)
 {
     return find((struct raft *)(uintptr_t)raft, peer);
 }
 
 /* A place for a new one: the table is larger than any configuration, so when it is full there is
  * one in it that is a member no more. */
-static struct acquaintance *make_room(struct raft *raft)
+static struct known_peer *make_room(struct raft *raft)
 {
     struct trust *trust = &raft->trust;
-    if (trust->count < ACQUAINTANCES_MAX)
+    if (trust->count < KNOWN_PEERS_MAX)
         return &trust->met[trust->count++];
     for (u32 place = 0; place < trust->count; place++) {
         if (configuration_position(&raft->configuration, trust->met[place].id) < 0)
@@ -61,7 +61,7 @@ static void count_distrusted(struct trust *trust)
 }
 
 /* The newest of it that is believed. Returns whether that is news. */
-static bool remember(struct acquaintance *met, const struct identity *shown)
+static bool remember(struct known_peer *met, const struct identity *shown)
 {
     if (met->directory_id == shown->directory_id && met->start_count == shown->start_count &&
         met->start_id == shown->starts[0])
@@ -73,7 +73,7 @@ static bool remember(struct acquaintance *met, const struct identity *shown)
 }
 
 /* What the log believes of it, in place of what was seen before. */
-static void believe(struct acquaintance *met, const struct member *member)
+static void believe(struct known_peer *met, const struct member *member)
 {
     met->directory_id = member->directory_id;
     met->start_count = member->readmission.start_count;
@@ -83,7 +83,7 @@ static void believe(struct acquaintance *met, const struct member *member)
 }
 
 /* Whether the log says more of it than what was seen: it was readmitted since. */
-static bool is_superseded(const struct acquaintance *met, const struct member *member)
+static bool is_superseded(const struct known_peer *met, const struct member *member)
 {
     return member != NULL && member->readmission.entry.index > met->readmitted;
 }
@@ -98,10 +98,10 @@ static bool is_outdated(const struct member *member, u64 readmitted)
 }
 
 /* What was shown last, against what was seen and against what the log says. */
-static enum distrust judge(const struct raft *raft, const struct acquaintance *met)
+static enum distrust judge(const struct raft *raft, const struct known_peer *met)
 {
     const struct member *member = configuration_member(&raft->configuration, met->id);
-    struct acquaintance known = *met;
+    struct known_peer known = *met;
     if (is_superseded(met, member))
         believe(&known, member);
     else if (member != NULL && member->directory_id != 0 && !is_outdated(member, met->readmitted) &&
@@ -116,14 +116,14 @@ static enum distrust judge(const struct raft *raft, const struct acquaintance *m
 }
 
 /* Who is met for the first time is believed, unless the log knows better. */
-static struct acquaintance *get_acquainted(struct raft *raft, server_id peer, u64 directory_id)
+static struct known_peer *get_acquainted(struct raft *raft, server_id peer, u64 directory_id)
 {
-    struct acquaintance *met = find(raft, peer);
+    struct known_peer *met = find(raft, peer);
     if (met != NULL)
         return met;
     const struct member *member = configuration_member(&raft->configuration, peer);
     met = make_room(raft);
-    *met = (struct acquaintance){.id = peer, .directory_id = directory_id};
+    *met = (struct known_peer){.id = peer, .directory_id = directory_id};
     if (member != NULL && member->directory_id != 0)
         met->directory_id = member->directory_id;
     return met;
@@ -132,7 +132,7 @@ static struct acquaintance *get_acquainted(struct raft *raft, server_id peer, u6
 struct meeting trust_meet(struct raft *raft, server_id peer, const struct identity *shown)
 {
     struct meeting meeting = {.distrust = DISTRUST_NONE};
-    struct acquaintance *met = get_acquainted(raft, peer, shown->directory_id);
+    struct known_peer *met = get_acquainted(raft, peer, shown->directory_id);
     enum distrust before = met->distrust;
     u64 directory_before = met->shown.directory_id;
     bool first = met->shown.start_count == 0;
@@ -157,7 +157,7 @@ struct meeting trust_meet(struct raft *raft, server_id peer, const struct identi
 
 /* ---- what the log says ---- */
 
-static void judge_again(struct raft *raft, struct acquaintance *met)
+static void judge_again(struct raft *raft, struct known_peer *met)
 {
     if (met->shown.start_count == 0)
         return;
@@ -180,7 +180,7 @@ bool trust_next_change(struct raft *raft, server_id *peer, struct meeting *meeti
 {
     struct trust *trust = &raft->trust;
     for (u32 i = 0; i < trust->count; i++) {
-        struct acquaintance *met = &trust->met[i];
+        struct known_peer *met = &trust->met[i];
         if (!met->changed && !met->save)
             continue;
         *peer = met->id;
@@ -197,7 +197,7 @@ bool trust_next_change(struct raft *raft, server_id *peer, struct meeting *meeti
 
 struct meeting trust_heard(struct raft *raft, server_id peer, u64 readmitted)
 {
-    struct acquaintance *met = find(raft, peer);
+    struct known_peer *met = find(raft, peer);
     if (met == NULL || readmitted <= met->shown.readmitted)
         return (struct meeting){.distrust = met == NULL ? DISTRUST_NONE : met->distrust};
     met->shown.readmitted = readmitted;
@@ -214,7 +214,7 @@ static void believe_all(struct raft *raft)
 {
     struct trust *trust = &raft->trust;
     for (u32 i = 0; i < trust->count; i++) {
-        struct acquaintance *met = &trust->met[i];
+        struct known_peer *met = &trust->met[i];
         const struct member *member = configuration_member(&raft->configuration, met->id);
         if (!is_superseded(met, member))
             continue;
@@ -232,9 +232,9 @@ static void believe_all(struct raft *raft)
 static bool is_readmitted(const struct identity *own, const struct member *member)
 {
     const struct readmission *readmission = &member->readmission;
-    const struct acquaintance named = {.directory_id = member->directory_id,
-                                       .start_count = readmission->start_count,
-                                       .start_id = readmission->start_id};
+    const struct known_peer named = {.directory_id = member->directory_id,
+                                     .start_count = readmission->start_count,
+                                     .start_id = readmission->start_id};
     struct identity shown = *own;
     shown.non_voter = false;
     return readmission->entry.index > own->readmitted &&
@@ -282,7 +282,7 @@ enum own_standing trust_settle(struct raft *raft)
 
 struct meeting trust_lost(struct raft *raft, server_id peer, enum distrust distrust)
 {
-    struct acquaintance *met = get_acquainted(raft, peer, 0);
+    struct known_peer *met = get_acquainted(raft, peer, 0);
     const struct member *member = configuration_member(&raft->configuration, peer);
     if (distrust == DISTRUST_LOST_ENTRIES && is_superseded(met, member))
         believe(met, member); /* what it lost, it lost after that */
@@ -320,7 +320,7 @@ bool trust_counts(const struct raft *raft, server_id peer)
 {
     if (raft->trust.distrusted == 0)
         return true;
-    const struct acquaintance *met = trust_acquaintance(raft, peer);
+    const struct known_peer *met = trust_known_peer(raft, peer);
     return met == NULL || met->distrust == DISTRUST_NONE;
 }
 
@@ -359,7 +359,7 @@ bool trust_tell(struct raft *raft, server_id peer, u64 now_ns, struct message *m
 {
     if (raft->trust.distrusted == 0)
         return false;
-    struct acquaintance *met = find(raft, peer);
+    struct known_peer *met = find(raft, peer);
     if (met == NULL || met->distrust == DISTRUST_NONE || met->distrust == DISTRUST_READMITTED ||
         met->knows || (met->told_ns != 0 && now_ns < met->told_ns + raft->heartbeat_ns))
         return false;
@@ -376,7 +376,7 @@ bool trust_tell(struct raft *raft, server_id peer, u64 now_ns, struct message *m
 
 void trust_tell_again(struct raft *raft, server_id peer)
 {
-    struct acquaintance *met = find(raft, peer);
+    struct known_peer *met = find(raft, peer);
     if (met != NULL)
         met->told_ns = 0;
 }

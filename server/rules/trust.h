@@ -52,7 +52,7 @@
 #include "server/rules/raft.h"
 
 /* The judgement alone: what was believed against what is shown. */
-enum distrust trust_judge(const struct acquaintance *met, const struct identity *shown);
+enum distrust trust_judge(const struct known_peer *met, const struct identity *shown);
 
 /* What a meeting has led to. */
 struct meeting {
@@ -99,7 +99,7 @@ static inline bool trust_is_settled(const struct trust *trust, const struct conf
 struct meeting trust_lost(struct raft *raft, server_id peer, enum distrust distrust);
 
 /* What is remembered of it, or NULL. */
-const struct acquaintance *trust_acquaintance(const struct raft *raft, server_id peer);
+const struct known_peer *trust_known_peer(const struct raft *raft, server_id peer);
 
 /* Whether this server may vote and campaign, as far as it knows itself: nobody has told it
  * otherwise, and the newest configuration in its log names its directory, with no readmission that

@@ -3,10 +3,11 @@
 #include "server/replica/identity.h"
 #include "server/replica/install.h"
 
-bool housekeeping(struct server *server, struct lead *lead, const struct mail *mail, u64 now_ns)
+bool housekeeping(struct server *server, struct leader_pending *lead, const struct mail *mail,
+                  u64 now_ns)
 {
     if (mail_is_message(mail)) {
-        recognition_remind(server, mail->as.message.from, now_ns);
+        identity_remind(server, mail->as.message.from, now_ns);
         return false;
     }
     switch (mail->kind) {
@@ -14,13 +15,13 @@ bool housekeeping(struct server *server, struct lead *lead, const struct mail *m
         server_take_snapshot_news(server, &mail->as.snapshot);
         return true;
     case MAIL_MET:
-        recognition_meet(server, lead, &mail->as.met, now_ns);
+        identity_handle_hello(server, lead, &mail->as.met, now_ns);
         return true;
     case MAIL_JOIN:
-        recognition_join(server, &mail->as.joining);
+        identity_join(server, &mail->as.joining);
         return true;
     case MAIL_CONNECTED: /* and what else that means in a state */
-        recognition_connected(server, mail->as.peer, now_ns);
+        identity_connected(server, mail->as.peer, now_ns);
         return false;
     case MAIL_PRE_VOTE:
     case MAIL_PRE_VOTE_REPLY:

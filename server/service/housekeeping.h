@@ -11,6 +11,7 @@
 /* To be called with each mail that is read, before anything else looks at it. `lead` is NULL in
  * states other than the leader's. Returns whether the mail is dealt with: it was no Raft. Of a
  * message, and of MAIL_CONNECTED, it does what is the same in every state, and returns false. */
-bool housekeeping(struct server *server, struct lead *lead, const struct mail *mail, u64 now_ns);
+bool housekeeping(struct server *server, struct leader_pending *lead, const struct mail *mail,
+                  u64 now_ns);
 
 #endif

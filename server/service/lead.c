@@ -14,9 +14,9 @@
 #include "server/requests/pending.h"
 #include "server/service/transfer.h"
 
-void lead_begin(struct server *server, struct lead *lead, u64 now_ns)
+void lead_begin(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
-    leading_begin(&server->raft, lead, now_ns, clock_wall_ns());
+    pending_begin(&server->raft, lead, now_ns, clock_wall_ns());
     if (server->raft.no_op_at_start)
         events_appended(&server->events, server->raft.log.last_index);
     lead_begin_pile(server, lead);
@@ -46,7 +46,7 @@ static void pass_on_others(struct server *server, struct command_list *commands)
     *commands = own;
 }
 
-void lead_end(struct server *server, struct lead *lead)
+void lead_end(struct server *server, struct leader_pending *lead)
 {
     server->lead = NULL;
     struct command *command;
@@ -62,28 +62,28 @@ void lead_end(struct server *server, struct lead *lead)
     lead->order = NULL;
 }
 
-void lead_begin_pile(struct server *server, struct lead *lead)
+void lead_begin_pile(struct server *server, struct leader_pending *lead)
 {
     lead->room_bytes = server_room(server);
     lead->room_soon_bytes = storage_room_soon(server->storage);
 }
 
-static void take_write(struct server *server, struct lead *lead, struct command *command)
+static void take_write(struct server *server, struct leader_pending *lead, struct command *command)
 {
     enum command_failure why;
-    switch (leading_take_write(&server->raft, lead, command, server->pile_wall_ns, &why)) {
-    case LEADING_APPENDED:
+    switch (pending_take_write(&server->raft, lead, command, server->pile_wall_ns, &why)) {
+    case PENDING_APPENDED:
         events_appended(&server->events, command->wait_index);
         return;
-    case LEADING_HELD:
+    case PENDING_HELD:
         return;
-    case LEADING_REFUSED:
+    case PENDING_REFUSED:
         server_fail(server, command, why);
         return;
     }
 }
 
-static void take_order(struct server *server, struct lead *lead, struct command *command,
+static void take_order(struct server *server, struct leader_pending *lead, struct command *command,
                        u64 now_ns)
 {
     server_id who;
@@ -92,21 +92,22 @@ static void take_order(struct server *server, struct lead *lead, struct command 
         server_answer_order(server, command, TRANSFER_FAILED, (server_id)command->wait_index);
         return;
     }
-    enum transfer_result result = leading_take_order(&server->raft, lead, command, now_ns, &who);
+    enum transfer_result result = pending_take_order(&server->raft, lead, command, now_ns, &who);
     if (result != TRANSFER_BEGUN)
         server_answer_order(server, command, result, who);
     else if (command_order_is_readmit(command))
         events_appended(&server->events, command->wait_index);
 }
 
-void lead_take(struct server *server, struct lead *lead, struct command *command, u64 now_ns)
+void lead_take(struct server *server, struct leader_pending *lead, struct command *command,
+               u64 now_ns)
 {
     switch (command->class) {
     case COMMAND_WRITE:
         take_write(server, lead, command);
         return;
     case COMMAND_READ:
-        leading_take_read(&server->raft, lead, command);
+        pending_take_read(&server->raft, lead, command);
         return;
     case COMMAND_STATUS:
     case COMMAND_SETTING:
@@ -121,18 +122,18 @@ void lead_take(struct server *server, struct lead *lead, struct command *command
     }
 }
 
-void lead_take_forward(struct server *server, struct lead *lead, const struct message *request,
-                       u64 now_ns)
+void lead_take_forward(struct server *server, struct leader_pending *lead,
+                       const struct message *request, u64 now_ns)
 {
     struct message refusal;
     bool sound = forward_is_sound(request);
     enum stream_verdict verdict =
-        sound ? leading_takes_forward(&server->raft, lead, request) : STREAM_REFUSED;
+        sound ? pending_takes_forward(&server->raft, lead, request) : STREAM_REFUSED;
     if (!sound)
         REPORT(server->world.report, REPORT_WARN, "server",
                "server %u: it forwarded commands that cannot be decoded", request->from);
     if (verdict == STREAM_REFUSED) {
-        leading_refuse_forward(&server->raft, lead, request, &refusal);
+        pending_refuse_forward(&server->raft, lead, request, &refusal);
         outbox_put_early(&server->outbox, &refusal);
     }
     if (verdict != STREAM_TAKEN)
@@ -152,8 +153,8 @@ static void stage(struct server *server, struct message *message)
     outbox_put_early(&server->outbox, message);
 }
 
-void lead_take_entries(struct server *server, struct lead *lead, const struct entries_read *read,
-                       u64 now_ns)
+void lead_take_entries(struct server *server, struct leader_pending *lead,
+                       const struct entries_read *read, u64 now_ns)
 {
     struct progress *progress = leadership_peer(&lead->leadership, read->peer);
     if (progress == NULL)
@@ -162,15 +163,15 @@ void lead_take_entries(struct server *server, struct lead *lead, const struct en
         replicate_read_put_off(&server->raft, progress, read->order);
         return;
     }
-    snapshotting_note_read(server, &lead->leadership, read);
+    server_snapshot_note_read(server, &lead->leadership, read);
     struct message message;
     if (replicate_read_done(&server->raft, &lead->leadership, progress, read->order, read->first,
                             read->count, &read->records, now_ns, &message))
         stage(server, &message);
 }
 
-void lead_take_piece(struct server *server, struct lead *lead, const struct piece_read *read,
-                     u64 now_ns)
+void lead_take_piece(struct server *server, struct leader_pending *lead,
+                     const struct piece_read *read, u64 now_ns)
 {
     struct progress *progress = leadership_peer(&lead->leadership, read->peer);
     if (progress == NULL)
@@ -205,20 +206,20 @@ static void order_read(struct server *server, struct progress *progress,
 }
 
 /* What was held is taken as if it came now, up to what has to be held again. */
-static void take_held(struct server *server, struct lead *lead, u64 now_ns)
+static void take_held(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
     struct command_list held;
     struct command *command;
     u64 bytes = 0;
-    leading_take_held(lead, &held);
-    while ((command = leading_next_held(&server->raft, lead, &held, &bytes)) != NULL)
+    pending_take_held(lead, &held);
+    while ((command = pending_next_held(&server->raft, lead, &held, &bytes)) != NULL)
         lead_take(server, lead, command, now_ns);
     lead->room_retry_ns = now_ns;
 }
 
 /* The transfer came to nothing: what was held is taken as if it came now. */
-static void give_up_transfer(struct server *server, struct lead *lead, enum transfer_result result,
-                             server_id who, u64 now_ns)
+static void give_up_transfer(struct server *server, struct leader_pending *lead,
+                             enum transfer_result result, server_id who, u64 now_ns)
 {
     REPORT(server->world.report, REPORT_WARN, "server", "server %u: %s", who,
            transfer_words_given_up(result));
@@ -230,18 +231,18 @@ static void give_up_transfer(struct server *server, struct lead *lead, enum tran
 }
 
 /* The log's next segment may be there by now. */
-static void look_for_room(struct server *server, struct lead *lead, u64 now_ns)
+static void look_for_room(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
     if (!lead->awaits_room)
         return;
     lead_begin_pile(server, lead);
-    if (leading_has_room_for_held(lead))
+    if (pending_has_room_for_held(lead))
         take_held(server, lead, now_ns);
     else
-        lead->room_retry_ns = now_ns + LEADING_ROOM_RETRY_NS;
+        lead->room_retry_ns = now_ns + PENDING_ROOM_RETRY_NS;
 }
 
-void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
+void lead_hand_over(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;
     struct message message;
@@ -261,7 +262,7 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
         return;
     case TRANSFER_SEND:
         /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
-        leading_held_for_others(raft, lead, &others);
+        pending_held_for_others(raft, lead, &others);
         while ((command = command_list_take(&others)) != NULL)
             command_give_back(command);
         stage(server, &message);
@@ -272,17 +273,17 @@ void lead_hand_over(struct server *server, struct lead *lead, u64 now_ns)
     }
 }
 
-bool lead_must_hand_over(const struct server *server, const struct lead *lead, u64 now_ns)
+bool lead_must_hand_over(const struct server *server, const struct leader_pending *lead, u64 now_ns)
 {
     return transfer_next_ns(&server->raft, &lead->leadership, &lead->transfer) <= now_ns;
 }
 
-void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
+void lead_replicate(struct server *server, struct leader_pending *lead, u64 now_ns)
 {
     struct raft *raft = &server->raft;
     /* What goes out now tells of what this pile's replies have committed. */
     (void)commit_advance(raft, &lead->leadership);
-    u64 index = leading_settle(raft, lead, server->pile_wall_ns);
+    u64 index = pending_settle(raft, lead, server->pile_wall_ns);
     if (index != 0)
         events_appended(&server->events, index);
     leadership_begin_round(raft, &lead->leadership);
@@ -299,19 +300,19 @@ void lead_replicate(struct server *server, struct lead *lead, u64 now_ns)
     }
 }
 
-void lead_take_append_reply(struct server *server, struct lead *lead, const struct message *reply,
-                            u64 now_ns)
+void lead_take_append_reply(struct server *server, struct leader_pending *lead,
+                            const struct message *reply, u64 now_ns)
 {
     struct progress *progress = leadership_peer(&lead->leadership, reply->from);
     if (progress == NULL)
         return;
     replicate_reply(&server->raft, progress, reply,
                     leadership_heard_ns(&lead->leadership, reply, now_ns));
-    recognition_mind_reply(server, progress, &reply->as.append_reply);
+    identity_handle_reply(server, progress, &reply->as.append_reply);
 }
 
-void lead_take_install_reply(struct server *server, struct lead *lead, const struct message *reply,
-                             u64 now_ns)
+void lead_take_install_reply(struct server *server, struct leader_pending *lead,
+                             const struct message *reply, u64 now_ns)
 {
     struct progress *progress = leadership_peer(&lead->leadership, reply->from);
     if (progress != NULL)
@@ -319,21 +320,21 @@ void lead_take_install_reply(struct server *server, struct lead *lead, const str
                       leadership_heard_ns(&lead->leadership, reply, now_ns));
 }
 
-void lead_peer_disconnected(struct lead *lead, server_id peer)
+void lead_peer_disconnected(struct leader_pending *lead, server_id peer)
 {
     struct progress *progress = leadership_peer(&lead->leadership, peer);
     if (progress != NULL)
         replicate_disconnected(progress);
 }
 
-void lead_peer_connected(struct server *server, struct lead *lead, server_id peer)
+void lead_peer_connected(struct server *server, struct leader_pending *lead, server_id peer)
 {
     struct progress *progress = leadership_peer(&lead->leadership, peer);
     if (progress != NULL)
         replicate_connected(&server->raft, progress);
 }
 
-void lead_stop(struct server *server, struct lead *lead)
+void lead_stop(struct server *server, struct leader_pending *lead)
 {
     server->raft.leader = SERVER_NONE;
     server->raft.leader_heard_ns = 0;

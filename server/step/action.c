@@ -1,4 +1,4 @@
-/* action.c - lists of actions, and letters. */
+/* action.c - lists of actions, and messages. */
 #include "server/step/action.h"
 
 #include "common/memory.h"
@@ -9,7 +9,7 @@ void step_actions_clear(struct step_actions *actions)
 {
     for (u32 i = 0; i < actions->count; i++) {
         if (actions->items[i].kind == DO_SEND)
-            step_letter_destroy(actions->items[i].as.send.letter);
+            step_message_destroy(actions->items[i].as.send.staged);
     }
     actions->count = 0;
 }
@@ -33,24 +33,24 @@ struct step_action *step_actions_add(struct step_actions *actions, enum step_act
     return action;
 }
 
-struct step_letter *step_letter_create(struct message *message)
+struct step_message *step_message_create(struct message *message)
 {
-    struct step_letter *letter = memory_alloc(sizeof(*letter));
-    letter->next = NULL;
-    letter->store = 0;
+    struct step_message *staged = memory_alloc(sizeof(*staged));
+    staged->next = NULL;
+    staged->store = 0;
     /* The spans behind span_count are never read. */
-    memcpy(&letter->message, message,
+    memcpy(&staged->message, message,
            offsetof(struct message, spans) + message->span_count * sizeof(message->spans[0]));
     message->span_count = 0;
-    return letter;
+    return staged;
 }
 
-void step_letter_destroy(struct step_letter *letter)
+void step_message_destroy(struct step_message *staged)
 {
-    if (letter == NULL)
+    if (staged == NULL)
         return;
-    message_release(&letter->message);
-    memory_free(letter);
+    message_release(&staged->message);
+    memory_free(staged);
 }
 
 static const char *const words[] = {

@@ -15,7 +15,7 @@
 
 /* X(NAME, word, what it asks for). */
 #define STEP_ACTIONS(X)                                                                           \
-    X(DO_SEND, "Send", "send `letter`; if it is a FORWARD and cannot leave, tell by ON_UNSENT")   \
+    X(DO_SEND, "Send", "send `staged`; if it is a FORWARD and cannot leave, tell by ON_UNSENT")   \
     X(DO_ALARM, "Alarm", "ON_TIMEOUT at `at_ns`, instead of at any time before")                  \
     X(DO_STATE_STORE, "StateStore", "save term and vote")                                         \
     X(DO_LOG_STORE, "LogStore",                                                                   \
@@ -51,14 +51,14 @@ enum step_action_kind {
 };
 
 /* A message on its way out, or waiting in the state for a store. */
-struct step_letter {
-    struct step_letter *next;
+struct step_message {
+    struct step_message *next;
     u64 store; /* it may leave when this store is synced */
     struct message message;
 };
 
 struct step_send {
-    struct step_letter *letter; /* the list's, until somebody takes it and sets this to NULL */
+    struct step_message *staged; /* the list's, until somebody takes it and sets this to NULL */
 };
 
 struct step_state_store {
@@ -161,17 +161,17 @@ struct step_actions {
     u32 capacity;
 };
 
-/* Empties the list: frees what letters nobody took. The memory is kept for the next call. */
+/* Empties the list: frees what messages nobody took. The memory is kept for the next call. */
 void step_actions_clear(struct step_actions *actions);
 void step_actions_deinit(struct step_actions *actions);
 
 /* The next place in the list. */
 struct step_action *step_actions_add(struct step_actions *actions, enum step_action_kind kind);
 
-/* A letter with a copy of the message, whose spans it takes over. */
-struct step_letter *step_letter_create(struct message *message);
+/* A copy of the message, whose spans it takes over, to be staged. */
+struct step_message *step_message_create(struct message *message);
 /* NULL is a no-op. */
-void step_letter_destroy(struct step_letter *letter);
+void step_message_destroy(struct step_message *staged);
 
 /* "LogStore", and a sentence about it. */
 const char *step_action_word(enum step_action_kind kind);

@@ -93,7 +93,7 @@ void candidate_step(struct step *step, const struct step_event *event)
         step_refuse_message(step, event->as.message);
         return;
     case ON_CAMPAIGN:
-        step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
+        step_campaign(step, event->as.campaign.skip_pre_vote, event->as.campaign.why);
         return;
     case ON_UNRECOGNISED:
         step_unrecognised(step, event->as.message);
@@ -120,7 +120,7 @@ void candidate_step(struct step *step, const struct step_event *event)
         step->deadline_ns =
             u64_min(step->deadline_ns, election_timeout_ns(step->raft, &step->rng, step->now_ns));
         return;
-    case ON_SETTLE: /* what it had to say it has said */
+    case ON_BATCH_END: /* what it had to say it has said */
         step_apply(step);
         step_compact(step);
         return;

@@ -175,7 +175,7 @@ void step_lead_order(struct step *step, struct command *order)
     server_id who = (server_id)order->wait_index;
     enum transfer_result result = TRANSFER_FAILED;
     if (who == SERVER_NONE)
-        result = leading_take_order(step->raft, &step->lead, order, step->now_ns, &who);
+        result = pending_take_order(step->raft, &step->lead, order, step->now_ns, &who);
     if (result != TRANSFER_BEGUN)
         step_answer_order(step, order, result, who);
 }
@@ -188,9 +188,9 @@ void step_lead_command(struct step *step, struct command *command)
     if (command->class == COMMAND_TRANSFER)
         step_lead_order(step, command);
     else if (command->class == COMMAND_READ)
-        leading_take_read(step->raft, &step->lead, command);
-    else if (leading_take_write(step->raft, &step->lead, command, step->wall_ns, &why) ==
-             LEADING_REFUSED)
+        pending_take_read(step->raft, &step->lead, command);
+    else if (pending_take_write(step->raft, &step->lead, command, step->wall_ns, &why) ==
+             PENDING_REFUSED)
         step_refuse(step, command, why);
 }
 
@@ -219,7 +219,7 @@ static void pass_on_others(struct step *step, struct command_list *commands)
 
 void step_lead_end(struct step *step)
 {
-    struct lead *lead = &step->lead;
+    struct leader_pending *lead = &step->lead;
     struct command *command;
     while ((command = command_list_take(&lead->writes)) != NULL)
         step_refuse(step, command, COMMAND_UNKNOWN_OUTCOME);
@@ -241,25 +241,25 @@ void step_lead_room(struct step *step)
 
 void step_lead_held(struct step *step)
 {
-    struct lead *lead = &step->lead;
+    struct leader_pending *lead = &step->lead;
     struct command_list held;
     struct command *command;
     u64 bytes = 0;
-    leading_take_held(lead, &held);
+    pending_take_held(lead, &held);
     step_lead_room(step);
-    while ((command = leading_next_held(step->raft, lead, &held, &bytes)) != NULL)
+    while ((command = pending_next_held(step->raft, lead, &held, &bytes)) != NULL)
         step_lead_command(step, command);
     lead->room_retry_ns = step->now_ns;
 }
 
 void step_look_for_room(struct step *step)
 {
-    struct lead *lead = &step->lead;
+    struct leader_pending *lead = &step->lead;
     if (!lead->awaits_room)
         return;
     step_lead_room(step);
-    if (leading_has_room_for_held(lead))
+    if (pending_has_room_for_held(lead))
         step_lead_held(step);
     else
-        lead->room_retry_ns = step->now_ns + LEADING_ROOM_RETRY_NS;
+        lead->room_retry_ns = step->now_ns + PENDING_ROOM_RETRY_NS;
 }

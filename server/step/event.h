@@ -44,7 +44,7 @@
     X(ON_SNAPSHOT_LOST, "SnapshotLost", "a leader's could not be written, or was damaged")       \
     X(ON_ROOM, "Room", "how much the disk can take, and the log takes of it")                    \
     X(ON_SETTINGS, "Settings", "settings are others than before")                                \
-    X(ON_SETTLE, "Settle", "nothing more is at the door: say what is to be said now")            \
+    X(ON_BATCH_END, "Settle", "nothing more is at the door: say what is to be said now")         \
     X(ON_STOP, "Stop", "the server is to stop")
 
 enum step_event_kind {
@@ -89,7 +89,7 @@ struct step_settings {
 
 /* ON_CAMPAIGN. */
 struct step_campaign {
-    bool handed_over; /* as if the leader had asked for it: no pre-vote, stickiness put aside */
+    bool skip_pre_vote; /* as if the leader had asked for it: no pre-vote, stickiness put aside */
     const char *why;
 };
 

@@ -28,8 +28,8 @@ static void install_snapshot_req(struct step *step, const struct message *reques
     struct message reply;
     enum install_verdict verdict;
     const char *why;
-    if (!install_snapshot(step->raft, request, step->room.piece_bytes, step->room.no_space,
-                          step->now_ns, &reply, &verdict, &why)) {
+    if (!install_receive_chunk(step->raft, request, step->room.piece_bytes, step->room.no_space,
+                               step->now_ns, &reply, &verdict, &why)) {
         step_halt(step, request->from, why);
         return;
     }
@@ -115,7 +115,7 @@ void follower_step(struct step *step, const struct step_event *event)
             step_campaign(step, true, "leadership was handed over");
         return;
     case ON_CAMPAIGN:
-        step_campaign(step, event->as.campaign.handed_over, event->as.campaign.why);
+        step_campaign(step, event->as.campaign.skip_pre_vote, event->as.campaign.why);
         return;
     case ON_UNRECOGNISED:
         step_unrecognised(step, event->as.message);
@@ -147,9 +147,9 @@ void follower_step(struct step *step, const struct step_event *event)
         step->deadline_ns =
             u64_min(step->deadline_ns, election_timeout_ns(step->raft, &step->rng, step->now_ns));
         return;
-    case ON_SETTLE:
+    case ON_BATCH_END:
         step_forward(step);
-        step_apply(step); /* what was too much for one helping */
+        step_apply(step); /* what was too much for one batch */
         step_compact(step);
         return;
     case ON_STOP:

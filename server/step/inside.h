@@ -16,8 +16,8 @@ void stopped_step(struct step *step, const struct step_event *event);
 void step_become(struct step *step, enum raft_state state, const char *why);
 
 /* Begins a candidacy, if this server may; also out of a candidacy that came to nothing.
- * `handed_over`: no pre-vote, stickiness put aside. */
-void step_campaign(struct step *step, bool handed_over, const char *why);
+ * `skip_pre_vote`: no pre-vote, stickiness put aside. */
+void step_campaign(struct step *step, bool skip_pre_vote, const char *why);
 
 /* Says that the state is the one it is now. */
 void step_tell_transition(struct step *step, const char *why);
@@ -26,7 +26,7 @@ void step_tell_transition(struct step *step, const char *why);
 void step_halt(struct step *step, server_id peer, const char *why);
 
 /* Begins the election proper: term + 1, own vote, requests for the others'. */
-void step_begin_election(struct step *step, bool handed_over);
+void step_begin_election(struct step *step, bool skip_pre_vote);
 
 /* candidate.c: what the votes so far say. */
 void step_judge(struct step *step);
@@ -57,8 +57,8 @@ void step_store(struct step *step);
 void step_persisted(struct step *step, const struct step_persisted *persisted);
 /* Takes note of how much the disk can take. */
 void step_note_room(struct step *step, const struct step_room *room);
-/* Lets go the letters that wait for nothing any more. */
-void step_release_letters(struct step *step);
+/* Lets go the messages that wait for nothing any more. */
+void step_release_messages(struct step *step);
 
 /* A leader looks what a quorum holds; what is committed and not yet handed
  * out is applied; then come the reads that have waited for it. */
@@ -105,7 +105,7 @@ void step_expire_parked(struct step *step);
 /* All that are parked fail: the server stops. */
 void step_refuse_all(struct step *step);
 
-/* A follower's: to the leader it goes with the next ON_SETTLE. */
+/* A follower's: to the leader it goes with the next ON_BATCH_END. */
 void step_follow_command(struct step *step, struct command *command);
 void step_forward(struct step *step);
 void step_forward_replied(struct step *step, const struct message *reply);

@@ -9,7 +9,7 @@
 /* Thesis §3.10: what the transfer demands now, if one goes on. */
 static void hand_over(struct step *step)
 {
-    struct lead *lead = &step->lead;
+    struct leader_pending *lead = &step->lead;
     struct message message;
     enum transfer_result result;
     server_id who;
@@ -26,7 +26,7 @@ static void hand_over(struct step *step)
         return;
     case TRANSFER_SEND:
         /* Their servers may soon ask for votes themselves, and then forget what they forwarded. */
-        leading_held_for_others(step->raft, lead, &others);
+        pending_held_for_others(step->raft, lead, &others);
         while ((command = command_list_take(&others)) != NULL)
             step_give_back(step, command);
         step_say_now(step, &message);
@@ -88,11 +88,11 @@ static void forward_req(struct step *step, const struct message *request)
     struct message refusal;
     bool sound = forward_is_sound(request);
     enum stream_verdict verdict =
-        sound ? leading_takes_forward(step->raft, &step->lead, request) : STREAM_REFUSED;
+        sound ? pending_takes_forward(step->raft, &step->lead, request) : STREAM_REFUSED;
     if (!sound)
         step_tell(step, request->from, "it forwarded commands that cannot be decoded", true);
     if (verdict == STREAM_REFUSED) {
-        leading_refuse_forward(step->raft, &step->lead, request, &refusal);
+        pending_refuse_forward(step->raft, &step->lead, request, &refusal);
         step_say(step, &refusal);
     }
     if (verdict == STREAM_TAKEN)
@@ -152,7 +152,7 @@ static void connection_lost(struct step *step, server_id peer)
 static void settle(struct step *step)
 {
     hand_over(step);
-    (void)leading_settle(step->raft, &step->lead, step->wall_ns);
+    (void)pending_settle(step->raft, &step->lead, step->wall_ns);
     replicate_to_all(step);
     step_apply(step); /* a leader that is alone has nobody to wait for */
     step_compact(step);
@@ -225,7 +225,7 @@ void leader_step(struct step *step, const struct step_event *event)
     case ON_SETTINGS:
         step->settings = event->as.settings;
         return;
-    case ON_SETTLE:
+    case ON_BATCH_END:
         settle(step);
         return;
     case ON_STOP:

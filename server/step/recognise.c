@@ -16,7 +16,7 @@ void step_peer_connected(struct step *step, server_id peer)
 }
 
 /* What is remembered must be on the disk before the next event, which may be a message of the peer:
- * so the node does it at once, and no letter need wait. */
+ * so the node does it at once, and no message need wait. */
 static void carry_out(struct step *step, server_id peer, const struct meeting *meeting)
 {
     struct progress *progress =
@@ -40,9 +40,9 @@ void step_mind_reply(struct step *step, const struct progress *progress,
                      const struct append_reply *reply)
 {
     struct meeting meeting;
-    if (progress->set_back || reply->non_voter)
+    if (progress->lost_acked || reply->non_voter)
         meeting = trust_lost(step->raft, progress->id,
-                             progress->set_back ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
+                             progress->lost_acked ? DISTRUST_LOST_ENTRIES : DISTRUST_TOLD);
     else if (!trust_counts(step->raft, progress->id))
         meeting = trust_heard(step->raft, progress->id, reply->readmitted);
     else

@@ -1,8 +1,8 @@
 /* speak.c - actions, and what they must wait for: contract 4, "speak only after persisting".
  *
- * Each store that is asked for has a number. A letter carries the number of the newest store at the
- * end of the call that wrote it, and may leave when that store is synced: whatever it promises was
- * in one of the stores up to there. */
+ * Each store that is asked for has a number. A message carries the number of the newest store at
+ * the end of the call that wrote it, and may leave when that store is synced: whatever it promises
+ * was in one of the stores up to there. */
 #include "server/requests/pending.h"
 #include "server/step/inside.h"
 
@@ -11,18 +11,18 @@ struct step_action *step_do(struct step *step, enum step_action_kind kind)
     return step_actions_add(step->actions, kind);
 }
 
-/* ---- letters ---- */
+/* ---- messages ---- */
 
 void step_say(struct step *step, struct message *message)
 {
-    struct step_letter *letter = step_letter_create(message);
+    struct step_message *staged = step_message_create(message);
     if (step->held.last != NULL)
-        step->held.last->next = letter;
+        step->held.last->next = staged;
     else
-        step->held.first = letter;
-    step->held.last = letter;
+        step->held.first = staged;
+    step->held.last = staged;
     if (step->held.unnumbered == NULL)
-        step->held.unnumbered = letter;
+        step->held.unnumbered = staged;
 }
 
 void step_say_now(struct step *step, struct message *message)
@@ -32,21 +32,21 @@ void step_say_now(struct step *step, struct message *message)
            message->kind == MESSAGE_TIMEOUT_NOW);
     ASSERT(!step->raft->metadata_unsaved);
     struct step_action *action = step_do(step, DO_SEND);
-    action->as.send.letter = step_letter_create(message);
+    action->as.send.staged = step_message_create(message);
 }
 
-void step_release_letters(struct step *step)
+void step_release_messages(struct step *step)
 {
-    struct step_letters *held = &step->held;
+    struct step_messages *held = &step->held;
     for (; held->unnumbered != NULL; held->unnumbered = held->unnumbered->next)
         held->unnumbered->store = step->stores.asked;
     while (held->first != NULL && held->first->store <= step->stores.synced) {
-        struct step_letter *letter = held->first;
-        held->first = letter->next;
+        struct step_message *staged = held->first;
+        held->first = staged->next;
         if (held->first == NULL)
             held->last = NULL;
-        letter->next = NULL;
-        step_do(step, DO_SEND)->as.send.letter = letter;
+        staged->next = NULL;
+        step_do(step, DO_SEND)->as.send.staged = staged;
     }
 }
 
@@ -130,7 +130,7 @@ static void forget_promise(struct step *step)
 {
     if (!raft_is_repaired(step->raft))
         return;
-    step->raft->promised = (struct entry_id){0, 0};
+    step->raft->acked_through = (struct entry_id){0, 0};
     (void)step_do(step, DO_FORGET_PROMISE);
 }
 
@@ -167,7 +167,7 @@ void step_persisted(struct step *step, const struct step_persisted *persisted)
 static void install(struct step *step, const struct snapshot_point *point)
 {
     struct step_stores *stores = &step->stores;
-    enum installed installed = snapshot_install(step->raft, point);
+    enum installed installed = install_swap_state(step->raft, point);
     if (installed == INSTALLED_RESETS_LOG) {
         /* What was asked for before is not in the log any more, and so is not counted. */
         stores->next_index = point->name.last.index + 1;
@@ -227,7 +227,7 @@ static void apply_entries(struct step *step)
         u64 index = ++raft->last_applied;
         step->apply_bytes -= u64_min(step->apply_bytes, log_bytes(&raft->log, index, index));
         struct command *writer =
-            step->state == RAFT_LEADER ? leading_writer_of(&step->lead, index) : NULL;
+            step->state == RAFT_LEADER ? pending_writer_of(&step->lead, index) : NULL;
         struct step_action *action = step_do(step, DO_APPLY);
         action->as.apply = (struct step_apply){index, writer != NULL ? writer->slot : 0};
         if (writer != NULL)
@@ -241,7 +241,7 @@ static void serve_reads(struct step *step)
         return;
     u64 confirmed = reads_confirmed_round(step->raft, &step->lead.leadership);
     struct command *read;
-    while ((read = leading_ready_read(step->raft, &step->lead, confirmed)) != NULL) {
+    while ((read = pending_ready_read(step->raft, &step->lead, confirmed)) != NULL) {
         step_do(step, DO_READ_READY)->as.answer.token = read->slot;
         command_destroy(read);
     }
@@ -256,7 +256,7 @@ void step_apply(struct step *step)
         step_do(step, DO_COMMIT)->as.index = step->commit_told;
     }
     apply_entries(step);
-    /* Reads see what this helping brings; ON_APPLIED will come if more is to be applied now. */
+    /* Reads see what this batch brings; ON_APPLIED will come if more is to be applied now. */
     bool more = step->raft->last_applied < step->raft->commit_index && step->apply_bytes > 0;
     if (step->state == RAFT_LEADER && !more)
         serve_reads(step);
@@ -281,7 +281,7 @@ static u64 next_deadline_ns(const struct step *step)
         return u64_min(u64_min(step->deadline_ns, parked_ns),
                        forwarding_deadline_ns(&step->forwarding));
     case RAFT_LEADER:
-        return leading_next_ns(step->raft, &step->lead);
+        return pending_next_ns(step->raft, &step->lead);
     case RAFT_STOPPED:
         break;
     }

@@ -1,7 +1,7 @@
 /* step.c - see step.h: one call, from the event to the list of actions.
  *
  * First the term, then what the state makes of the event, and at the end what every event may have
- * led to: something to store, letters that wait for nothing, another alarm. */
+ * led to: something to store, messages that wait for nothing, another alarm. */
 #include "server/step/inside.h"
 
 void step_init(struct step *step, struct raft *raft, u64 seed)
@@ -39,10 +39,10 @@ void step_deinit(struct step *step)
     drop_commands(&step->lead.held);
     if (step->lead.order != NULL)
         command_destroy(step->lead.order);
-    struct step_letter *letter;
-    while ((letter = step->held.first) != NULL) {
-        step->held.first = letter->next;
-        step_letter_destroy(letter);
+    struct step_message *staged;
+    while ((staged = step->held.first) != NULL) {
+        step->held.first = staged->next;
+        step_message_destroy(staged);
     }
 }
 
@@ -55,7 +55,7 @@ u64 step_begin(struct step *step, u64 now_ns)
 }
 
 /* Returns whether the message is to be handled, in the state that the server is in then. */
-static bool mind_term(struct step *step, const struct message *message)
+static bool check_term_or_refuse(struct step *step, const struct message *message)
 {
     switch (check_term(step->raft, message, step_hears_leader(step))) {
     case TERM_NEWER:
@@ -97,22 +97,22 @@ void step(struct step *step, const struct step_event *event, struct step_actions
     step->now_ns = event->now_ns;
     step->wall_ns = event->wall_ns;
     /* Entries that actions named lie in the log until the next call; now the oldest may go. */
-    if (event->kind == ON_SETTLE) {
+    if (event->kind == ON_BATCH_END) {
         log_evict(&step->raft->log, step->raft->last_applied);
         step->apply_bytes = step->raft->round_bytes_max;
     }
     if (step->state == RAFT_LEADER)
-        leadership_awake(step->raft, &step->lead.leadership, step->now_ns);
+        leadership_note_poll(step->raft, &step->lead.leadership, step->now_ns);
     if (step->state != RAFT_STOPPED && step_event_is_message(event->kind))
         step_remind(step, event->as.message->from);
-    bool heeded = step->state == RAFT_STOPPED || !step_event_is_message(event->kind) ||
-                  mind_term(step, event->as.message);
-    if (heeded)
+    bool handled = step->state == RAFT_STOPPED || !step_event_is_message(event->kind) ||
+                   check_term_or_refuse(step, event->as.message);
+    if (handled)
         step_in_state(step, event);
     if (step->state != RAFT_STOPPED) {
         step_settle_trust(step);
         step_store(step);
-        step_release_letters(step);
+        step_release_messages(step);
         step_set_alarm(step);
     }
     step->actions = NULL;

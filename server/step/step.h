@@ -5,7 +5,7 @@
  * the paper calls a server is this function and a *node* around it (node.h) that turns what happens
  * into events and carries out what is asked.
  *
- * What must not be said before the disk holds it is kept in the state, as letters that name the
+ * What must not be said before the disk holds it is kept in the state, as messages that name the
  * store they wait for, until ON_PERSISTED tells of that store. What may be done earlier is in the
  * list at once. So "speak only after persisting" can be read here, and tested without a disk.
  *
@@ -35,10 +35,10 @@ struct step_stores {
                         */
 };
 
-struct step_letters {
-    struct step_letter *first; /* rising stores */
-    struct step_letter *last;
-    struct step_letter *unnumbered; /* during a call: the first one written in it */
+struct step_messages {
+    struct step_message *first; /* rising stores */
+    struct step_message *last;
+    struct step_message *unnumbered; /* during a call: the first one written in it */
 };
 
 struct step {
@@ -55,11 +55,11 @@ struct step {
     struct step_room room; /* what the disk can take beyond all that was asked for */
     u64 commit_told;       /* the index of the newest DO_COMMIT */
     u64 apply_bytes;       /* of entries, and of what they touch, may still be applied before the
-                            * next ON_SETTLE */
+                            * next ON_BATCH_END */
     u64 elections;         /* begun since the start */
 
     struct step_stores stores;
-    struct step_letters held;   /* wait for stores */
+    struct step_messages held;  /* wait for stores */
     struct command_list parked; /* wait for a leader to be known */
 
     /* Of a follower. */
@@ -68,7 +68,7 @@ struct step {
     /* Of a candidate. */
     struct election election;
     /* Of a leader. */
-    struct lead lead;
+    struct leader_pending lead;
 
     /* During a call: where its actions go. */
     struct step_actions *actions;

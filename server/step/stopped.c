@@ -37,7 +37,7 @@ void stopped_step(struct step *step, const struct step_event *event)
     case ON_ENTRIES_READ:
     case ON_ROOM:
     case ON_SETTINGS:
-    case ON_SETTLE:
+    case ON_BATCH_END:
     case ON_STOP:
         return;
     }

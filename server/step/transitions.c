@@ -41,20 +41,20 @@ static void request_votes(struct step *step)
     }
 }
 
-void step_begin_election(struct step *step, bool handed_over)
+void step_begin_election(struct step *step, bool skip_pre_vote)
 {
-    election_begin(step->raft, &step->election, handed_over);
+    election_begin(step->raft, &step->election, skip_pre_vote);
     step->elections++;
     request_votes(step);
     step->deadline_ns = election_candidate_deadline_ns(step->raft, &step->rng, step->now_ns);
     tell_timeout(step);
 }
 
-static void begin_candidacy(struct step *step, bool handed_over)
+static void begin_candidacy(struct step *step, bool skip_pre_vote)
 {
     step->raft->leader = SERVER_NONE;
     step->raft->leader_heard_ns = 0;
-    if (handed_over) {
+    if (skip_pre_vote) {
         step_begin_election(step, true);
         return;
     }
@@ -67,7 +67,7 @@ static void begin_candidacy(struct step *step, bool handed_over)
 
 static void begin_leadership(struct step *step)
 {
-    leading_begin(step->raft, &step->lead, step->now_ns, step->wall_ns);
+    pending_begin(step->raft, &step->lead, step->now_ns, step->wall_ns);
     step_lead_room(step);
     /* Commands that came while there was no leader. */
     struct command_list waiting = step->parked;
@@ -94,7 +94,7 @@ static void end_state(struct step *step)
     }
 }
 
-static void begin_state(struct step *step, bool handed_over)
+static void begin_state(struct step *step, bool skip_pre_vote)
 {
     switch (step->state) {
     case RAFT_FOLLOWER:
@@ -102,7 +102,7 @@ static void begin_state(struct step *step, bool handed_over)
         tell_timeout(step);
         return;
     case RAFT_CANDIDATE:
-        begin_candidacy(step, handed_over);
+        begin_candidacy(step, skip_pre_vote);
         return;
     case RAFT_LEADER:
         begin_leadership(step);
@@ -113,12 +113,12 @@ static void begin_state(struct step *step, bool handed_over)
     }
 }
 
-static void change(struct step *step, enum raft_state state, bool handed_over, const char *why)
+static void change(struct step *step, enum raft_state state, bool skip_pre_vote, const char *why)
 {
     end_state(step);
     step->state = state;
     step_tell_transition(step, why);
-    begin_state(step, handed_over);
+    begin_state(step, skip_pre_vote);
 }
 
 void step_become(struct step *step, enum raft_state state, const char *why)
@@ -126,10 +126,10 @@ void step_become(struct step *step, enum raft_state state, const char *why)
     change(step, state, false, why);
 }
 
-void step_campaign(struct step *step, bool handed_over, const char *why)
+void step_campaign(struct step *step, bool skip_pre_vote, const char *why)
 {
     if (raft_may_campaign(step->raft))
-        change(step, RAFT_CANDIDATE, handed_over, why);
+        change(step, RAFT_CANDIDATE, skip_pre_vote, why);
 }
 
 void step_halt(struct step *step, server_id peer, const char *why)

@@ -319,7 +319,7 @@ static enum error_code make_all(struct vfs *vfs, const struct storage_options *o
     if (code == ERROR_NONE && source != NULL)
         code = copy_snapshot(vfs, source, error);
     if (code == ERROR_NONE)
-        code = acquaintances_create(vfs, metadata->directory_id, error);
+        code = known_peers_create(vfs, metadata->directory_id, error);
     if (code == ERROR_NONE)
         code = make_log(vfs, &info, beginning, error);
     if (code == ERROR_NONE)

@@ -15,8 +15,8 @@
 struct storage {
     struct vfs *vfs;
     struct report *report;
-    struct metadata_file metadata;           /* server thread only */
-    struct acquaintances_file acquaintances; /* server thread only */
+    struct metadata_file metadata;       /* server thread only */
+    struct known_peers_file known_peers; /* server thread only */
     u64 directory_id;
     u64 record_bytes_max; /* storage_options' */
 

@@ -49,7 +49,7 @@ enum {
     HEAD_SIZE = 32,
     ITEM_SIZE = 40,
     ITEM_SIZE_EARLIER = 32,
-    SLOT_SIZE = HEAD_SIZE + ITEM_SIZE * ACQUAINTANCES_MAX + 4,
+    SLOT_SIZE = HEAD_SIZE + ITEM_SIZE * KNOWN_PEERS_MAX + 4,
     FLAG_LOST_ENTRIES = 1
 };
 
@@ -59,10 +59,10 @@ struct slot {
     u64 version;
     u64 directory_id;
     u32 count;
-    struct acquaintance met[ACQUAINTANCES_MAX];
+    struct known_peer met[KNOWN_PEERS_MAX];
 };
 
-static bool has_readmissions(const struct acquaintance *met, u32 count)
+static bool has_readmissions(const struct known_peer *met, u32 count)
 {
     for (u32 i = 0; i < count; i++) {
         if (met[i].readmitted != 0)
@@ -71,7 +71,7 @@ static bool has_readmissions(const struct acquaintance *met, u32 count)
     return false;
 }
 
-static void encode(u64 version, u64 directory_id, const struct acquaintance *met, u32 count,
+static void encode(u64 version, u64 directory_id, const struct known_peer *met, u32 count,
                    u8 to[SLOT_PLACE])
 {
     memset(to, 0, SLOT_PLACE);
@@ -97,7 +97,7 @@ static void encode(u64 version, u64 directory_id, const struct acquaintance *met
 static bool decode_items(const u8 *item, bool earlier, struct slot *slot)
 {
     for (u32 i = 0; i < slot->count; i++, item += earlier ? ITEM_SIZE_EARLIER : ITEM_SIZE) {
-        slot->met[i] = (struct acquaintance){
+        slot->met[i] = (struct known_peer){
             .id = load_u32(item),
             .lost_entries = (load_u32(item + 4) & FLAG_LOST_ENTRIES) != 0,
             .directory_id = load_u64(item + 8),
@@ -120,7 +120,7 @@ static enum error_code decode(const u8 data[SLOT_PLACE], u64 directory_id, struc
         return ERROR_CORRUPT;
     slot->count = load_u32(data + 12);
     *why = "too many servers";
-    if (slot->count > ACQUAINTANCES_MAX)
+    if (slot->count > KNOWN_PEERS_MAX)
         return ERROR_CORRUPT;
     *why = "bad checksum";
     u32 format = load_u32(data + 8);
@@ -142,7 +142,7 @@ static enum error_code decode(const u8 data[SLOT_PLACE], u64 directory_id, struc
 }
 
 /* Takes the newest valid slot. `*differ`: the other one is older, or not valid. */
-static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 directory_id,
+static enum error_code read_slots(struct known_peers_file *known_peers, u64 directory_id,
                                   struct report *report, struct slot *newest, bool *differ,
                                   struct error *error)
 {
@@ -155,7 +155,7 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
         struct slot slot;
         const char *why;
         size_t got;
-        enum error_code code = vfs_read_at(acquaintances->file, bytes, sizeof(bytes),
+        enum error_code code = vfs_read_at(known_peers->file, bytes, sizeof(bytes),
                                            (u64)place * SLOT_PLACE, &got, error);
         if (code != ERROR_NONE) { /* the disk cannot read it: as good as damaged */
             error_clear(error);
@@ -174,8 +174,8 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
         if (slot.version > newest->version)
             *newest = slot;
     }
-    acquaintances->version = newest->version;
-    acquaintances->oldest = versions[0] <= versions[1] ? 0 : 1;
+    known_peers->version = newest->version;
+    known_peers->oldest = versions[0] <= versions[1] ? 0 : 1;
     *differ = versions[0] != versions[1];
     if (damaged == SLOTS)
         REPORT(report, REPORT_WARN, "storage",
@@ -189,20 +189,20 @@ static enum error_code read_slots(struct acquaintances_file *acquaintances, u64 
     return ERROR_NONE;
 }
 
-static enum error_code write_slot(struct acquaintances_file *acquaintances, int place,
+static enum error_code write_slot(struct known_peers_file *known_peers, int place,
                                   const u8 bytes[SLOT_PLACE], struct error *error)
 {
     struct iovec piece = {.iov_base = (u8 *)(uintptr_t)bytes, .iov_len = SLOT_PLACE};
     enum error_code code =
-        vfs_write_at(acquaintances->file, &piece, 1, (u64)place * SLOT_PLACE, error);
+        vfs_write_at(known_peers->file, &piece, 1, (u64)place * SLOT_PLACE, error);
     if (code == ERROR_NONE)
-        code = vfs_sync(acquaintances->file, error);
+        code = vfs_sync(known_peers->file, error);
     return code;
 }
 
-enum error_code acquaintances_create(struct vfs *vfs, u64 directory_id, struct error *error)
+enum error_code known_peers_create(struct vfs *vfs, u64 directory_id, struct error *error)
 {
-    struct acquaintances_file made = {0};
+    struct known_peers_file made = {0};
     enum error_code code = vfs_open(vfs, "peers", VFS_CREATE, &made.file, error);
     bool left = code == ERROR_EXISTS;
     code = error_forgive(error, code, ERROR_EXISTS);
@@ -214,34 +214,34 @@ enum error_code acquaintances_create(struct vfs *vfs, u64 directory_id, struct e
     encode(1, directory_id, NULL, 0, bytes);
     for (int place = 0; place < SLOTS && code == ERROR_NONE; place++)
         code = write_slot(&made, place, bytes, error);
-    acquaintances_close(&made);
+    known_peers_close(&made);
     return code == ERROR_NONE ? code : error_add(error, "make the file peers");
 }
 
-enum error_code acquaintances_open(struct acquaintances_file *acquaintances, struct vfs *vfs,
-                                   u64 directory_id, struct report *report,
-                                   struct acquaintance met[ACQUAINTANCES_MAX], u32 *count,
-                                   struct error *error)
+enum error_code known_peers_open(struct known_peers_file *known_peers, struct vfs *vfs,
+                                 u64 directory_id, struct report *report,
+                                 struct known_peer met[KNOWN_PEERS_MAX], u32 *count,
+                                 struct error *error)
 {
-    *acquaintances = (struct acquaintances_file){0};
+    *known_peers = (struct known_peers_file){0};
     *count = 0;
-    enum error_code code = vfs_open(vfs, "peers", VFS_READ_WRITE, &acquaintances->file, error);
+    enum error_code code = vfs_open(vfs, "peers", VFS_READ_WRITE, &known_peers->file, error);
     if (code == ERROR_MISSING) { /* an older program has made the directory */
         error_clear(error);
-        code = acquaintances_create(vfs, directory_id, error);
+        code = known_peers_create(vfs, directory_id, error);
         if (code == ERROR_NONE)
             code = vfs_sync_directory(vfs, ".", error);
         if (code == ERROR_NONE)
-            code = vfs_open(vfs, "peers", VFS_READ_WRITE, &acquaintances->file, error);
+            code = vfs_open(vfs, "peers", VFS_READ_WRITE, &known_peers->file, error);
     }
     struct slot newest = {.count = 0};
     bool differ = false;
     if (code == ERROR_NONE)
-        code = read_slots(acquaintances, directory_id, report, &newest, &differ, error);
+        code = read_slots(known_peers, directory_id, report, &newest, &differ, error);
     if (code == ERROR_NONE && differ)
-        code = acquaintances_save(acquaintances, directory_id, newest.met, newest.count, error);
+        code = known_peers_save(known_peers, directory_id, newest.met, newest.count, error);
     if (code != ERROR_NONE) {
-        acquaintances_close(acquaintances);
+        known_peers_close(known_peers);
         return code;
     }
     *count = newest.count;
@@ -249,22 +249,22 @@ enum error_code acquaintances_open(struct acquaintances_file *acquaintances, str
     return ERROR_NONE;
 }
 
-void acquaintances_close(struct acquaintances_file *acquaintances)
+void known_peers_close(struct known_peers_file *known_peers)
 {
-    vfs_close(acquaintances->file);
-    acquaintances->file = NULL;
+    vfs_close(known_peers->file);
+    known_peers->file = NULL;
 }
 
-enum error_code acquaintances_save(struct acquaintances_file *acquaintances, u64 directory_id,
-                                   const struct acquaintance *met, u32 count, struct error *error)
+enum error_code known_peers_save(struct known_peers_file *known_peers, u64 directory_id,
+                                 const struct known_peer *met, u32 count, struct error *error)
 {
-    ASSERT(count <= ACQUAINTANCES_MAX);
+    ASSERT(count <= KNOWN_PEERS_MAX);
     u8 bytes[SLOT_PLACE];
-    encode(++acquaintances->version, directory_id, met, count, bytes);
-    int first = acquaintances->oldest;
-    acquaintances->oldest = 0; /* both will be the same */
-    enum error_code code = write_slot(acquaintances, first, bytes, error);
+    encode(++known_peers->version, directory_id, met, count, bytes);
+    int first = known_peers->oldest;
+    known_peers->oldest = 0; /* both will be the same */
+    enum error_code code = write_slot(known_peers, first, bytes, error);
     if (code == ERROR_NONE)
-        code = write_slot(acquaintances, 1 - first, bytes, error);
+        code = write_slot(known_peers, 1 - first, bytes, error);
     return code == ERROR_NONE ? code : error_add(error, "save what was seen of other servers");
 }

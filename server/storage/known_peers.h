@@ -9,30 +9,29 @@
 #include "common/vfs.h"
 #include "server/rules/trust.h"
 
-struct acquaintances_file {
+struct known_peers_file {
     struct vfs_file *file;
     u64 version; /* of the newest slot; 0: none is whole */
     int oldest;  /* the slot to be written first */
 };
 
 /* Makes the file in a directory with this id, with nobody in it. The directory is not synced. */
-WARN_UNUSED enum error_code acquaintances_create(struct vfs *vfs, u64 directory_id,
-                                                 struct error *error);
+WARN_UNUSED enum error_code known_peers_create(struct vfs *vfs, u64 directory_id,
+                                               struct error *error);
 
 /* Opens `peers` and gives what it holds, which survives a power cut when it returns; it is made if
  * an older program has not. Damage to both slots is said, and then nothing is known: other servers
  * remember what this one has forgotten, and to refuse would cost a server that has lost no promise
  * of its own. Errors: ERROR_IO, ERROR_MISMATCH (another version of the format). */
-WARN_UNUSED enum error_code acquaintances_open(struct acquaintances_file *acquaintances,
-                                               struct vfs *vfs, u64 directory_id,
-                                               struct report *report,
-                                               struct acquaintance met[ACQUAINTANCES_MAX],
-                                               u32 *count, struct error *error);
-void acquaintances_close(struct acquaintances_file *acquaintances);
+WARN_UNUSED enum error_code known_peers_open(struct known_peers_file *known_peers, struct vfs *vfs,
+                                             u64 directory_id, struct report *report,
+                                             struct known_peer met[KNOWN_PEERS_MAX], u32 *count,
+                                             struct error *error);
+void known_peers_close(struct known_peers_file *known_peers);
 
 /* Writes both slots, a sync each. After an error the file must not be used again. */
-WARN_UNUSED enum error_code acquaintances_save(struct acquaintances_file *acquaintances,
-                                               u64 directory_id, const struct acquaintance *met,
-                                               u32 count, struct error *error);
+WARN_UNUSED enum error_code known_peers_save(struct known_peers_file *known_peers, u64 directory_id,
+                                             const struct known_peer *met, u32 count,
+                                             struct error *error);
 
 #endif

@@ -76,9 +76,9 @@ bool metadata_cluster_id_valid(const char *cluster_id)
     size_t size = 0;
     for (; size < CLUSTER_ID_SIZE && cluster_id[size] != '\0'; size++) {
         char c = cluster_id[size];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        bool staged = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         bool digit = c >= '0' && c <= '9';
-        if (!letter && !digit && c != '.' && c != '_' && c != '-')
+        if (!staged && !digit && c != '.' && c != '_' && c != '-')
             return false;
     }
     return size > 0 && size < CLUSTER_ID_SIZE;
@@ -100,8 +100,8 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
     store_u32(to + 116, metadata->seed_crc);
     store_u32(to + AT_FLAGS,
               (metadata->non_voter ? FLAG_NON_VOTER : 0U) | (metadata->blank ? FLAG_BLANK : 0U));
-    store_u64(to + AT_PROMISED, metadata->promised.term);
-    store_u64(to + AT_PROMISED + 8, metadata->promised.index);
+    store_u64(to + AT_PROMISED, metadata->acked_through.term);
+    store_u64(to + AT_PROMISED + 8, metadata->acked_through.index);
     for (u32 i = 0; i < METADATA_STARTS; i++)
         store_u64(to + AT_STARTS + 8 * (size_t)i, metadata->starts[i]);
     store_u64(to + AT_INCARNATION, metadata->incarnation);
@@ -114,8 +114,8 @@ void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[ME
 static void decode_later_fields(const u8 *data, struct metadata *metadata)
 {
     metadata->non_voter = (load_u32(data + AT_FLAGS) & FLAG_NON_VOTER) != 0;
-    metadata->promised.term = load_u64(data + AT_PROMISED);
-    metadata->promised.index = load_u64(data + AT_PROMISED + 8);
+    metadata->acked_through.term = load_u64(data + AT_PROMISED);
+    metadata->acked_through.index = load_u64(data + AT_PROMISED + 8);
     for (u32 i = 0; i < METADATA_STARTS; i++)
         metadata->starts[i] = load_u64(data + AT_STARTS + 8 * (size_t)i);
     metadata->joined_through = load_u64(data + AT_JOINED_THROUGH);

@@ -16,7 +16,7 @@ enum {
     METADATA_FILE_SIZE = METADATA_SLOTS * METADATA_SLOT_PLACE
 };
 
-/* Whether the cluster id has 1 to 63 letters, digits, '.', '_' or '-'. */
+/* Whether the cluster id has 1 to 63 messages, digits, '.', '_' or '-'. */
 bool metadata_cluster_id_valid(const char *cluster_id);
 
 void metadata_slot_encode(const struct metadata *metadata, u64 version, u8 to[METADATA_SLOT_SIZE]);

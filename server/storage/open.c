@@ -60,8 +60,8 @@ static enum error_code open_identity(struct storage *storage, struct storage_rec
         code = metadata_open(&storage->metadata, storage->vfs, storage->report, error);
     storage->directory_id = storage->metadata.current.directory_id;
     if (code == ERROR_NONE)
-        code = acquaintances_open(&storage->acquaintances, storage->vfs, storage->directory_id,
-                                  storage->report, recovery->met, &recovery->met_count, error);
+        code = known_peers_open(&storage->known_peers, storage->vfs, storage->directory_id,
+                                storage->report, recovery->met, &recovery->met_count, error);
     return code;
 }
 
@@ -240,12 +240,12 @@ static enum error_code save_promise(struct storage *storage, const struct recove
     /* No entry is of a later term than the current one, which was saved before it came. */
     if (recovered->reached_unknown)
         promised = (struct entry_id){metadata->current_term, LOST_INDEX};
-    if (entry_id_is_up_to_date(metadata->promised, promised))
+    if (entry_id_is_up_to_date(metadata->acked_through, promised))
         return ERROR_NONE;
     enum error_code code = ERROR_NONE;
     if (recovered->reached_unknown)
         code = storage_save_metadata(storage, metadata->current_term + 1, SERVER_NONE, error);
-    return code == ERROR_NONE ? storage_save_promised(storage, promised, error) : code;
+    return code == ERROR_NONE ? storage_save_acked_through(storage, promised, error) : code;
 }
 
 /* There are entries missing between the snapshot and the log: what the log holds cannot be used. */
@@ -447,7 +447,7 @@ enum error_code storage_open(struct vfs *vfs, const struct storage_options *opti
         return ERROR_NONE;
     }
     vfs_close(opened->file);
-    acquaintances_close(&opened->acquaintances);
+    known_peers_close(&opened->known_peers);
     metadata_close(&opened->metadata);
     log_index_deinit(&opened->index);
     mutex_deinit(&opened->lock);

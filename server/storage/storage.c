@@ -51,7 +51,7 @@ void storage_close(struct storage *storage)
         return;
     preparer_deinit(&storage->preparer);
     vfs_close(storage->file);
-    acquaintances_close(&storage->acquaintances);
+    known_peers_close(&storage->known_peers);
     metadata_close(&storage->metadata);
     log_index_deinit(&storage->index);
     mutex_deinit(&storage->lock);
@@ -140,14 +140,14 @@ enum error_code storage_save_metadata(struct storage *storage, u64 current_term,
     return save_metadata(storage, &changed, error);
 }
 
-enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
-                                      struct error *error)
+enum error_code storage_save_acked_through(struct storage *storage, struct entry_id promised,
+                                           struct error *error)
 {
     enum error_code code = failed(storage, error);
     if (code != ERROR_NONE)
         return code;
     struct metadata changed = storage->metadata.current;
-    changed.promised = promised;
+    changed.acked_through = promised;
     return save_metadata(storage, &changed, error);
 }
 
@@ -168,14 +168,14 @@ enum error_code storage_save_own(struct storage *storage, const struct identity 
     return save_metadata(storage, &changed, error);
 }
 
-enum error_code storage_save_acquaintances(struct storage *storage, const struct acquaintance *met,
-                                           u32 count, struct error *error)
+enum error_code storage_save_known_peers(struct storage *storage, const struct known_peer *met,
+                                         u32 count, struct error *error)
 {
     enum error_code code = failed(storage, error);
     if (code != ERROR_NONE)
         return code;
     u64 began_ns = begin_wait(storage);
-    code = acquaintances_save(&storage->acquaintances, storage->directory_id, met, count, error);
+    code = known_peers_save(&storage->known_peers, storage->directory_id, met, count, error);
     note_wait(storage, &storage->timing.metadata, "a sync of the metadata", began_ns);
     return code == ERROR_NONE ? code : fail_for_good(storage, error);
 }

@@ -42,7 +42,7 @@ struct metadata {
                          configuration entry of version 1 */
     u64 current_term;
     server_id voted_for;
-    struct entry_id promised; /* the log once held all through here; {0, 0}: it still does */
+    struct entry_id acked_through; /* the log once held all through here; {0, 0}: it still does */
     /* Random ids of the last starts, newest first: starts[i] is that of start `start_count - i`;
      * 0: there was none, or a program made it that gave no ids. By them another server sees whether
      * this directory is the one it met before (rules/trust.h). */
@@ -83,7 +83,7 @@ struct storage_recovery {
                                       the snapshot's last */
     struct entry_id last;          /* base when the log is empty */
     u64 commit_hint;               /* every entry through here was known to be committed */
-    struct acquaintance met[ACQUAINTANCES_MAX]; /* what was seen of others */
+    struct known_peer met[KNOWN_PEERS_MAX]; /* what was seen of others */
     u32 met_count;
     u64 torn_bytes; /* cut from the tail; 0 after an orderly stop */
     struct storage_opening opening;
@@ -125,7 +125,7 @@ WARN_UNUSED enum error_code storage_init(struct vfs *vfs, const struct storage_o
 /* Opens a data directory: locks it, reads the metadata, counts the start, loads the newest snapshot
  * that is valid, and reads the log. `*recovery` is filled in before the first entry comes. A torn
  * tail is cut and said. A log that the snapshot has overtaken begins anew behind it; so does one
- * that begins later than the snapshot ends, and then metadata.promised says through where it
+ * that begins later than the snapshot ends, and then metadata.acked_through says through where it
  * reached. Errors: ERROR_MISSING (never initialised: names --init), ERROR_LOCKED, ERROR_CORRUPT,
  * ERROR_MISMATCH, ERROR_IO, ERROR_NO_SPACE. Blocks. Ownership: caller closes. */
 WARN_UNUSED enum error_code storage_open(struct vfs *vfs, const struct storage_options *options,
@@ -158,8 +158,8 @@ WARN_UNUSED enum error_code storage_reset(struct storage *storage, struct entry_
 void storage_compact(struct storage *storage, u64 first_needed);
 
 /* Saves through where the log was promised to reach; {0, 0}: it does again. Blocks. */
-WARN_UNUSED enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
-                                                  struct error *error);
+WARN_UNUSED enum error_code
+storage_save_acked_through(struct storage *storage, struct entry_id promised, struct error *error);
 
 /* Saves what has changed of what this server is to the others (of `own` that it may not vote,
  * whether it is blank, through whom it joined, incarnation and readmission), and term and vote with
@@ -169,9 +169,9 @@ WARN_UNUSED enum error_code storage_save_own(struct storage *storage, const stru
                                              struct error *error);
 
 /* Saves what is remembered of other servers, in place of what was. Blocks. */
-WARN_UNUSED enum error_code storage_save_acquaintances(struct storage *storage,
-                                                       const struct acquaintance *met, u32 count,
-                                                       struct error *error);
+WARN_UNUSED enum error_code storage_save_known_peers(struct storage *storage,
+                                                     const struct known_peer *met, u32 count,
+                                                     struct error *error);
 
 /* Where the files are, for the snapshots'. */
 struct vfs *storage_vfs(struct storage *storage);
@@ -210,7 +210,7 @@ void storage_status(struct storage *storage, struct storage_status *status);
 /* How long the server's thread has waited for the disk. */
 struct storage_timing {
     struct histogram syncs;    /* of the log: each fdatasync */
-    struct histogram metadata; /* changes of metadata and acquaintances: two slots, each written and
+    struct histogram metadata; /* changes of metadata and known_peers: two slots, each written and
                                 * synced */
     struct histogram segments; /* the log's next segment was not ready where it had to be: each wait
                                 * for it */

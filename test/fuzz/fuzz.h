@@ -26,7 +26,7 @@
     X(record)           \
     X(configuration)    \
     X(metadata)         \
-    X(acquaintances)    \
+    X(known_peers)      \
     X(segment)          \
     X(snapshot)         \
     X(directory)        \

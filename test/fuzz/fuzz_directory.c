@@ -103,7 +103,7 @@ static void check_start(const struct start *start)
                                  start->before.term == recovery->last.term));
     ASSERT(recovery->base.index <= recovery->snapshot.last.index);
     ASSERT(recovery->commit_hint <= recovery->last.index);
-    ASSERT(recovery->metadata.self != SERVER_NONE && recovery->met_count <= ACQUAINTANCES_MAX);
+    ASSERT(recovery->metadata.self != SERVER_NONE && recovery->met_count <= KNOWN_PEERS_MAX);
 }
 
 /* An entry behind the last one. */
@@ -141,7 +141,7 @@ static void check_same(const struct start *before, const struct start *after)
     /* A start that has lost entries leaves its term; if it comes to an end there, the next does. */
     ASSERT(now->current_term > then->current_term ||
            (now->current_term == then->current_term && now->voted_for == then->voted_for));
-    ASSERT(entry_id_is_up_to_date(now->promised, then->promised));
+    ASSERT(entry_id_is_up_to_date(now->acked_through, then->acked_through));
 }
 
 /* The next start of the same directory. */

@@ -14,7 +14,8 @@ static void check_same(const struct metadata *a, const struct metadata *b)
     ASSERT(a->directory_id == b->directory_id && a->start_count == b->start_count);
     ASSERT(a->seed_crc == b->seed_crc && a->current_term == b->current_term);
     ASSERT(a->voted_for == b->voted_for && a->non_voter == b->non_voter);
-    ASSERT(a->promised.term == b->promised.term && a->promised.index == b->promised.index);
+    ASSERT(a->acked_through.term == b->acked_through.term &&
+           a->acked_through.index == b->acked_through.index);
     ASSERT(a->joined_through == b->joined_through && a->blank == b->blank);
     ASSERT(a->incarnation == b->incarnation && a->readmitted == b->readmitted);
     ASSERT(memcmp(a->starts, b->starts, sizeof(a->starts)) == 0);

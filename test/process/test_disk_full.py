@@ -61,7 +61,7 @@ class DiskFull(Case):
         return path
 
     @staticmethod
-    def snapshots_taken(server):
+    def snapshot_thread_taken(server):
         return len(re.findall("snapshot of entry [0-9]+ taken", server.log()))
 
     @staticmethod
@@ -147,7 +147,7 @@ class DiskFull(Case):
             for count in range(400):
                 self.assertTrue(write(count))
             wait_until("everybody takes snapshots",
-                       lambda: all(self.snapshots_taken(s) > 0 for s in cluster.servers))
+                       lambda: all(self.snapshot_thread_taken(s) > 0 for s in cluster.servers))
             # Room for a segment perhaps, not for a snapshot.
             fillers = [self.fill(server, MIB) for server in cluster.servers]
             refused = next((count for count in range(400, 4000) if not write(count)), None)
@@ -161,11 +161,11 @@ class DiskFull(Case):
                 self.assertEqual(client.get(key), value)
             for server in cluster.servers:
                 self.assertIsNone(server.process.poll(), "server %d has ended" % server.number)
-            taken = [self.snapshots_taken(server) for server in cluster.servers]
+            taken = [self.snapshot_thread_taken(server) for server in cluster.servers]
             for filler in fillers:
                 os.unlink(filler)
             wait_until("snapshots are taken again", lambda: all(
-                self.snapshots_taken(s) > n for s, n in zip(cluster.servers, taken)))
+                self.snapshot_thread_taken(s) > n for s, n in zip(cluster.servers, taken)))
             wait_until("there is room again", lambda: write(refused))
             for key, value in done.items():
                 self.assertEqual(client.get(key), value)

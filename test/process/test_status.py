@@ -217,7 +217,7 @@ class Status(Case):
         servers[1].start()
         info = wait_until("it answers", servers[1].info)
         self.assertEqual(info["raft_repairing"], 1)
-        self.assertEqual(info["raft_promised_index"], last)
+        self.assertEqual(info["raft_acked_through_index"], last)
         self.assertEqual(info["raft_missing_entries"], last - info["raft_last_index"])
         self.assertGreaterEqual(info["raft_missing_entries"], 29)
         text = run(RAFTCTL, "status", "-c", servers.config)[1]

@@ -182,8 +182,8 @@ static void remembers_its_promises(struct cluster *cluster, const struct sim_ser
                                    log_term_at(&raft->log, index) == judged->terms[index]))
             continue;
         struct entry_id held = {judged->terms[durable], durable};
-        if (judged->damaged && raft->promised.index != 0 &&
-            entry_id_is_up_to_date(raft->promised, held))
+        if (judged->damaged && raft->acked_through.index != 0 &&
+            entry_id_is_up_to_date(raft->acked_through, held))
             return; /* it lacks some of it, and knows how far it reached */
         cluster_fail(cluster, "promises survive", self,
                      "server %u had synced all through entry " U64
@@ -366,7 +366,7 @@ void checks_ran(struct cluster *cluster, struct sim_server *server)
     note_reset(cluster, server, judged);
     look_at_log(cluster, server, judged);
     judged->durable_index = raft->log.durable_index;
-    judged->owed = raft->promised;
+    judged->owed = raft->acked_through;
     checks_readmission(cluster, server, judged);
     stands_back_when_told(cluster, server, judged);
     checks_campaign(cluster, server, judged);

@@ -85,7 +85,7 @@ void checks_entries(struct cluster *cluster, const struct sim_server *server, u6
 
 /* ---- counters ---- */
 
-static const struct lead *lead_of(const struct server *server)
+static const struct leader_pending *lead_of(const struct server *server)
 {
     if (server->state != RAFT_LEADER)
         return NULL;
@@ -130,7 +130,7 @@ static void look_at_flights(struct cluster *cluster, const struct sim_server *se
 }
 
 static void look_at_lead(struct cluster *cluster, const struct sim_server *server,
-                         const struct lead *lead)
+                         const struct leader_pending *lead)
 {
     const struct raft *raft = &server->server->raft;
     u64 bytes = log_bytes(&raft->log, raft->commit_index + 1, raft->log.last_index);
@@ -157,7 +157,7 @@ static void look_at_mailbox(struct cluster *cluster, const struct sim_server *se
 void checks_counters(struct cluster *cluster, const struct sim_server *server)
 {
     const struct server *live = server->server;
-    const struct lead *lead = lead_of(live);
+    const struct leader_pending *lead = lead_of(live);
     const struct raft *raft = &live->raft;
     /* The term of an entry was saved before it came; so also at a restart. */
     if (log_last(&raft->log).term > raft->current_term)
@@ -181,8 +181,8 @@ void checks_counters(struct cluster *cluster, const struct sim_server *server)
 static void look_at_rest(struct cluster *cluster, const struct sim_server *server)
 {
     const struct server *live = server->server;
-    const struct lead *lead = lead_of(live);
-    const struct snapshots *snapshots = &live->snapshotting.snapshots;
+    const struct leader_pending *lead = lead_of(live);
+    const struct snapshot_thread *snapshots = &live->snapshot.thread;
     struct {
         const char *what;
         u64 count;

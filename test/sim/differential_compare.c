@@ -58,7 +58,7 @@ static const struct sim_server *server_in(const struct differ *differ, u32 world
     X("snapshot's checksum", r->snapshot.checksum, false)     \
     X("incoming bytes", r->incoming.received, false)          \
     X("log's base", r->log.base.index, false)                 \
-    X("promised index", r->promised.index, true)              \
+    X("promised index", r->acked_through.index, true)         \
     X("machine's digest", s->server->machine->ops->digest(s->server->machine), true)
 
 enum { FIELDS_MAX = 24 };

@@ -121,8 +121,8 @@ struct sim_server {
     struct identity shown;                    /* in its handshakes */
     struct configuration shown_configuration; /* that it judges those of others by */
     struct command_sink sink;
-    struct command_sink farewell_sink; /* of the order to hand leadership over before it stops */
-    struct witness witness;            /* of what its machines are given */
+    struct command_sink hand_over_sink; /* of the order to hand leadership over before it stops */
+    struct witness witness;             /* of what its machines are given */
     struct error stop_reason;
     enum cluster_design design;
     struct reader readers[CLUSTER_SERVERS_MAX + 1]; /* by peer; [0]: the client port */
@@ -293,7 +293,7 @@ bool network_send(struct transport *transport, struct message *message);
 void servers_init(struct cluster *cluster);
 void servers_deinit(struct cluster *cluster);
 void server_boot(struct sim_server *server);
-/* A letter to a server that is up, made in its name; what was current is put into `*before`. */
+/* A message to a server that is up, made in its name; what was current is put into `*before`. */
 struct mail *sim_mail_begin(struct sim_server *server, enum mail_kind kind,
                             struct process **before);
 /* Posts it, as the reader of `source` (SERVER_NONE: the client port) would. Consumes it, and makes

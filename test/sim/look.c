@@ -171,8 +171,8 @@ bool cluster_is_well_known(const struct cluster *cluster, server_id server)
         const struct server *other = cluster->servers[id].server;
         if (id == server)
             continue;
-        const struct acquaintance *met =
-            other == NULL ? NULL : trust_acquaintance(&other->raft, server);
+        const struct known_peer *met =
+            other == NULL ? NULL : trust_known_peer(&other->raft, server);
         if (met == NULL || met->directory_id != own->directory_id ||
             met->start_count != own->start_count || met->start_id != own->starts[0] ||
             disk_is_unsynced(&cluster->servers[id].disk, "peers"))

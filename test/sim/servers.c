@@ -346,24 +346,24 @@ static void tell_to_stop(void *object, u64 incarnation)
     post_bare(server, MAIL_STOP);
 }
 
-static void farewell_answer(struct command_sink *sink, struct command *command, const u8 *data,
-                            size_t size)
+static void hand_over_answer(struct command_sink *sink, struct command *command, const u8 *data,
+                             size_t size)
 {
     (void)data;
     (void)size;
-    struct sim_server *server = CONTAINER_OF(sink, struct sim_server, farewell_sink);
+    struct sim_server *server = CONTAINER_OF(sink, struct sim_server, hand_over_sink);
     struct world *world = &server->cluster->world;
     world_at(world, world->now_ns, tell_to_stop, server, command->slot);
     command_destroy(command);
 }
 
-static void farewell_flush(struct command_sink *sink)
+static void hand_over_flush(struct command_sink *sink)
 {
     (void)sink;
 }
 
-static const struct command_sink_ops farewell_ops = {.answer = farewell_answer,
-                                                     .flush = farewell_flush};
+static const struct command_sink_ops hand_over_ops = {.answer = hand_over_answer,
+                                                      .flush = hand_over_flush};
 
 /* As raftd does when it is told to end: a leader hands over first, if that can be done in time. */
 void cluster_stop(struct cluster *cluster, server_id id)
@@ -378,7 +378,7 @@ void cluster_stop(struct cluster *cluster, server_id id)
     struct process *before;
     struct mail *mail = sim_mail_begin(server, MAIL_COMMANDS, &before);
     struct command *order =
-        command_create(COMMAND_TRANSFER, command_order_body(SERVER_NONE), &server->farewell_sink);
+        command_create(COMMAND_TRANSFER, command_order_body(SERVER_NONE), &server->hand_over_sink);
     order->slot = server->incarnation;
     order->arrived_ns = sim_clock_local_ns(&server->clock, cluster->world.now_ns);
     command_list_put(&mail->as.commands, order);
@@ -503,7 +503,7 @@ void cluster_take_snapshot(struct cluster *cluster, server_id id)
     story_note(cluster, id, "SnapshotAsked");
     if (server->server == NULL)
         return;
-    server->server->snapshotting.wanted = true;
+    server->server->snapshot.wanted = true;
     post_bare(server, MAIL_SNAPSHOT); /* wakes it up */
 }
 
@@ -583,7 +583,7 @@ void servers_init(struct cluster *cluster)
         server->trace = (struct trace){.write = trace_line, .context = server};
         server->transport.ops = &transport_ops;
         server->sink.ops = &client_sink_ops;
-        server->farewell_sink.ops = &farewell_ops;
+        server->hand_over_sink.ops = &hand_over_ops;
     }
 }
 

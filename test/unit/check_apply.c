@@ -8,13 +8,13 @@
 
 enum { LARGE = 2 * 1024 * 1024 };
 
-static struct lead lead;
+static struct leader_pending lead;
 
 /* Server 1 leads, and all it has is on the disks of all. */
 static void begin_leading(const char *terms)
 {
     begin(terms);
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     ck_assert(server_save(server));
     for (server_id id = 2; id <= 3; id++)
         leadership_peer(&lead.leadership, id)->match_index = server->raft.log.last_index;
@@ -33,13 +33,13 @@ static u64 write(char client, u64 slot, const char *body)
 {
     enum command_failure why;
     struct command *command = command_of(client, COMMAND_WRITE, slot, body);
-    ck_assert_int_eq(leading_take_write(&server->raft, &lead, command, 0, &why), LEADING_APPENDED);
+    ck_assert_int_eq(pending_take_write(&server->raft, &lead, command, 0, &why), PENDING_APPENDED);
     return command->wait_index;
 }
 
 static void read(char client, u64 slot, const char *body)
 {
-    leading_take_read(&server->raft, &lead, command_of(client, COMMAND_READ, slot, body));
+    pending_take_read(&server->raft, &lead, command_of(client, COMMAND_READ, slot, body));
 }
 
 /* Both others have answered every round so far, and the one that is due. */
@@ -95,9 +95,9 @@ END_TEST
 START_TEST(server_apply__counts_toward_the_next_snapshot)
 {
     begin("1 1");
-    u64 before = server->snapshotting.log_bytes;
+    u64 before = server->snapshot.log_bytes;
     (void)server_apply(server, 2, NULL);
-    ck_assert_uint_eq(server->snapshotting.log_bytes - before, RECORD_HEADER_SIZE + 1);
+    ck_assert_uint_eq(server->snapshot.log_bytes - before, RECORD_HEADER_SIZE + 1);
     end();
 }
 END_TEST
@@ -140,7 +140,7 @@ START_TEST(server_apply_committed__each_writer_gets_the_answer_to_its_own_entry)
 END_TEST
 
 /* By what is in the log: the entry that makes it too much is the last. */
-START_TEST(server_apply_committed__much_is_applied_in_helpings)
+START_TEST(server_apply_committed__much_is_applied_in_batches)
 {
     begin("1 1 1 1 1");
     server->raft.commit_index = 5;
@@ -256,7 +256,7 @@ START_TEST(server_answer_reads__in_the_order_in_which_they_came)
     u64 index = write('A', 1, "w");
     struct command *behind = command_of('A', COMMAND_READ, 2, "mine");
     behind->after_write = true;
-    leading_take_read(&server->raft, &lead, behind);
+    pending_take_read(&server->raft, &lead, behind);
     read('B', 1, "other");
     confirm();
     server_answer_reads(server, &lead); /* the first one's write is not applied */
@@ -273,7 +273,7 @@ START_TEST(server_answer_reads__in_the_order_in_which_they_came)
 END_TEST
 
 /* The rest waits for the next flush, which must not wait for mail. */
-START_TEST(server_answer_reads__a_crowd_of_large_ones_is_answered_in_helpings)
+START_TEST(server_answer_reads__a_crowd_of_large_ones_is_answered_in_batches)
 {
     begin_leading("1 1");
     server->raft.commit_index = 3;
@@ -299,11 +299,11 @@ UNIT_MAIN("apply", server_apply__a_command_is_applied_and_its_writer_answered,
           server_apply__counts_toward_the_next_snapshot,
           server_apply_committed__applies_each_entry_once_and_no_uncommitted_one,
           server_apply_committed__each_writer_gets_the_answer_to_its_own_entry,
-          server_apply_committed__much_is_applied_in_helpings,
+          server_apply_committed__much_is_applied_in_batches,
           server_apply_committed__a_helping_counts_what_the_machine_touches,
           server_apply_committed__is_traced_entry_by_entry,
           server_read__is_answered_from_the_machine,
           server_trim_answer__large_scratch_does_not_stay, server_answer_reads__only_when_confirmed,
           server_answer_reads__only_when_what_they_must_see_is_applied,
           server_answer_reads__in_the_order_in_which_they_came,
-          server_answer_reads__a_crowd_of_large_ones_is_answered_in_helpings)
+          server_answer_reads__a_crowd_of_large_ones_is_answered_in_batches)

@@ -5,7 +5,7 @@
 
 enum { LARGE = 30000 }; /* two of them in a segment of 64 KiB */
 
-static struct lead lead;
+static struct leader_pending lead;
 
 /* Entries 2 to 7 are large; all of them are applied. */
 static void begin_large(void)
@@ -34,7 +34,7 @@ static void have_snapshot(u64 index, u64 size)
     server->raft.snapshot = (struct snapshot_name){{1, index}, size, 77};
 }
 
-/* ---- server_compact, snapshotting_compact ---- */
+/* ---- server_compact, server_snapshot_compact ---- */
 
 START_TEST(server_compact__nothing_is_forgotten_without_a_snapshot)
 {
@@ -78,7 +78,7 @@ END_TEST
 START_TEST(server_compact__a_leader_keeps_what_a_peer_is_about_to_be_sent)
 {
     begin_large();
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     ck_assert(server_save(server));
     leadership_peer(&lead.leadership, 2)->match_index = 8;
     leadership_peer(&lead.leadership, 3)->match_index = 4;
@@ -93,7 +93,7 @@ END_TEST
 START_TEST(server_compact__a_log_that_is_too_large_waits_for_nobody)
 {
     begin_large();
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     ck_assert(server_save(server));
     leadership_peer(&lead.leadership, 3)->match_index = 4;
     have_snapshot(6, 100);
@@ -104,24 +104,24 @@ START_TEST(server_compact__a_log_that_is_too_large_waits_for_nobody)
 }
 END_TEST
 
-/* ---- snapshotting_limits ---- */
+/* ---- server_snapshot_limits ---- */
 
-START_TEST(snapshotting_limits__go_by_the_snapshots_size_when_that_is_large)
+START_TEST(server_snapshot_limits__go_by_the_snapshots_size_when_that_is_large)
 {
     begin("1");
     server->options.snapshot_log_bytes = 1000;
     server->options.snapshot_ratio_percent = 50;
     server->options.trailing_entries = 3;
     have_snapshot(1, 100);
-    ck_assert_uint_eq(snapshotting_limits(server).lagging_bytes, 4 * 1000);
-    ck_assert_uint_eq(snapshotting_limits(server).trailing_entries, 3);
+    ck_assert_uint_eq(server_snapshot_limits(server).lagging_bytes, 4 * 1000);
+    ck_assert_uint_eq(server_snapshot_limits(server).trailing_entries, 3);
     have_snapshot(1, 10000);
-    ck_assert_uint_eq(snapshotting_limits(server).lagging_bytes, 4 * 5000);
+    ck_assert_uint_eq(server_snapshot_limits(server).lagging_bytes, 4 * 5000);
     end();
 }
 END_TEST
 
-/* ---- snapshotting_remove_old ---- */
+/* ---- server_snapshot_remove_old ---- */
 
 static int compare(const void *a, const void *b)
 {
@@ -172,7 +172,7 @@ static void begin_with_three(void)
     take_another();
     take_another();
     ck_assert_str_eq(files(), "1 2 3");
-    ck_assert(server->snapshotting.remove_due);
+    ck_assert(server->snapshot.remove_due);
 }
 
 /* The thread does one thing after the other: when the next snapshot is there, it has removed. */
@@ -185,16 +185,16 @@ static const char *files_later(void)
     return names;
 }
 
-START_TEST(snapshotting_remove_old__the_newest_and_one_to_spare_stay)
+START_TEST(server_snapshot_remove_old__the_newest_and_one_to_spare_stay)
 {
     begin_with_three();
-    snapshotting_remove_old(server, NULL);
-    ck_assert(!server->snapshotting.remove_due);
+    server_snapshot_remove_old(server, NULL);
+    ck_assert(!server->snapshot.remove_due);
     ck_assert_str_eq(files_later(), "2 3 4");
 }
 END_TEST
 
-START_TEST(snapshotting_remove_old__what_a_peer_is_being_sent_stays)
+START_TEST(server_snapshot_remove_old__what_a_peer_is_being_sent_stays)
 {
     begin_with_three();
     struct leadership *leadership = &lead.leadership;
@@ -205,39 +205,39 @@ START_TEST(snapshotting_remove_old__what_a_peer_is_being_sent_stays)
     progress->mode = PROGRESS_SNAPSHOT;
     progress->snapshot.last = (struct entry_id){1, 1};
     progress->snapshot_ready = true;
-    snapshotting_remove_old(server, leadership);
+    server_snapshot_remove_old(server, leadership);
     ck_assert_str_eq(files_later(), "1 2 3 4");
 }
 END_TEST
 
-START_TEST(snapshotting_remove_old__what_is_lent_stays)
+START_TEST(server_snapshot_remove_old__what_is_lent_stays)
 {
     begin_with_three();
-    server->snapshotting.lent = (struct entry_id){1, 1};
-    server->snapshotting.lent_until_ns = clock_monotonic_ns() + 3600 * NS_PER_S;
-    snapshotting_remove_old(server, NULL);
+    server->snapshot.pinned = (struct entry_id){1, 1};
+    server->snapshot.pinned_until_ns = clock_monotonic_ns() + 3600 * NS_PER_S;
+    server_snapshot_remove_old(server, NULL);
     ck_assert_str_eq(files_later(), "1 2 3 4");
 }
 END_TEST
 
-START_TEST(snapshotting_remove_old__not_for_ever)
+START_TEST(server_snapshot_remove_old__not_for_ever)
 {
     begin_with_three();
-    server->snapshotting.lent = (struct entry_id){1, 1};
-    server->snapshotting.lent_until_ns = clock_monotonic_ns();
-    snapshotting_remove_old(server, NULL);
+    server->snapshot.pinned = (struct entry_id){1, 1};
+    server->snapshot.pinned_until_ns = clock_monotonic_ns();
+    server_snapshot_remove_old(server, NULL);
     ck_assert_str_eq(files_later(), "2 3 4");
 }
 END_TEST
 
 /* The next one makes more of them old. */
-START_TEST(snapshotting_remove_old__waits_while_one_is_taken)
+START_TEST(server_snapshot_remove_old__waits_while_one_is_taken)
 {
     begin_with_three();
-    server->snapshotting.going_on = true;
-    snapshotting_remove_old(server, NULL);
-    ck_assert(server->snapshotting.remove_due);
-    server->snapshotting.going_on = false;
+    server->snapshot.going_on = true;
+    server_snapshot_remove_old(server, NULL);
+    ck_assert(server->snapshot.remove_due);
+    server->snapshot.going_on = false;
     end();
     with_kv = false;
 }
@@ -248,8 +248,8 @@ UNIT_MAIN("compact", server_compact__nothing_is_forgotten_without_a_snapshot,
           server_compact__trailing_entries_stay,
           server_compact__a_leader_keeps_what_a_peer_is_about_to_be_sent,
           server_compact__a_log_that_is_too_large_waits_for_nobody,
-          snapshotting_limits__go_by_the_snapshots_size_when_that_is_large,
-          snapshotting_remove_old__the_newest_and_one_to_spare_stay,
-          snapshotting_remove_old__what_a_peer_is_being_sent_stays,
-          snapshotting_remove_old__what_is_lent_stays, snapshotting_remove_old__not_for_ever,
-          snapshotting_remove_old__waits_while_one_is_taken)
+          server_snapshot_limits__go_by_the_snapshots_size_when_that_is_large,
+          server_snapshot_remove_old__the_newest_and_one_to_spare_stay,
+          server_snapshot_remove_old__what_a_peer_is_being_sent_stays,
+          server_snapshot_remove_old__what_is_lent_stays, server_snapshot_remove_old__not_for_ever,
+          server_snapshot_remove_old__waits_while_one_is_taken)

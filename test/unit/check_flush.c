@@ -6,7 +6,7 @@
 
 #define METADATA "write metadata, sync metadata, write metadata, sync metadata"
 
-static struct lead lead;
+static struct leader_pending lead;
 
 /* ---- what is staged: an early message and another one ---- */
 
@@ -40,7 +40,7 @@ static void far_answer(struct command_sink *sink, struct command *command, const
 static const struct command_sink_ops far_ops = {.answer = far_answer};
 static struct command_sink far_sink = {&far_ops};
 
-static void note_end(struct server *self, const struct lead *leading)
+static void note_end(struct server *self, const struct leader_pending *leading)
 {
     (void)self;
     note("end of %s", leading != NULL ? "leader's pile" : "pile");
@@ -52,7 +52,7 @@ static void begin_leading(void)
     begin("1");
     adopt_term(&server->raft, 2);
     ck_assert(server_save(server));
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     lead.room_bytes = lead.room_soon_bytes = MIB;
     server->note_status = note_end;
     tape[0] = traced[0] = '\0';
@@ -69,7 +69,7 @@ static void write(char client, u64 slot, const char *body)
 {
     enum command_failure why;
     struct command *command = command_of(client, COMMAND_WRITE, slot, body);
-    ck_assert_int_eq(leading_take_write(&server->raft, &lead, command, 0, &why), LEADING_APPENDED);
+    ck_assert_int_eq(pending_take_write(&server->raft, &lead, command, 0, &why), PENDING_APPENDED);
 }
 
 static void write_from_afar(void)
@@ -173,7 +173,7 @@ START_TEST(server_flush__reads_are_answered_by_a_leader)
     begin_leading();
     ck_assert(server_save(server));
     holds(2, 2);
-    leading_take_read(&server->raft, &lead, command_of('A', COMMAND_READ, 1, "k"));
+    pending_take_read(&server->raft, &lead, command_of('A', COMMAND_READ, 1, "k"));
     leadership_begin_round(&server->raft, &lead.leadership);
     leadership_peer(&lead.leadership, 2)->round_acked = lead.leadership.round;
     tape[0] = '\0';

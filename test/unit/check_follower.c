@@ -160,7 +160,7 @@ static void ck_lets_time_pass(void)
 START_TEST(follower_run__not_who_may_not_campaign)
 {
     begin_following();
-    server->raft.promised = (struct entry_id){1, 9};
+    server->raft.acked_through = (struct entry_id){1, 9};
     tell(MAIL_ELECTION_TIMEOUT, SERVER_NONE);
     tell(MAIL_CAMPAIGN, SERVER_NONE);
     hand((struct message){.kind = MESSAGE_TIMEOUT_NOW, .from = 2, .term = 1});

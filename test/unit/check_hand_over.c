@@ -1,5 +1,5 @@
-/* check_hand_over.c - a farewell: leadership is handed over before the server stops, as often as it
- * takes and as long as there is time. */
+/* check_hand_over.c - a hand_over: leadership is handed over before the server stops, as often as
+ * it takes and as long as there is time. */
 #include "server/raftd/hand_over.h"
 
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #define LONG  (20 * NS_PER_S) /* nothing here waits a hundredth of it */
 #define SHORT (30 * NS_PER_MS)
 
-static struct farewell farewell;
+static struct hand_over hand_over;
 
 /* ---- a server: what it is asked, and what it answers ---- */
 
@@ -92,14 +92,14 @@ static u32 say(const char *const *texts, u64 patience_ns, u64 *took_ns)
     u64 begun_ns = clock_monotonic_ns();
     u32 before = order_count;
     answers = texts;
-    farewell_say(&farewell, &slot, begun_ns + patience_ns);
+    hand_over_before_stop(&hand_over, &slot, begun_ns + patience_ns);
     *took_ns = clock_monotonic_ns() - begun_ns;
     return order_count - before;
 }
 
 static void begin(void)
 {
-    farewell_init(&farewell);
+    hand_over_init(&hand_over);
     order_count = 0;
     closed = answers_later = first_comes_late = false;
 }
@@ -110,12 +110,12 @@ static void end(void)
         if (orders[i] != NULL)
             answer(i, "-CLUSTERDOWN\r\n");
     }
-    farewell_deinit(&farewell);
+    hand_over_deinit(&hand_over);
 }
 
-/* ---- farewell_say ---- */
+/* ---- hand_over_before_stop ---- */
 
-START_TEST(farewell_say__another_one_leads_and_that_is_all)
+START_TEST(hand_over_say__another_one_leads_and_that_is_all)
 {
     static const char *const texts[] = {":2\r\n", NULL};
     u64 took_ns;
@@ -126,7 +126,7 @@ START_TEST(farewell_say__another_one_leads_and_that_is_all)
 }
 END_TEST
 
-START_TEST(farewell_say__waits_for_the_answer)
+START_TEST(hand_over_say__waits_for_the_answer)
 {
     static const char *const texts[] = {":2\r\n", NULL};
     u64 took_ns;
@@ -140,7 +140,7 @@ START_TEST(farewell_say__waits_for_the_answer)
 }
 END_TEST
 
-START_TEST(farewell_say__who_never_led_has_nothing_to_hand_over)
+START_TEST(hand_over_say__who_never_led_has_nothing_to_hand_over)
 {
     static const char *const texts[] = {
         "-ERR this server does not lead: order it from server 3\r\n", NULL};
@@ -152,7 +152,7 @@ START_TEST(farewell_say__who_never_led_has_nothing_to_hand_over)
 END_TEST
 
 /* Not at once: what is in the way needs time to pass. */
-START_TEST(farewell_say__what_came_to_nothing_is_tried_again)
+START_TEST(hand_over_say__what_came_to_nothing_is_tried_again)
 {
     static const char *const texts[] = {
         "-ERR server 2 did not take over in time; nothing changed\r\n",
@@ -166,7 +166,7 @@ START_TEST(farewell_say__what_came_to_nothing_is_tried_again)
 }
 END_TEST
 
-START_TEST(farewell_say__not_for_ever)
+START_TEST(hand_over_say__not_for_ever)
 {
     static const char again[] = "-ERR no server but 1 could lead now\r\n";
     static const char *const texts[] = {again, again, again, again, again, again, NULL};
@@ -180,7 +180,7 @@ START_TEST(farewell_say__not_for_ever)
 }
 END_TEST
 
-START_TEST(farewell_say__no_answer_until_the_deadline)
+START_TEST(hand_over_say__no_answer_until_the_deadline)
 {
     static const char *const nothing[] = {NULL};
     u64 took_ns;
@@ -192,7 +192,7 @@ START_TEST(farewell_say__no_answer_until_the_deadline)
 END_TEST
 
 /* The first order was given up; its answer comes while the second is waited for. */
-START_TEST(farewell_say__an_answer_to_an_earlier_order_is_none)
+START_TEST(hand_over_say__an_answer_to_an_earlier_order_is_none)
 {
     static const char *const nothing[] = {NULL};
     u64 took_ns;
@@ -207,7 +207,7 @@ START_TEST(farewell_say__an_answer_to_an_earlier_order_is_none)
 END_TEST
 
 /* The server has stopped already: its mailbox is closed. */
-START_TEST(farewell_say__a_server_that_takes_no_mail_is_not_waited_for)
+START_TEST(hand_over_say__a_server_that_takes_no_mail_is_not_waited_for)
 {
     static const char *const nothing[] = {NULL};
     u64 took_ns;
@@ -220,7 +220,7 @@ START_TEST(farewell_say__a_server_that_takes_no_mail_is_not_waited_for)
 END_TEST
 
 /* No answer is so short or long that it is read beyond its end. */
-START_TEST(farewell_answer__of_any_size)
+START_TEST(hand_over_answer__of_any_size)
 {
     static char large[1000];
     const char *const texts[] = {large, NULL};
@@ -235,9 +235,11 @@ START_TEST(farewell_answer__of_any_size)
 }
 END_TEST
 
-UNIT_MAIN("hand_over", farewell_say__another_one_leads_and_that_is_all,
-          farewell_say__waits_for_the_answer, farewell_say__who_never_led_has_nothing_to_hand_over,
-          farewell_say__what_came_to_nothing_is_tried_again, farewell_say__not_for_ever,
-          farewell_say__no_answer_until_the_deadline,
-          farewell_say__an_answer_to_an_earlier_order_is_none,
-          farewell_say__a_server_that_takes_no_mail_is_not_waited_for, farewell_answer__of_any_size)
+UNIT_MAIN("hand_over", hand_over_say__another_one_leads_and_that_is_all,
+          hand_over_say__waits_for_the_answer,
+          hand_over_say__who_never_led_has_nothing_to_hand_over,
+          hand_over_say__what_came_to_nothing_is_tried_again, hand_over_say__not_for_ever,
+          hand_over_say__no_answer_until_the_deadline,
+          hand_over_say__an_answer_to_an_earlier_order_is_none,
+          hand_over_say__a_server_that_takes_no_mail_is_not_waited_for,
+          hand_over_answer__of_any_size)

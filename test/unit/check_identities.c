@@ -162,8 +162,8 @@ START_TEST(identities_readmit__it_counts_when_it_has_shown_that_it_got_so_far)
     peer(2)->match_index = index;
     ck_assert(commit_advance(&raft, &leadership));
     commit_all();
-    ck_assert_int_eq(trust_acquaintance(&raft, 3)->distrust, DISTRUST_READMITTED);
-    ck_assert_uint_eq(trust_acquaintance(&raft, 3)->directory_id, 999); /* to be saved */
+    ck_assert_int_eq(trust_known_peer(&raft, 3)->distrust, DISTRUST_READMITTED);
+    ck_assert_uint_eq(trust_known_peer(&raft, 3)->directory_id, 999); /* to be saved */
     ck_assert_int_eq(identities_readmit(&raft, &leadership, 3, &index), READMIT_AGAIN);
     ck_assert(!trust_heard(&raft, 3, index - 1).changed); /* an older one */
     ck_assert(!trust_counts(&raft, 3));
@@ -282,7 +282,7 @@ START_TEST(trust__a_readmission_is_known_without_its_entry)
     ck_assert_int_eq(trust_settle(&raft), STANDING_SAME);
     ck_assert(!raft.trust.own.non_voter);
     /* The same of another one, whose readmission was committed, and is remembered. */
-    raft.trust.met[0] = (struct acquaintance){
+    raft.trust.met[0] = (struct known_peer){
         .id = 3, .directory_id = 888, .start_count = 1, .start_id = 888001, .readmitted = 9};
     raft.trust.count = 1;
     struct identity shown = {

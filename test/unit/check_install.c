@@ -35,8 +35,9 @@ static struct install_reply install_of(struct message message, u64 room, bool no
     struct message reply;
     enum install_verdict verdict;
     const char *why = no_reason;
-    ck_assert_msg(install_snapshot(&raft, &message, room, no_space, T_MS, &reply, &verdict, &why),
-                  "%s", why);
+    ck_assert_msg(
+        install_receive_chunk(&raft, &message, room, no_space, T_MS, &reply, &verdict, &why), "%s",
+        why);
     ck_assert_int_eq(verdict, expected);
     ck_assert_int_eq(reply.kind, MESSAGE_INSTALL_SNAPSHOT_REPLY);
     ck_assert_uint_eq(reply.call, message.call);
@@ -171,7 +172,7 @@ START_TEST(install_snapshot__a_second_leader_is_a_bug)
     struct message reply;
     enum install_verdict verdict;
     const char *why = NULL;
-    ck_assert(!install_snapshot(&raft, &message, MIB, false, T_MS, &reply, &verdict, &why));
+    ck_assert(!install_receive_chunk(&raft, &message, MIB, false, T_MS, &reply, &verdict, &why));
     ck_assert_ptr_nonnull(why);
     message_release(&message);
     release();
@@ -185,7 +186,7 @@ START_TEST(snapshot_install__keeps_the_log_that_holds_its_last_entry)
     raft.commit_index = 1;
     struct snapshot_name name = {{3, 3}, FILE_SIZE, 1};
     struct snapshot_point point = point_of(&name);
-    ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_KEEPS_LOG);
+    ck_assert_int_eq(install_swap_state(&raft, &point), INSTALLED_KEEPS_LOG);
     ck_assert_str_eq(terms_of(&raft.log), "1 1 3 3 3");
     ck_assert_uint_eq(raft.commit_index, 3);
     ck_assert_uint_eq(raft.last_applied, 3);
@@ -194,7 +195,7 @@ START_TEST(snapshot_install__keeps_the_log_that_holds_its_last_entry)
     /* An older one, later. */
     struct snapshot_name old = {{1, 2}, FILE_SIZE, 1};
     point = point_of(&old);
-    ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_OLD);
+    ck_assert_int_eq(install_swap_state(&raft, &point), INSTALLED_OLD);
     ck_assert_uint_eq(raft.snapshot.last.index, 3);
     ck_assert_uint_eq(raft.commit_index, 3);
     release();
@@ -211,7 +212,7 @@ START_TEST(snapshot_install__of_what_is_committed_and_not_yet_applied)
     raft.last_applied = 2;
     struct snapshot_name name = {{3, 4}, FILE_SIZE, 1};
     struct snapshot_point point = point_of(&name);
-    ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_OLD);
+    ck_assert_int_eq(install_swap_state(&raft, &point), INSTALLED_OLD);
     ck_assert_uint_eq(raft.last_applied, 2);
     ck_assert_uint_eq(raft.commit_index, 5);
     ck_assert_uint_eq(raft.snapshot.last.index, 4);
@@ -233,7 +234,7 @@ START_TEST(snapshot_install__replaces_any_other_log)
         raft.configuration.index = 0;
         struct snapshot_name name = {{3, 5}, FILE_SIZE, 1};
         struct snapshot_point point = point_of(&name);
-        ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_RESETS_LOG);
+        ck_assert_int_eq(install_swap_state(&raft, &point), INSTALLED_RESETS_LOG);
         ck_assert_uint_eq(raft.log.base.index, 5);
         ck_assert_uint_eq(raft.log.base.term, 3);
         ck_assert_uint_eq(raft.log.last_index, 5);
@@ -259,7 +260,7 @@ START_TEST(append_entries__another_term_at_the_base_contradicts_what_is_committe
     raft_of(&raft, 3, 1, "1");
     struct snapshot_name name = {{3, 5}, FILE_SIZE, 1};
     struct snapshot_point point = point_of(&name);
-    ck_assert_int_eq(snapshot_install(&raft, &point), INSTALLED_RESETS_LOG);
+    ck_assert_int_eq(install_swap_state(&raft, &point), INSTALLED_RESETS_LOG);
     raft.current_term = 4;
     struct message message = append_of(2, 4, (struct entry_id){4, 5}, "4", 5);
     struct message reply;

@@ -192,7 +192,7 @@ START_TEST(install_read_done__only_the_order_that_is_waited_for)
     wants_piece(2, 0, T_BEGIN);
     ck_assert_uint_ne(peer(2)->reading, order);
     ck_assert(!install_read_done(&raft, &leadership, peer(2), order, 0, &none, T_BEGIN, &message));
-    ck_assert(!raft.snapshot_spoilt);
+    ck_assert(!raft.snapshot_unusable);
     replicate_read_put_off(&raft, peer(2), order);
     ck_assert(read_piece(2, 0, PIECE, T_BEGIN, &message));
     release();
@@ -236,7 +236,7 @@ START_TEST(install_reply__of_the_snapshot_before_is_not_of_the_newest)
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN);
     wants_piece(2, 0, T_BEGIN);
     ck_assert(!read_piece(2, 0, 0, T_BEGIN, &message));
-    ck_assert(raft.snapshot_spoilt);
+    ck_assert(raft.snapshot_unusable);
     message = install_to(2, T_BEGIN + 50 * T_MS);
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
     message = install_to(2, T_BEGIN + 100 * T_MS);
@@ -315,10 +315,10 @@ START_TEST(install_reply__a_file_refused_whole_is_not_sent_again)
     for (size_t i = 0; i < ARRAY_LENGTH(checksums); i++) {
         begin_to_send();
         (void)send_whole_file(T_BEGIN);
-        ck_assert(!raft.snapshot_spoilt);
+        ck_assert(!raft.snapshot_unusable);
         struct message message = install_to(2, T_BEGIN + 50 * T_MS);
         answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
-        ck_assert(raft.snapshot_spoilt);
+        ck_assert(raft.snapshot_unusable);
         /* Only heartbeats go meanwhile. */
         nothing_to(2, T_BEGIN + 99 * T_MS);
         message = install_to(2, T_BEGIN + 100 * T_MS);
@@ -328,7 +328,7 @@ START_TEST(install_reply__a_file_refused_whole_is_not_sent_again)
 
         struct snapshot_point point = taken_now(4, checksums[i]);
         snapshot_taken(&raft, &point);
-        ck_assert(!raft.snapshot_spoilt);
+        ck_assert(!raft.snapshot_unusable);
         ck_assert_uint_eq(raft.snapshot.checksum, checksums[i]);
         wants_piece(2, 0, T_BEGIN + 100 * T_MS);
         ck_assert_uint_eq(peer(2)->snapshot.checksum, checksums[i]);
@@ -348,7 +348,7 @@ START_TEST(install_reply__an_older_file_refused_whole_makes_room_for_the_newest)
                      REPLICATE_SEND);
     ck_assert_uint_eq(message.as.install_request.checksum, 77);
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
-    ck_assert(!raft.snapshot_spoilt);
+    ck_assert(!raft.snapshot_unusable);
     message = install_to(2, T_BEGIN + 50 * T_MS);
     ck_assert_uint_eq(message.as.install_request.checksum, 78);
     release();
@@ -362,7 +362,7 @@ START_TEST(install_read_done__a_file_that_cannot_be_read_is_to_be_taken_anew)
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN);
     wants_piece(2, 0, T_BEGIN);
     ck_assert(!read_piece(2, 0, 0, T_BEGIN, &message));
-    ck_assert(raft.snapshot_spoilt);
+    ck_assert(raft.snapshot_unusable);
     nothing_to(2, T_BEGIN + 49 * T_MS);
     message = install_to(2, T_BEGIN + 50 * T_MS);
     answers(&message, INSTALL_CONTINUE, 0, T_BEGIN + 50 * T_MS);
@@ -370,7 +370,7 @@ START_TEST(install_read_done__a_file_that_cannot_be_read_is_to_be_taken_anew)
     /* An older one that comes from elsewhere is no help. */
     struct snapshot_point point = taken_now(3, 79);
     snapshot_taken(&raft, &point);
-    ck_assert(raft.snapshot_spoilt);
+    ck_assert(raft.snapshot_unusable);
     point = taken_now(4, 77);
     snapshot_taken(&raft, &point);
     wants_piece(2, 0, T_BEGIN + 50 * T_MS);

@@ -6,7 +6,7 @@
 #include "server/requests/parked.h"
 #include "test/unit/server_unit.h"
 
-static struct lead lead;
+static struct leader_pending lead;
 static u64 begun_ns;
 
 /* Server 1 leads in term 2, and its no-op is on its disk. */
@@ -361,7 +361,7 @@ START_TEST(lead_take_entries__what_cannot_be_read_now_is_put_off)
     send_early();
     CK_TAPE("");
     ck_assert_uint_eq(leadership_peer(&lead.leadership, 2)->reading, 0);
-    ck_assert(!server->snapshotting.wanted);
+    ck_assert(!server->snapshot.wanted);
     mail_destroy(mail);
     end_leading();
 }
@@ -373,7 +373,7 @@ START_TEST(lead_take_entries__what_is_gone_calls_for_a_snapshot)
     struct mail *mail = read_for_a_peer_that_lags();
     mail->as.read.count = 0;
     lead_take_entries(server, &lead, &mail->as.read, begun_ns);
-    ck_assert(server->snapshotting.wanted);
+    ck_assert(server->snapshot.wanted);
     mail->as.read.peer = 9; /* no member */
     lead_take_entries(server, &lead, &mail->as.read, begun_ns);
     mail_destroy(mail);

@@ -253,8 +253,8 @@ START_TEST(server_load__the_machine_is_made_of_snapshot_and_log)
     ck_assert_uint_eq(server->raft.snapshot.size, snapshot.size);
     ck_assert_uint_eq(server->raft.snapshot.checksum, checksum);
     /* What has been applied since counts toward the next one, and what it stands for does not. */
-    ck_assert_uint_gt(server->snapshotting.log_bytes, 0);
-    ck_assert_uint_lt(server->snapshotting.log_bytes, 2 * RECORD_HEADER_SIZE + 20);
+    ck_assert_uint_gt(server->snapshot.log_bytes, 0);
+    ck_assert_uint_lt(server->snapshot.log_bytes, 2 * RECORD_HEADER_SIZE + 20);
     end_with_snapshot();
 }
 END_TEST

@@ -3,7 +3,7 @@
 
 #include "test/unit/server_unit.h"
 
-static struct lead lead;
+static struct leader_pending lead;
 
 /* ---- settings ---- */
 
@@ -103,7 +103,7 @@ START_TEST(server_answer_local__status_of_now)
     server_answer_local(server, NULL, command_create(COMMAND_STATUS, (struct span){0}, &keeper));
     ck_assert_int_eq(strncmp(answer, beginning, sizeof(beginning) - 1), 0);
     ck_assert_ptr_null(strstr(answer, "raft_peer_2:"));
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     server_answer_local(server, &lead, command_create(COMMAND_STATUS, (struct span){0}, &keeper));
     ck_assert_ptr_nonnull(strstr(answer, "raft_peer_2:"));
     end();
@@ -117,14 +117,14 @@ START_TEST(server_answer_local__statistics_begin_anew)
     log_add(&server->raft.log, "1");
     ck_assert(server_save(server));
     server_end_round(server);
-    server->snapshotting.syncs.taken.count = 3;
+    server->snapshot.syncs.taken.count = 3;
     tape[0] = '\0';
     ck_assert_uint_gt(storage_timing(server->storage)->syncs.count, 0);
     server_answer_local(server, NULL, command_of('A', COMMAND_RESET_STATISTICS, 1, ""));
     CK_TAPE("answer A1:+OK");
     ck_assert_uint_eq(storage_timing(server->storage)->syncs.count, 0);
-    ck_assert_uint_eq(server->pace.rounds.count, 0);
-    ck_assert_uint_eq(server->snapshotting.syncs.taken.count, 0);
+    ck_assert_uint_eq(server->loop_time.rounds.count, 0);
+    ck_assert_uint_eq(server->snapshot.syncs.taken.count, 0);
     end();
 }
 END_TEST
@@ -146,10 +146,10 @@ START_TEST(server_answer_local__who_asks_for_a_snapshot_waits_for_it)
     begin("1");
     server_answer_local(server, NULL, command_of('A', COMMAND_SNAPSHOT, 1, ""));
     CK_TAPE("");
-    ck_assert_uint_eq(server->snapshotting.waiting.count, 1);
-    ck_assert(server->snapshotting.wanted);
+    ck_assert_uint_eq(server->snapshot.waiting.count, 1);
+    ck_assert(server->snapshot.wanted);
     take_snapshot();
-    ck_assert_uint_eq(server->snapshotting.waiting.count, 0);
+    ck_assert_uint_eq(server->snapshot.waiting.count, 0);
     /* Nothing has happened since: this one is as good as another. */
     server_answer_local(server, NULL, command_of('A', COMMAND_SNAPSHOT, 2, ""));
     CK_TAPE("answer A2::1");
@@ -167,8 +167,8 @@ START_TEST(server_answer_local__a_backup_keeps_the_snapshot_for_a_while)
     struct command *command =
         command_create(COMMAND_BACKUP, command_backup_body(&order), &clients[0].sink);
     server_answer_local(server, NULL, command);
-    ck_assert_uint_eq(server->snapshotting.lent.index, 9);
-    ck_assert_uint_gt(server->snapshotting.lent_until_ns, now_ns);
+    ck_assert_uint_eq(server->snapshot.pinned.index, 9);
+    ck_assert_uint_gt(server->snapshot.pinned_until_ns, now_ns);
     end(); /* it is read by a thread, which has answered when it has ended */
     ck_assert_ptr_nonnull(strstr(tape, "answer A0:-"));
 }

@@ -60,7 +60,7 @@ static u32 messages_to_find(u64 terms, u64 entries_a_term)
         messages++;
     }
     ck_assert_uint_ge(progress->match_index, 1);
-    ck_assert(!progress->set_back);
+    ck_assert(!progress->lost_acked);
     raft_deinit(&leader);
     raft_deinit(&follower);
     return messages;
@@ -188,7 +188,7 @@ static void leader_handles(void)
     ck_assert_uint_le(progress->next_index, leader.log.last_index + 1);
     ck_assert(equal_through(progress->match_index));
     /* It never lost what it had acknowledged. */
-    ck_assert(!progress->set_back);
+    ck_assert(!progress->lost_acked);
     u64 commit_before = leader.commit_index;
     if (commit_advance(&leader, &leadership))
         ck_assert_uint_gt(leader.commit_index, commit_before);

@@ -18,35 +18,36 @@ static u64 read_thread(void)
 }
 
 /* A thread calls: the clock, the waiting for the disk so far, and its processor time, in us. */
-static struct pace_clocks clocks_of(const char *thread, u64 now_us, u64 waited_us, u64 worked_us)
+static struct loop_time_clocks clocks_of(const char *thread, u64 now_us, u64 waited_us,
+                                         u64 worked_us)
 {
     thread_us = worked_us;
-    return (struct pace_clocks){US(now_us), US(waited_us), thread, read_thread};
+    return (struct loop_time_clocks){US(now_us), US(waited_us), thread, read_thread};
 }
 
 static const char a[] = "a", b[] = "b", c[] = "c";
 
-static void begin(struct pace *pace, const char *thread, u64 now, u64 waited, u64 worked)
+static void begin(struct loop_time *pace, const char *thread, u64 now, u64 waited, u64 worked)
 {
-    struct pace_clocks clocks = clocks_of(thread, now, waited, worked);
-    pace_begin(pace, &clocks);
+    struct loop_time_clocks clocks = clocks_of(thread, now, waited, worked);
+    loop_time_begin(pace, &clocks);
 }
 
-static void pause_(struct pace *pace, const char *thread, u64 now, u64 waited, u64 worked)
+static void pause_(struct loop_time *pace, const char *thread, u64 now, u64 waited, u64 worked)
 {
-    struct pace_clocks clocks = clocks_of(thread, now, waited, worked);
-    pace_pause(pace, &clocks);
+    struct loop_time_clocks clocks = clocks_of(thread, now, waited, worked);
+    loop_time_pause(pace, &clocks);
 }
 
-static void end(struct pace *pace, const char *thread, u64 now, u64 waited, u64 worked)
+static void end(struct loop_time *pace, const char *thread, u64 now, u64 waited, u64 worked)
 {
-    struct pace_clocks clocks = clocks_of(thread, now, waited, worked);
-    pace_end(pace, &clocks);
+    struct loop_time_clocks clocks = clocks_of(thread, now, waited, worked);
+    loop_time_end(pace, &clocks);
 }
 
 START_TEST(end__takes_the_disk_off)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     begin(&pace, a, 100000, 5000, 70000);
     end(&pace, a, 130000, 25000, 73000);
     ck_assert_uint_eq(pace.rounds.count, 1);
@@ -60,7 +61,7 @@ END_TEST
 
 START_TEST(begin__a_round_that_goes_on_goes_on)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     begin(&pace, a, 100000, 0, 0);
     pause_(&pace, a, 105000, 0, 2000);
     begin(&pace, a, 110000, 4000, 2000); /* another letter before the flush */
@@ -75,7 +76,7 @@ END_TEST
 /* What each did elsewhere, before, between and after, is not the round's. */
 START_TEST(pause__another_thread_goes_on)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     begin(&pace, a, 100000, 0, 500000);
     pause_(&pace, a, 110000, 0, 503000);
     begin(&pace, b, 110000, 0, 20000);
@@ -95,7 +96,7 @@ END_TEST
 
 START_TEST(end__short_parts_count_wholly_and_cost_no_look)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     looks = 0;
     begin(&pace, a, 100000, 0, 10);
     pause_(&pace, a, 100200, 0, 11); /* put aside, but not for long */
@@ -110,7 +111,7 @@ END_TEST
  */
 START_TEST(begin__a_look_serves_for_a_while)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     looks = 0;
     u64 now = 100000;
     for (int i = 0; i < 1000; i++, now += 10) {
@@ -122,15 +123,15 @@ START_TEST(begin__a_look_serves_for_a_while)
     begin(&pace, a, now + 9, 0, now + 9);
     end(&pace, a, now + 40000, 0, now + 1009);
     ck_assert_uint_ge(pace.rounds_of_work.max_ns, US(1000));
-    ck_assert_uint_le(pace.rounds_of_work.max_ns, US(1000) + PACE_FRESH_NS);
+    ck_assert_uint_le(pace.rounds_of_work.max_ns, US(1000) + LOOP_TIME_FRESH_NS);
     ck_assert_uint_ge(pace.rounds_without_disk.max_ns, MS(39));
 }
 END_TEST
 
 START_TEST(begin__more_threads_than_are_remembered)
 {
-    static const char names[PACE_THREADS * 2];
-    struct pace pace = {0};
+    static const char names[LOOP_TIME_THREADS * 2];
+    struct loop_time pace = {0};
     u64 now = 100000;
     for (u64 turn = 0; turn < 3; turn++) {
         for (u64 i = 0; i < ARRAY_LENGTH(names); i++, now += 3000) {
@@ -138,14 +139,14 @@ START_TEST(begin__more_threads_than_are_remembered)
             end(&pace, &names[i], now + 2000, 0, 1000000 * i + turn * 10000 + 700);
         }
     }
-    ck_assert_uint_eq(pace.rounds_of_work.count, 3 * PACE_THREADS * 2);
-    ck_assert_uint_eq(pace.rounds_of_work.total_ns, US(700) * 3 * PACE_THREADS * 2);
+    ck_assert_uint_eq(pace.rounds_of_work.count, 3 * LOOP_TIME_THREADS * 2);
+    ck_assert_uint_eq(pace.rounds_of_work.total_ns, US(700) * 3 * LOOP_TIME_THREADS * 2);
 }
 END_TEST
 
 START_TEST(end__nobody_works_longer_than_it_took)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     begin(&pace, a, 100000, 0, 40000);
     end(&pace, a, 110000, 0, 51000); /* the clocks do not tick alike */
     ck_assert_uint_eq(pace.rounds_of_work.max_ns, MS(10));
@@ -157,7 +158,7 @@ END_TEST
 
 START_TEST(end__waiting_is_no_round)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     end(&pace, a, 50000, 0, 1000); /* nothing had begun */
     begin(&pace, a, 100000, 0, 1000);
     end(&pace, a, 101000, 0, 2000);
@@ -173,11 +174,11 @@ END_TEST
 
 START_TEST(reset__in_a_round)
 {
-    struct pace pace = {0};
+    struct loop_time pace = {0};
     begin(&pace, a, 100000, 0, 10000);
     end(&pace, a, 200000, 0, 20000);
     begin(&pace, a, 300000, 1000, 30000);
-    pace_reset(&pace);
+    loop_time_reset(&pace);
     ck_assert_uint_eq(pace.rounds.count, 0);
     ck_assert_uint_eq(pace.rounds_without_disk.max_ns, 0);
     ck_assert_uint_eq(pace.rounds_of_work.max_ns, 0);

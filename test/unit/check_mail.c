@@ -1,4 +1,4 @@
-/* check_mail.c - letters and piles, and what all messages have in common. */
+/* check_mail.c - messages and piles, and what all messages have in common. */
 #include "server/mail/mail.h"
 
 #include "test/unit/unit.h"
@@ -113,7 +113,7 @@ START_TEST(mail_is_message__exactly_for_those_of_peers)
 }
 END_TEST
 
-START_TEST(mail_weigh__counts_the_letter_and_what_it_holds)
+START_TEST(mail_weigh__counts_the_message_and_what_it_holds)
 {
     struct counting_sink sink = {.sink = {&sink_ops}};
     struct block *block = block_create_copy("0123456789", 10);
@@ -265,7 +265,7 @@ END_TEST
 
 UNIT_MAIN("mail", mail_create__zeroes_the_body, mail_destroy__gives_back_what_is_inside,
           mail_destroy__fails_commands_as_stopping, mail_is_message__exactly_for_those_of_peers,
-          mail_weigh__counts_the_letter_and_what_it_holds,
+          mail_weigh__counts_the_message_and_what_it_holds,
           mail_kind_word__is_known_and_different_for_all, mail_pile_take__oldest_first,
           mail_pile_put_back__is_the_oldest_again,
           mail_pile_move__joins_in_order_whichever_is_empty, message_kind_word__is_known_for_all,

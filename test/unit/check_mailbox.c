@@ -22,7 +22,7 @@ static void sink_answer(struct command_sink *sink, struct command *command, cons
 static const struct command_sink_ops sink_ops = {.answer = sink_answer};
 static struct command_sink sink = {&sink_ops};
 
-/* Letters carry who posted them and their number. */
+/* Messages carry who posted them and their number. */
 static struct mail *peer_mail(server_id from, u64 number, u32 payload)
 {
     struct mail *mail = mail_create(MAIL_APPEND_ENTRIES);
@@ -87,9 +87,9 @@ END_TEST
 
 START_TEST(mailbox_try_post__budgets_are_apart)
 {
-    u64 letter = sizeof(struct mail) + 100;
+    u64 staged = sizeof(struct mail) + 100;
     struct mailbox mailbox;
-    mailbox_init(&mailbox, 2 * letter, 2 * (letter + sizeof(struct command)));
+    mailbox_init(&mailbox, 2 * staged, 2 * (staged + sizeof(struct command)));
     for (u64 i = 0; i < 2; i++) {
         ck_assert(mailbox_try_post(&mailbox, peer_mail(1, i, 100)));
         ck_assert(mailbox_try_post(&mailbox, client_mail(1, i, 100)));
@@ -114,7 +114,7 @@ START_TEST(mailbox_try_post__budgets_are_apart)
 }
 END_TEST
 
-START_TEST(mailbox_try_post__one_letter_always_fits_into_an_empty_budget)
+START_TEST(mailbox_try_post__one_message_always_fits_into_an_empty_budget)
 {
     struct mailbox mailbox;
     mailbox_init(&mailbox, 1, 1);
@@ -181,9 +181,9 @@ START_TEST(mailbox_collect__does_not_wait_while_mail_is_left_on_the_pile)
 }
 END_TEST
 
-/* More than a helping comes in several, in order; and until the last of them nobody may say that
+/* More than a batch comes in several, in order; and until the last of them nobody may say that
  * all mail of before a deadline is known, however long ago that was. */
-START_TEST(mailbox_collect__much_mail_comes_in_helpings)
+START_TEST(mailbox_collect__much_mail_comes_in_batches)
 {
     enum { HELPING = 10000, LARGE = 4000, LETTERS_OF_A_HELPING = 3 };
     struct mailbox mailbox;
@@ -193,12 +193,12 @@ START_TEST(mailbox_collect__much_mail_comes_in_helpings)
     for (u64 i = 0; i < 2 * LETTERS_OF_A_HELPING + 1; i++)
         ck_assert(mailbox_post(&mailbox, peer_mail(1, i, LARGE)));
     u64 next = 0;
-    for (u32 helping = 0; helping < 3; helping++) {
+    for (u32 batch = 0; batch < 3; batch++) {
         u64 heard = mailbox_collect(&mailbox, &pile, HELPING, UINT64_MAX);
-        ck_assert_int_eq(heard >= start, helping == 2);
-        ck_assert_uint_eq(pile_count(&pile), helping < 2 ? LETTERS_OF_A_HELPING : 1);
+        ck_assert_int_eq(heard >= start, batch == 2);
+        ck_assert_uint_eq(pile_count(&pile), batch < 2 ? LETTERS_OF_A_HELPING : 1);
         /* What comes meanwhile waits for its turn, and is not promised before. */
-        if (helping == 0)
+        if (batch == 0)
             ck_assert(mailbox_post(&mailbox, peer_mail(1, 7, LARGE)));
         struct mail *mail;
         while ((mail = mail_pile_take(&pile)) != NULL) {
@@ -214,8 +214,8 @@ START_TEST(mailbox_collect__much_mail_comes_in_helpings)
 }
 END_TEST
 
-/* A letter larger than a helping is one; and what was never collected is destroyed. */
-START_TEST(mailbox_collect__a_helping_is_one_letter_at_least)
+/* A message larger than a batch is one; and what was never collected is destroyed. */
+START_TEST(mailbox_collect__a_batch_is_one_message_at_least)
 {
     struct mailbox mailbox;
     mailbox_init(&mailbox, ROOMY, ROOMY);
@@ -286,7 +286,7 @@ static void start(struct thread *thread, void (*run)(void *), void *argument)
     ck_assert_int_eq(thread_start(thread, "test", run, argument, &error), ERROR_NONE);
 }
 
-/* Posts letters of both budgets in random sizes, waiting or, now and then, trying until it works.
+/* Posts messages of both budgets in random sizes, waiting or, now and then, trying until it works.
  */
 static void poster_run(void *argument)
 {
@@ -323,7 +323,7 @@ static u64 pile_check(struct mail_pile *pile, u64 expected[POSTERS + 1])
 {
     u64 count = 0;
     u64 bytes[2] = {0, 0};
-    u32 letters[2] = {0, 0};
+    u32 stageds[2] = {0, 0};
     struct mail *mail;
     while ((mail = mail_pile_take(pile)) != NULL) {
         u64 from;
@@ -334,12 +334,12 @@ static u64 pile_check(struct mail_pile *pile, u64 expected[POSTERS + 1])
         ck_assert_uint_eq(number, expected[from]);
         expected[from]++;
         bytes[mail->kind == MAIL_COMMANDS] += mail_weigh(mail);
-        letters[mail->kind == MAIL_COMMANDS]++;
+        stageds[mail->kind == MAIL_COMMANDS]++;
         count++;
         mail_destroy(mail);
     }
     for (u32 i = 0; i < 2; i++)
-        ck_assert(letters[i] <= 1 || bytes[i] <= BUDGET);
+        ck_assert(stageds[i] <= 1 || bytes[i] <= BUDGET);
     return count;
 }
 
@@ -422,7 +422,7 @@ static void collect_run(void *argument)
     }
 }
 
-/* A reader that sleeps is woken by a letter, and by nothing but a letter or the closing. */
+/* A reader that sleeps is woken by a message, and by nothing but a message or the closing. */
 START_TEST(mailbox_post__wakes_a_sleeping_reader)
 {
     for (u32 round = 0; round < 200; round++) {
@@ -462,12 +462,12 @@ START_TEST(mailbox_close__wakes_a_sleeping_reader)
 END_TEST
 
 UNIT_MAIN("mailbox", mailbox_post__keeps_the_order, mailbox_try_post__budgets_are_apart,
-          mailbox_try_post__one_letter_always_fits_into_an_empty_budget,
+          mailbox_try_post__one_message_always_fits_into_an_empty_budget,
           mailbox_collect__a_deadline_that_has_passed_still_brings_the_mail,
           mailbox_collect__waits_until_the_deadline, mailbox_collect__far_deadline_has_not_passed,
           mailbox_collect__does_not_wait_while_mail_is_left_on_the_pile,
-          mailbox_collect__much_mail_comes_in_helpings,
-          mailbox_collect__a_helping_is_one_letter_at_least,
+          mailbox_collect__much_mail_comes_in_batches,
+          mailbox_collect__a_batch_is_one_message_at_least,
           mailbox_close__refuses_mail_and_keeps_what_is_inside,
           mailbox_deinit__destroys_what_is_left,
           mailbox_collect__many_posters_lose_nothing_and_keep_their_order,

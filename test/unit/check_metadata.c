@@ -11,7 +11,7 @@ static const struct metadata sample = {.cluster_id = "a.B_c-9",
                                        .seed_crc = 0xcafe,
                                        .current_term = 12,
                                        .voted_for = 5,
-                                       .promised = {11, 70},
+                                       .acked_through = {11, 70},
                                        .starts = {0x0102030405060708, 2, 3, 0, 0, 0, 0, 8},
                                        .non_voter = true};
 
@@ -32,7 +32,7 @@ static enum error_code open_at(struct memory_vfs *memory, struct metadata_file *
     return metadata_open(metadata, &memory->vfs, &report, error);
 }
 
-START_TEST(metadata_cluster_id_valid__by_length_and_letters)
+START_TEST(metadata_cluster_id_valid__by_length_and_messages)
 {
     char text[CLUSTER_ID_SIZE + 1];
     memset(text, 'x', sizeof(text));
@@ -65,8 +65,8 @@ START_TEST(metadata_slot_encode__is_read_back_and_laid_out_as_documented)
     ck_assert_uint_eq(got.current_term, 12);
     ck_assert_uint_eq(got.voted_for, 5);
     ck_assert(got.non_voter);
-    ck_assert_uint_eq(got.promised.term, 11);
-    ck_assert_uint_eq(got.promised.index, 70);
+    ck_assert_uint_eq(got.acked_through.term, 11);
+    ck_assert_uint_eq(got.acked_through.index, 70);
     ck_assert_mem_eq(got.starts, sample.starts, sizeof(sample.starts));
     ck_assert_mem_eq(slot, "mrMETADT", 8);
     ck_assert_uint_eq(load_u32(slot + 8), 2);
@@ -97,7 +97,7 @@ START_TEST(metadata_slot_decode__reads_what_format_version_1_had)
     ck_assert_uint_eq(got.current_term, 12);
     ck_assert_uint_eq(got.seed_crc, 0xcafe);
     ck_assert(!got.non_voter);
-    ck_assert_uint_eq(got.promised.index, 0);
+    ck_assert_uint_eq(got.acked_through.index, 0);
     ck_assert_uint_eq(got.starts[0], 0);
     slot[40] ^= 1;
     ck_assert_int_eq(metadata_slot_decode(slot, &got, &version, &why), ERROR_CORRUPT);
@@ -329,7 +329,7 @@ START_TEST(metadata_save__power_cut_leaves_old_or_new)
 }
 END_TEST
 
-UNIT_MAIN("metadata", metadata_cluster_id_valid__by_length_and_letters,
+UNIT_MAIN("metadata", metadata_cluster_id_valid__by_length_and_messages,
           metadata_slot_encode__is_read_back_and_laid_out_as_documented,
           metadata_slot_decode__reads_what_format_version_1_had,
           metadata_slot_encode__says_who_it_is_in_version_3_alone,

@@ -8,7 +8,7 @@
 #define T_BEGIN (1000 * T_MS)
 
 static struct raft raft;
-static struct lead leading;
+static struct leader_pending leading;
 static struct outbox outbox;
 static char story[256]; /* "answer 3 -BUSY...", what clients heard */
 
@@ -46,7 +46,7 @@ static void begin(void)
     story[0] = '\0';
     raft_of(&raft, 3, 1, "1 1");
     memset(&leading, 0xee, sizeof(leading)); /* whatever lay on the stack */
-    leading_begin(&raft, &leading, T_BEGIN, 77);
+    pending_begin(&raft, &leading, T_BEGIN, 77);
     log_saved(&raft.log, raft.log.last_index);
     for (server_id id = 2; id <= 3; id++)
         leadership_peer(&leading.leadership, id)->match_index = raft.log.last_index;
@@ -71,17 +71,17 @@ static void begin_transfer(void)
 {
     server_id who;
     begin();
-    ck_assert_int_eq(leading_take_order(&raft, &leading, order_to(2), T_BEGIN, &who),
+    ck_assert_int_eq(pending_take_order(&raft, &leading, order_to(2), T_BEGIN, &who),
                      TRANSFER_BEGUN);
     ck_assert_uint_eq(who, 2);
 }
 
-static enum leading_verdict write(u64 slot, const char *body)
+static enum pending_verdict write(u64 slot, const char *body)
 {
     enum command_failure why;
     struct command *command = command_of(COMMAND_WRITE, slot, body);
-    enum leading_verdict verdict = leading_take_write(&raft, &leading, command, 0, &why);
-    if (verdict == LEADING_REFUSED)
+    enum pending_verdict verdict = pending_take_write(&raft, &leading, command, 0, &why);
+    if (verdict == PENDING_REFUSED)
         command_fail(command, why);
     return verdict;
 }
@@ -90,12 +90,12 @@ static void read_after_write(u64 slot)
 {
     struct command *command = command_of(COMMAND_READ, slot, "r");
     command->after_write = true;
-    leading_take_read(&raft, &leading, command);
+    pending_take_read(&raft, &leading, command);
 }
 
-/* ---- leading_take_order ---- */
+/* ---- pending_take_order ---- */
 
-START_TEST(leading_take_order__waits_in_the_lead)
+START_TEST(pending_take_order__waits_in_the_lead)
 {
     begin_transfer();
     ck_assert_ptr_nonnull(leading.order);
@@ -103,19 +103,19 @@ START_TEST(leading_take_order__waits_in_the_lead)
     ck_assert(transfer_goes_on(&leading.transfer));
     server_id who;
     struct command *second = order_to(3);
-    ck_assert_int_eq(leading_take_order(&raft, &leading, second, T_BEGIN, &who), TRANSFER_BUSY);
+    ck_assert_int_eq(pending_take_order(&raft, &leading, second, T_BEGIN, &who), TRANSFER_BUSY);
     ck_assert_uint_eq(who, 2);
     command_destroy(second);
     end();
 }
 END_TEST
 
-START_TEST(leading_take_order__to_itself_is_done)
+START_TEST(pending_take_order__to_itself_is_done)
 {
     begin();
     server_id who;
     struct command *order = order_to(1);
-    ck_assert_int_eq(leading_take_order(&raft, &leading, order, T_BEGIN, &who), TRANSFER_DONE);
+    ck_assert_int_eq(pending_take_order(&raft, &leading, order, T_BEGIN, &who), TRANSFER_DONE);
     ck_assert_uint_eq(who, 1);
     ck_assert(!transfer_goes_on(&leading.transfer));
     command_destroy(order);
@@ -123,54 +123,54 @@ START_TEST(leading_take_order__to_itself_is_done)
 }
 END_TEST
 
-START_TEST(leading_begin__a_transfer_does_not_outlive_its_leadership)
+START_TEST(pending_begin__a_transfer_does_not_outlive_its_leadership)
 {
     begin_transfer();
     command_destroy(leading.order);
-    leading_begin(&raft, &leading, T_BEGIN, 77);
+    pending_begin(&raft, &leading, T_BEGIN, 77);
     ck_assert(!transfer_goes_on(&leading.transfer));
     ck_assert_ptr_null(leading.order);
-    ck_assert_int_eq(write(1, "x"), LEADING_APPENDED);
+    ck_assert_int_eq(write(1, "x"), PENDING_APPENDED);
     end();
 }
 END_TEST
 
-/* ---- leading_take_write, leading_take_read ---- */
+/* ---- pending_take_write, pending_take_read ---- */
 
-START_TEST(leading_take_write__is_held_during_a_transfer)
+START_TEST(pending_take_write__is_held_during_a_transfer)
 {
     begin();
     u64 last_index = raft.log.last_index;
-    ck_assert_int_eq(write(1, "x"), LEADING_APPENDED);
+    ck_assert_int_eq(write(1, "x"), PENDING_APPENDED);
     end();
     begin_transfer();
-    ck_assert_int_eq(write(1, "x"), LEADING_HELD);
+    ck_assert_int_eq(write(1, "x"), PENDING_HELD);
     ck_assert_uint_eq(raft.log.last_index, last_index);
     ck_assert_uint_eq(leading.held.count, 1);
     end();
 }
 END_TEST
 
-START_TEST(leading_take_write__no_more_is_held_than_may_be_uncommitted)
+START_TEST(pending_take_write__no_more_is_held_than_may_be_uncommitted)
 {
     begin_transfer();
     raft.uncommitted_bytes_max = 2 * RECORD_HEADER_SIZE;
     ck_assert_int_eq(write(1, "more than that, but alone, so that it can be done at all; and so it "
                               "is taken, however large it is"),
-                     LEADING_HELD);
-    ck_assert_int_eq(write(2, "x"), LEADING_REFUSED);
+                     PENDING_HELD);
+    ck_assert_int_eq(write(2, "x"), PENDING_REFUSED);
     ck_assert_str_eq(story, "2 -BUSY too many commands are waiting; nothing was executed, try "
                             "again\r\n");
     end();
 }
 END_TEST
 
-START_TEST(leading_take_write__tells_that_there_is_no_room)
+START_TEST(pending_take_write__tells_that_there_is_no_room)
 {
     begin();
     leading.room_bytes = leading.room_soon_bytes = 10;
     ck_assert(!leading.short_of_room);
-    ck_assert_int_eq(write(1, "x"), LEADING_REFUSED);
+    ck_assert_int_eq(write(1, "x"), PENDING_REFUSED);
     ck_assert(leading.short_of_room);
     ck_assert_str_eq(story, "1 -NOSPACE the disk is full; nothing was executed\r\n");
     end();
@@ -178,34 +178,34 @@ START_TEST(leading_take_write__tells_that_there_is_no_room)
 END_TEST
 
 /* The log's next segment is not made yet: no error, and nobody overtakes. */
-START_TEST(leading_take_write__waits_for_the_next_segment)
+START_TEST(pending_take_write__waits_for_the_next_segment)
 {
     begin();
     leading.room_bytes = RECORD_HEADER_SIZE + 1;
-    ck_assert_int_eq(write(1, "too large"), LEADING_HELD);
-    ck_assert_int_eq(write(2, "x"), LEADING_HELD);
+    ck_assert_int_eq(write(1, "too large"), PENDING_HELD);
+    ck_assert_int_eq(write(2, "x"), PENDING_HELD);
     read_after_write(3);
     ck_assert_uint_eq(leading.held.count, 3);
     ck_assert(!leading.short_of_room);
-    ck_assert(!leading_has_room_for_held(&leading));
+    ck_assert(!pending_has_room_for_held(&leading));
     leading.room_retry_ns = T_BEGIN + 1;
-    ck_assert_uint_le(leading_next_ns(&raft, &leading), T_BEGIN + 1);
+    ck_assert_uint_le(pending_next_ns(&raft, &leading), T_BEGIN + 1);
     leading.room_bytes = MIB;
-    ck_assert(leading_has_room_for_held(&leading));
+    ck_assert(pending_has_room_for_held(&leading));
     struct command_list held;
     u64 bytes = 0;
-    leading_take_held(&leading, &held);
+    pending_take_held(&leading, &held);
     for (u64 slot = 1; slot <= 3; slot++) {
-        struct command *command = leading_next_held(&raft, &leading, &held, &bytes);
+        struct command *command = pending_next_held(&raft, &leading, &held, &bytes);
         ck_assert_uint_eq(command->slot, slot);
         enum command_failure why;
         if (command->class == COMMAND_READ)
-            leading_take_read(&raft, &leading, command);
+            pending_take_read(&raft, &leading, command);
         else
-            ck_assert_int_eq(leading_take_write(&raft, &leading, command, 77, &why),
-                             LEADING_APPENDED);
+            ck_assert_int_eq(pending_take_write(&raft, &leading, command, 77, &why),
+                             PENDING_APPENDED);
     }
-    ck_assert_ptr_null(leading_next_held(&raft, &leading, &held, &bytes));
+    ck_assert_ptr_null(pending_next_held(&raft, &leading, &held, &bytes));
     ck_assert(!leading.awaits_room);
     ck_assert_uint_eq(leading.writes.count, 2);
     ck_assert_uint_eq(leading.reads.count, 1);
@@ -214,37 +214,37 @@ START_TEST(leading_take_write__waits_for_the_next_segment)
 END_TEST
 
 /* What was held is not appended all at once: heartbeats come between. */
-START_TEST(leading_next_held__gives_a_pile_and_holds_the_rest)
+START_TEST(pending_next_held__gives_a_pile_and_holds_the_rest)
 {
     begin();
     raft.round_bytes_max = 2;
     leading.room_bytes = 0;
     for (u64 slot = 1; slot <= 3; slot++)
-        ck_assert_int_eq(write(slot, "xx"), LEADING_HELD);
+        ck_assert_int_eq(write(slot, "xx"), PENDING_HELD);
     leading.room_bytes = MIB;
     struct command_list held;
     u64 bytes = 0;
-    leading_take_held(&leading, &held);
-    struct command *first = leading_next_held(&raft, &leading, &held, &bytes);
+    pending_take_held(&leading, &held);
+    struct command *first = pending_next_held(&raft, &leading, &held, &bytes);
     ck_assert_uint_eq(first->slot, 1);
     command_destroy(first);
-    ck_assert_ptr_null(leading_next_held(&raft, &leading, &held, &bytes));
+    ck_assert_ptr_null(pending_next_held(&raft, &leading, &held, &bytes));
     ck_assert_uint_eq(leading.held.count, 2);
     ck_assert(leading.awaits_room);
-    ck_assert(leading_has_room_for_held(&leading));
+    ck_assert(pending_has_room_for_held(&leading));
     /* The disk has filled up meanwhile: they are to be told, not held for ever. */
     leading.room_bytes = leading.room_soon_bytes = 0;
-    ck_assert(leading_has_room_for_held(&leading));
+    ck_assert(pending_has_room_for_held(&leading));
     end();
 }
 END_TEST
 
-START_TEST(leading_take_read__waits_behind_the_clients_own_write)
+START_TEST(pending_take_read__waits_behind_the_clients_own_write)
 {
     begin_transfer();
     read_after_write(1); /* that write is in the log already */
     ck_assert_uint_eq(leading.reads.count, 1);
-    ck_assert_int_eq(write(2, "x"), LEADING_HELD);
+    ck_assert_int_eq(write(2, "x"), PENDING_HELD);
     read_after_write(3);
     ck_assert_uint_eq(leading.reads.count, 1);
     ck_assert_uint_eq(leading.held.count, 2);
@@ -252,16 +252,16 @@ START_TEST(leading_take_read__waits_behind_the_clients_own_write)
 }
 END_TEST
 
-/* ---- leading_next_ns ---- */
+/* ---- pending_next_ns ---- */
 
-START_TEST(leading_next_ns__the_transfer_counts)
+START_TEST(pending_next_ns__the_transfer_counts)
 {
     begin_transfer();
     for (server_id id = 2; id <= 3; id++)
         leadership_peer(&leading.leadership, id)->sent_ns = T_BEGIN + 2 * NS_PER_S;
     leading.leadership.peers[1].contact_ns = T_BEGIN + 2 * NS_PER_S;
     leading.leadership.peers[2].contact_ns = T_BEGIN + 2 * NS_PER_S;
-    ck_assert_uint_eq(leading_next_ns(&raft, &leading), leading.transfer.deadline_ns);
+    ck_assert_uint_eq(pending_next_ns(&raft, &leading), leading.transfer.deadline_ns);
     end();
 }
 END_TEST
@@ -316,16 +316,16 @@ static void send_replies(void)
     outbox_send_all(&outbox, &transport);
 }
 
-START_TEST(leading_held_for_others__takes_out_only_those)
+START_TEST(pending_held_for_others__takes_out_only_those)
 {
     begin_transfer();
     enum command_failure why;
     struct command_list commands = forwarded();
-    ck_assert_int_eq(write(7, "own"), LEADING_HELD);
+    ck_assert_int_eq(write(7, "own"), PENDING_HELD);
     for (struct command *command; (command = command_list_take(&commands)) != NULL;)
-        ck_assert_int_eq(leading_take_write(&raft, &leading, command, 0, &why), LEADING_HELD);
-    ck_assert_int_eq(write(8, "own"), LEADING_HELD);
-    leading_held_for_others(&raft, &leading, &commands);
+        ck_assert_int_eq(pending_take_write(&raft, &leading, command, 0, &why), PENDING_HELD);
+    ck_assert_int_eq(write(8, "own"), PENDING_HELD);
+    pending_held_for_others(&raft, &leading, &commands);
     for (struct command *command; (command = command_list_take(&commands)) != NULL;)
         command_give_back(command);
     ck_assert_uint_eq(leading.held.count, 2);
@@ -359,13 +359,13 @@ START_TEST(command_give_back__only_what_was_not_answered)
 }
 END_TEST
 
-UNIT_MAIN("leading", leading_take_order__waits_in_the_lead, leading_take_order__to_itself_is_done,
-          leading_begin__a_transfer_does_not_outlive_its_leadership,
-          leading_take_write__is_held_during_a_transfer,
-          leading_take_write__no_more_is_held_than_may_be_uncommitted,
-          leading_take_write__tells_that_there_is_no_room,
-          leading_take_write__waits_for_the_next_segment,
-          leading_next_held__gives_a_pile_and_holds_the_rest,
-          leading_take_read__waits_behind_the_clients_own_write,
-          leading_next_ns__the_transfer_counts, leading_held_for_others__takes_out_only_those,
+UNIT_MAIN("leading", pending_take_order__waits_in_the_lead, pending_take_order__to_itself_is_done,
+          pending_begin__a_transfer_does_not_outlive_its_leadership,
+          pending_take_write__is_held_during_a_transfer,
+          pending_take_write__no_more_is_held_than_may_be_uncommitted,
+          pending_take_write__tells_that_there_is_no_room,
+          pending_take_write__waits_for_the_next_segment,
+          pending_next_held__gives_a_pile_and_holds_the_rest,
+          pending_take_read__waits_behind_the_clients_own_write,
+          pending_next_ns__the_transfer_counts, pending_held_for_others__takes_out_only_those,
           command_give_back__only_what_was_not_answered)

@@ -166,7 +166,7 @@ START_TEST(server_save__a_disk_that_has_failed_elsewhere_stops_it)
     begin("1 1");
     struct error error;
     disk_fails = "sync metadata";
-    ck_assert_int_ne(storage_save_promised(server->storage, (struct entry_id){0, 0}, &error),
+    ck_assert_int_ne(storage_save_acked_through(server->storage, (struct entry_id){0, 0}, &error),
                      ERROR_NONE);
     disk_fails = NULL;
     ck_assert(!server_must_save(server));
@@ -192,21 +192,21 @@ START_TEST(server_save__the_promise_is_forgotten_when_the_log_is_whole_again)
 {
     begin("1 1");
     struct entry_id promised = {1, 3};
-    server->raft.promised = promised;
-    ck_assert_int_eq(storage_save_promised(server->storage, promised, &server->failure),
+    server->raft.acked_through = promised;
+    ck_assert_int_eq(storage_save_acked_through(server->storage, promised, &server->failure),
                      ERROR_NONE);
     tape[0] = '\0';
     ck_assert(!server_must_save(server));
     ck_assert(server_save(server)); /* entry 3 is still missing */
     CK_TAPE("");
-    ck_assert_uint_eq(server->raft.promised.index, 3);
+    ck_assert_uint_eq(server->raft.acked_through.index, 3);
     log_add(&server->raft.log, "1");
     ck_assert(server_save(server));
     CK_TAPE("write log, sync log, " METADATA);
-    ck_assert_uint_eq(server->raft.promised.index, 0);
+    ck_assert_uint_eq(server->raft.acked_through.index, 0);
     CK_SAID("the log is repaired");
     ck_disk("1 1 1", 1, SERVER_NONE);
-    ck_assert_uint_eq(server->raft.promised.index, 0);
+    ck_assert_uint_eq(server->raft.acked_through.index, 0);
     end();
 }
 END_TEST
@@ -215,7 +215,7 @@ END_TEST
 START_TEST(server_save__the_promise_is_forgotten_without_new_entries)
 {
     begin("1 1");
-    server->raft.promised = (struct entry_id){1, 2};
+    server->raft.acked_through = (struct entry_id){1, 2};
     ck_assert(server_must_save(server));
     ck_assert(server_save(server));
     CK_TAPE(METADATA);
@@ -227,7 +227,7 @@ END_TEST
 START_TEST(server_save__a_promise_that_cannot_be_forgotten_stops_it)
 {
     begin("1 1");
-    server->raft.promised = (struct entry_id){1, 2};
+    server->raft.acked_through = (struct entry_id){1, 2};
     disk_fails = "sync metadata";
     ck_assert(!server_save(server));
     CK_TAPE("write metadata, sync metadata");

@@ -40,7 +40,7 @@ END_TEST
 START_TEST(promised__binds_the_vote_and_forbids_to_campaign)
 {
     raft_of(&raft, 3, 1, "1 1 2");
-    raft.promised = (struct entry_id){2, 7};
+    raft.acked_through = (struct entry_id){2, 7};
     raft.current_term = 5;
     ck_assert(!raft_may_campaign(&raft));
     struct message reply;
@@ -58,7 +58,7 @@ END_TEST
 START_TEST(promised__ends_when_the_log_is_as_good_again)
 {
     raft_of(&raft, 3, 1, "1 1 2");
-    raft.promised = (struct entry_id){2, 5};
+    raft.acked_through = (struct entry_id){2, 5};
     struct append_reply reply = append_to(&raft, append_of(2, 2, (struct entry_id){2, 4}, "2", 0));
     ck_assert_int_eq(reply.result, APPEND_REFUSED_CONFLICT);
     ck_assert(reply.repairing);
@@ -69,7 +69,7 @@ START_TEST(promised__ends_when_the_log_is_as_good_again)
     log_saved(&raft.log, 5);
     ck_assert(raft_is_repaired(&raft));
     /* A later term counts for more than the length. */
-    raft.promised = (struct entry_id){2, 9};
+    raft.acked_through = (struct entry_id){2, 9};
     ck_assert(!raft_is_repaired(&raft));
     append_to(&raft, append_of(3, 6, (struct entry_id){2, 5}, "6", 0));
     log_saved(&raft.log, 6);
@@ -89,7 +89,7 @@ START_TEST(replicate_reply__a_peer_that_is_repairing_holds_less)
     reply.as.append_reply.repairing = true;
     replicate_reply(&raft, peer(2), &reply, T_BEGIN);
     ck_assert_uint_eq(peer(2)->match_index, 2);
-    ck_assert(!peer(2)->set_back);
+    ck_assert(!peer(2)->lost_acked);
     probe = sent_to(2, T_BEGIN);
     ck_assert_uint_eq(probe.as.append_request.prev.index, 2);
     accepts(&probe, T_BEGIN);

@@ -441,7 +441,7 @@ START_TEST(replicate_reply__refusals_from_before_the_turn_are_stale)
     accepts(&probe, T_BEGIN);
     refuses(&lost[1], (struct entry_id){0, 8}, T_BEGIN);
     ck_assert_int_eq(peer(2)->mode, PROGRESS_PIPELINE);
-    ck_assert(!peer(2)->set_back);
+    ck_assert(!peer(2)->lost_acked);
     release();
 }
 END_TEST

@@ -82,7 +82,7 @@ START_TEST(set_back__lacks_what_it_acknowledged)
     struct message probe = sent_to(2, T_BEGIN);
     ck_assert_uint_eq(probe.as.append_request.prev.index, 4);
     refuses(&probe, (struct entry_id){0, 2}, T_BEGIN);
-    ck_assert(peer(2)->set_back);
+    ck_assert(peer(2)->lost_acked);
     ck_assert_uint_eq(peer(2)->match_index, 4);
     append_commands(1);
     nothing_to(2, T_BEGIN);
@@ -90,7 +90,7 @@ START_TEST(set_back__lacks_what_it_acknowledged)
     ck_assert_uint_eq(heartbeat.as.append_request.count, 0);
     refuses(&heartbeat, (struct entry_id){0, 2}, T_BEGIN + 50 * T_MS);
     nothing_to(2, T_BEGIN + 50 * T_MS);
-    ck_assert(peer(2)->set_back);
+    ck_assert(peer(2)->lost_acked);
     release();
 }
 END_TEST
@@ -102,7 +102,7 @@ START_TEST(set_back__another_term_where_it_had_acknowledged)
     replicate_connected(&raft, peer(2));
     struct message probe = sent_to(2, T_BEGIN);
     refuses(&probe, (struct entry_id){3, 3}, T_BEGIN);
-    ck_assert(peer(2)->set_back);
+    ck_assert(peer(2)->lost_acked);
     /* It must not be asked again and again as fast as it answers. */
     nothing_to(2, T_BEGIN);
     release();
@@ -120,7 +120,7 @@ START_TEST(set_back__not_by_messages_that_overtook_one_another)
     /* The second came first and was refused; but the answer to the first came first. */
     accepts(&first, T_BEGIN);
     refuses(&second, (struct entry_id){0, 5}, T_BEGIN);
-    ck_assert(!peer(2)->set_back);
+    ck_assert(!peer(2)->lost_acked);
     struct message probe = sent_to(2, T_BEGIN);
     ck_assert_uint_eq(probe.as.append_request.prev.index, 5);
     ck_assert_uint_eq(probe.as.append_request.count, 1);
@@ -138,7 +138,7 @@ START_TEST(set_back__ends_with_a_new_connection)
     replicate_connected(&raft, peer(2));
     probe = sent_to(2, T_BEGIN);
     accepts(&probe, T_BEGIN);
-    ck_assert(!peer(2)->set_back);
+    ck_assert(!peer(2)->lost_acked);
     append_commands(1);
     ck_assert_uint_eq(sent_to(2, T_BEGIN).as.append_request.count, 1);
     release();
@@ -416,7 +416,7 @@ START_TEST(leadership_has_quorum__any_answer_of_this_term_shows_life)
 END_TEST
 
 /* The answer to this heartbeat lay in the mailbox while the leader waited for its disk. */
-START_TEST(leadership_awake__answers_from_before_a_sleep_are_old)
+START_TEST(leadership_note_poll__answers_from_before_a_sleep_are_old)
 {
     enum { TRIP = 70 }; /* ms, more than a heartbeat */
     lead(3, "1 1", 2);
@@ -425,7 +425,7 @@ START_TEST(leadership_awake__answers_from_before_a_sleep_are_old)
     heartbeat = sent_to(2, T_BEGIN);
     struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
     u64 woke_ns = T_BEGIN + 150 * T_MS;
-    leadership_awake(&raft, &leadership, woke_ns);
+    leadership_note_poll(&raft, &leadership, woke_ns);
     ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, woke_ns), T_BEGIN);
     ck_assert(!leadership_has_quorum(&raft, &leadership, woke_ns));
     /* It asks again, and only that answer counts, for which there must be time. */
@@ -442,13 +442,13 @@ START_TEST(leadership_awake__answers_from_before_a_sleep_are_old)
 }
 END_TEST
 
-START_TEST(leadership_awake__less_than_an_election_timeout_is_no_sleep)
+START_TEST(leadership_note_poll__less_than_an_election_timeout_is_no_sleep)
 {
     lead(3, "1 1", 2);
     struct message heartbeat = sent_to(2, T_BEGIN);
     struct message reply = reply_to(&heartbeat, APPEND_ACCEPTED);
     for (u64 now_ns = T_BEGIN; now_ns < T_BEGIN + NS_PER_S; now_ns += 149 * T_MS) {
-        leadership_awake(&raft, &leadership, now_ns);
+        leadership_note_poll(&raft, &leadership, now_ns);
         ck_assert_uint_eq(leadership_heard_ns(&leadership, &reply, now_ns), now_ns);
     }
     ck_assert_uint_eq(leadership_quorum_until_ns(&raft, &leadership), T_BEGIN + 600 * T_MS);
@@ -523,7 +523,7 @@ UNIT_MAIN("replication_trouble", no_space__one_message_with_entries_until_it_acc
           leadership_has_quorum__for_an_election_timeout_from_the_start,
           leadership_has_quorum__as_long_as_enough_answer,
           leadership_has_quorum__any_answer_of_this_term_shows_life,
-          leadership_awake__answers_from_before_a_sleep_are_old,
-          leadership_awake__less_than_an_election_timeout_is_no_sleep,
+          leadership_note_poll__answers_from_before_a_sleep_are_old,
+          leadership_note_poll__less_than_an_election_timeout_is_no_sleep,
           leadership_trip_ns__as_long_as_a_quorum_takes, leadership_has_quorum__alone_for_ever,
           leadership_has_quorum__of_both_sets_during_a_change)

@@ -43,9 +43,9 @@ START_TEST(server_begin_round__a_round_is_measured_and_told)
     ck_assert_uint_ge(server->pile_wall_ns,
                       wall_ns); /* what entries of this pile are stamped with */
     ck_assert_uint_eq(atomic_load(&server->liveness.round_ns), now_ns);
-    ck_assert_uint_eq(server->pace.rounds.count, 0);
+    ck_assert_uint_eq(server->loop_time.rounds.count, 0);
     server_end_round(server);
-    ck_assert_uint_eq(server->pace.rounds.count, 1);
+    ck_assert_uint_eq(server->loop_time.rounds.count, 1);
     ck_assert_uint_eq(atomic_load(&server->liveness.round_ns), 0);
     CK_TAPE("busy, idle");
     end();
@@ -62,7 +62,7 @@ START_TEST(server_pause_round__the_round_goes_on)
     (void)server_begin_round(server);
     ck_assert_uint_eq(atomic_load(&server->liveness.round_ns), began_ns);
     server_end_round(server);
-    ck_assert_uint_eq(server->pace.rounds.count, 1);
+    ck_assert_uint_eq(server->loop_time.rounds.count, 1);
     CK_TAPE("busy, idle");
     end();
 }

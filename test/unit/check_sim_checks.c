@@ -492,7 +492,7 @@ END_TEST
 START_TEST(judge__uncommitted_bytes_are_those_behind_the_commit_index)
 {
     begin_well();
-    struct lead *lead = (struct lead *)(uintptr_t)nth(1)->server->lead;
+    struct leader_pending *lead = (struct leader_pending *)(uintptr_t)nth(1)->server->lead;
     ck_assert_uint_eq(lead->leadership.uncommitted_bytes, 0);
     lead->leadership.uncommitted_bytes = 1;
     checks_ran(cluster, nth(1));
@@ -505,7 +505,7 @@ START_TEST(judge__counters_are_what_they_count)
 {
     for (int which = 0; which < 6; which++) {
         begin_well();
-        struct lead *lead = (struct lead *)(uintptr_t)nth(1)->server->lead;
+        struct leader_pending *lead = (struct leader_pending *)(uintptr_t)nth(1)->server->lead;
         u64 *const counters[] = {&lead->writes.bytes,
                                  &lead->reads.bytes,
                                  &lead->held.bytes,
@@ -526,7 +526,7 @@ START_TEST(judge__nothing_waits_at_rest)
     cluster_run(cluster, NS_PER_S);
     checks_rest(cluster);
     ck_assert_ptr_null(cluster_failure(cluster));
-    nth(3)->server->snapshotting.snapshots.receive_bytes = 1;
+    nth(3)->server->snapshot.thread.receive_bytes = 1;
     checks_rest(cluster);
     end_violating("counters of bytes");
 }

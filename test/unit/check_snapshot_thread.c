@@ -17,7 +17,7 @@ static const struct entry_id ids[] = {{3, 40}, {3, 60}, {4, 80}};
 struct rig {
     struct world world;
     struct mailbox mailbox;
-    struct snapshots snapshots;
+    struct snapshot_thread snapshots;
     struct fetcher fetcher;
     struct snapshot_name names[ARRAY_LENGTH(ids)];
 };
@@ -34,15 +34,15 @@ static void rig_init(struct rig *rig)
                          ERROR_NONE);
         rig->names[i] = (struct snapshot_name){info.last, info.size, info.checksum};
     }
-    snapshots_init(&rig->snapshots, &rig->world.memory->vfs, &rig->mailbox.slot,
-                   &rig->world.report);
+    snapshot_thread_init(&rig->snapshots, &rig->world.memory->vfs, &rig->mailbox.slot,
+                         &rig->world.report);
     fetcher_init(&rig->fetcher, rig->world.storage, &rig->mailbox.slot, &rig->world.report);
 }
 
 static void rig_deinit(struct rig *rig)
 {
     fetcher_deinit(&rig->fetcher);
-    snapshots_deinit(&rig->snapshots);
+    snapshot_thread_deinit(&rig->snapshots);
     mailbox_deinit(&rig->mailbox);
     world_end(&rig->world);
 }
@@ -79,13 +79,13 @@ static void remove_old(struct rig *rig)
         if (install_uses(&leadership, ids[i]))
             used[count++] = ids[i];
     }
-    snapshots_remove_old(&rig->snapshots, NO_SPARE, used, count);
+    snapshot_thread_remove_old(&rig->snapshots, NO_SPARE, used, count);
     /* Orders are carried out one after the other: when this one has news, that one is done. */
     static u64 number = 1000;
     struct snapshot_head head = sample_head((struct entry_id){4, 90});
-    ck_assert(snapshots_begin(&rig->snapshots, ++number, &head));
-    snapshots_put(&rig->snapshots, "x", 1);
-    snapshots_give_up(&rig->snapshots);
+    ck_assert(snapshot_thread_begin(&rig->snapshots, ++number, &head));
+    snapshot_thread_put(&rig->snapshots, "x", 1);
+    snapshot_thread_give_up(&rig->snapshots);
     struct mail *mail = next_mail(rig);
     ck_assert_int_eq(mail->kind, MAIL_SNAPSHOT);
     ck_assert_int_eq(mail->as.snapshot.news, SNAPSHOT_PROGRESS);
@@ -158,7 +158,7 @@ START_TEST(snapshots_remove_old__leaves_what_a_slow_peer_is_fed_from)
     ck_assert(feed(&rig, &piece));
     answer(&piece, INSTALL_CONTINUE, 3 * PIECE);
     ck_assert(!feed(&rig, &piece));
-    ck_assert(!raft.snapshot_spoilt);
+    ck_assert(!raft.snapshot_unusable);
     ck_assert_uint_eq(peer(2)->snapshot.last.index, ids[2].index);
     ck_assert_uint_eq(peer(2)->snapshot_offset, 0);
     ck_assert_int_eq(replicate(&raft, &leadership, peer(2), T_BEGIN, &message), REPLICATE_SEND);
@@ -180,9 +180,9 @@ START_TEST(snapshots_begin__its_news_say_which_one_they_are_of)
     rig_init(&rig);
     for (u64 number = 7; number <= 8; number++) {
         struct snapshot_head head = sample_head((struct entry_id){4, 90 + number});
-        ck_assert(snapshots_begin(&rig.snapshots, number, &head));
-        snapshots_put(&rig.snapshots, "x", 1);
-        snapshots_end(&rig.snapshots);
+        ck_assert(snapshot_thread_begin(&rig.snapshots, number, &head));
+        snapshot_thread_put(&rig.snapshots, "x", 1);
+        snapshot_thread_end(&rig.snapshots);
     }
     for (u64 i = 0; i < 4;) {
         struct mail_pile pile = {0};

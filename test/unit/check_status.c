@@ -111,7 +111,7 @@ static void check_value(const char *key, const char *name, const char *value)
     static const char *const words[] = {"raft_cluster_id", "raft_design", "raft_state",
                                         "raft_stalled_on"};
     static const char *const rows[] = {"raft_member_N", "raft_peer_N", "raft_unrecognised_N",
-                                       "raft_promised_index", "raft_missing_entries"};
+                                       "raft_acked_through_index", "raft_missing_entries"};
     for (size_t i = 0; i < ARRAY_LENGTH(hexadecimal); i++) {
         if (strcmp(name, hexadecimal[i]) == 0) {
             ck_assert_msg(is_hexadecimal(value), "%s:%s", key, value);
@@ -159,7 +159,7 @@ static void look(void)
     free(copy);
 }
 
-static void describe(const struct lead *lead)
+static void describe(const struct leader_pending *lead)
 {
     buffer_clear(&text);
     server_describe(server, lead, &text);
@@ -186,7 +186,7 @@ static const char *value_of(const char *key)
 
 /* ---- a leader ---- */
 
-static struct lead lead;
+static struct leader_pending lead;
 
 static void begin_leading(void)
 {
@@ -195,7 +195,7 @@ static void begin_leading(void)
     server->raft.commit_index = server->raft.log.last_index;
     adopt_term(&server->raft, 2);
     server->raft.leader = 1;
-    leading_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
+    pending_begin(&server->raft, &lead, clock_monotonic_ns(), 77);
     lead.room_bytes = lead.room_soon_bytes = MIB;
     ck_assert(server_save(server));
     server_enter(server, RAFT_LEADER, "a test");
@@ -215,10 +215,10 @@ static void write_two_read_one(void)
 {
     enum command_failure why;
     for (u64 slot = 1; slot <= 2; slot++)
-        ck_assert_int_eq(leading_take_write(&server->raft, &lead,
+        ck_assert_int_eq(pending_take_write(&server->raft, &lead,
                                             command_of('A', COMMAND_WRITE, slot, "x"), 0, &why),
-                         LEADING_APPENDED);
-    leading_take_read(&server->raft, &lead, command_of('B', COMMAND_READ, 1, "x"));
+                         PENDING_APPENDED);
+    pending_take_read(&server->raft, &lead, command_of('B', COMMAND_READ, 1, "x"));
 }
 
 static void send_peer_2_a_snapshot(void)
@@ -269,7 +269,7 @@ START_TEST(server_describe__of_a_follower)
     CK_VALUE("raft_snapshot_going_on", "0");
     ck_assert(!keys_have(&exact, "raft_waiting_writes")); /* a leader's */
     ck_assert(!keys_have(&exact, "raft_peer_2"));
-    ck_assert(!keys_have(&exact, "raft_promised_index"));
+    ck_assert(!keys_have(&exact, "raft_acked_through_index"));
     end();
 }
 END_TEST
@@ -316,18 +316,18 @@ END_TEST
 START_TEST(server_describe__while_the_log_is_repaired)
 {
     begin("1 1");
-    server->raft.promised = (struct entry_id){7, 5};
+    server->raft.acked_through = (struct entry_id){7, 5};
     describe(NULL);
     CK_VALUE("raft_repairing", "1");
-    CK_VALUE("raft_promised_term", "7");
-    CK_VALUE("raft_promised_index", "5");
+    CK_VALUE("raft_acked_through_term", "7");
+    CK_VALUE("raft_acked_through_index", "5");
     CK_VALUE("raft_missing_entries", "3");
-    server->raft.promised.index = 1; /* the log is long enough, and of an older term */
+    server->raft.acked_through.index = 1; /* the log is long enough, and of an older term */
     describe(NULL);
     CK_VALUE("raft_missing_entries", "0");
-    server->raft.promised.index = LOST_INDEX;
+    server->raft.acked_through.index = LOST_INDEX;
     describe(NULL);
-    CK_VALUE("raft_promised_index", "unknown");
+    CK_VALUE("raft_acked_through_index", "unknown");
     CK_VALUE("raft_missing_entries", "unknown");
     end();
 }
@@ -336,12 +336,12 @@ END_TEST
 START_TEST(server_describe__while_and_after_a_snapshot_is_taken)
 {
     begin_leading();
-    server->snapshotting.wanted = true;
+    server->snapshot.wanted = true;
     ck_assert(server_flush(server, NULL));
     describe(&lead);
     CK_VALUE("raft_snapshot_going_on", "1");
     ck_assert_uint_eq(strtoull(value_of("raft_snapshot_written_bytes"), NULL, 10),
-                      server->snapshotting.handed_bytes);
+                      server->snapshot.handed_bytes);
     take_snapshot();
     describe(&lead);
     CK_VALUE("raft_snapshot_going_on", "0");
@@ -397,7 +397,7 @@ START_TEST(server_describe__durations_are_counted_in_us)
     CK_VALUE("raft_loop_rounds", "1");
     u64 mean = strtoull(value_of("raft_loop_us_mean"), NULL, 10);
     u64 max = strtoull(value_of("raft_loop_us_max"), NULL, 10);
-    ck_assert_uint_eq(max, server->pace.rounds.max_ns / NS_PER_US);
+    ck_assert_uint_eq(max, server->loop_time.rounds.max_ns / NS_PER_US);
     ck_assert_uint_le(mean, max);
     for (size_t i = 0; i < ARRAY_LENGTH(durations); i++) {
         char key[KEY_SIZE];
@@ -420,7 +420,7 @@ START_TEST(readme__explains_each_key_and_no_other)
     struct identity shown = {.directory_id = 33, .start_count = 1, .starts = {5}};
     (void)trust_meet(&server->raft, 3, &shown);
     (void)trust_lost(&server->raft, 3, DISTRUST_LOST_ENTRIES);
-    server->raft.promised = (struct entry_id){7, 5};
+    server->raft.acked_through = (struct entry_id){7, 5};
     describe(&lead);
     buffer_clear(&text); /* and what another thread tells of a server that has stalled */
     liveness_describe_stall(&server->liveness, clock_monotonic_ns(), &text);

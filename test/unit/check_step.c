@@ -155,28 +155,28 @@ START_TEST(step__an_acceptance_waits_for_its_store)
 }
 END_TEST
 
-/* Between two helpings the node looks for mail: ON_SETTLE comes without anything else to do. */
-START_TEST(step__much_is_applied_in_helpings)
+/* Between two batches the node looks for mail: ON_BATCH_END comes without anything else to do. */
+START_TEST(step__much_is_applied_in_batches)
 {
     place(&f, PLACE_FOLLOWER);
     f.raft.round_bytes_max = 1;
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     ck_story(tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2 2 2", 6)),
              "Commit(6); Apply(3); LogStore(4..6)");
     ck_story(tell_persisted(&f), "Send(AppendEntriesResp to 2: holds 6)");
-    ck_story(tell_kind(&f, ON_SETTLE), "Apply(4)");
-    ck_story(tell_kind(&f, ON_SETTLE), "Apply(5)");
-    ck_story(tell_kind(&f, ON_SETTLE), "Apply(6)");
-    ck_story(tell_kind(&f, ON_SETTLE), "");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Apply(4)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Apply(5)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Apply(6)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "");
     leave_place(&f);
 }
 END_TEST
 
 /* A few at a time, since what they cost is known only afterwards. */
-START_TEST(step__what_applying_costs_ends_a_helping)
+START_TEST(step__what_applying_costs_ends_a_batch)
 {
     place(&f, PLACE_FOLLOWER);
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     ck_story(tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2 2 2 2 2 2 2 2 2", 12)),
              "Commit(12); Apply(3); Apply(4); Apply(5); Apply(6); LogStore(4..12)");
     tell_persisted(&f);
@@ -184,12 +184,12 @@ START_TEST(step__what_applying_costs_ends_a_helping)
     ck_story(tell(&f, applied), "Apply(7); Apply(8); Apply(9); Apply(10)");
     applied.as.work = UINT64_MAX;
     ck_story(tell(&f, applied), "");
-    ck_story(tell_kind(&f, ON_SETTLE), "Apply(11); Apply(12)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Apply(11); Apply(12)");
     leave_place(&f);
 }
 END_TEST
 
-START_TEST(step__nothing_overtakes_a_letter_that_waits)
+START_TEST(step__nothing_overtakes_a_message_that_waits)
 {
     place(&f, PLACE_FOLLOWER);
     tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2", 2));
@@ -201,7 +201,7 @@ START_TEST(step__nothing_overtakes_a_letter_that_waits)
 }
 END_TEST
 
-START_TEST(step__a_letter_waits_for_no_later_store)
+START_TEST(step__a_message_waits_for_no_later_store)
 {
     place(&f, PLACE_FOLLOWER);
     tell_message(&f, append_of(2, 2, (struct entry_id){2, 3}, "2", 2));
@@ -291,8 +291,8 @@ START_TEST(step__from_timeout_to_leadership)
     ck_story(tell_message(&f, reply_of(&f, MESSAGE_REQUEST_VOTE_REPLY, 3, true)),
              "Transition(leader: a quorum voted for it); LogStore(4..4)");
     /* Entries may travel before the own disk has them. */
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(AppendEntriesReq to 2, 1 entries behind 3); "
-                                       "Send(AppendEntriesReq to 3, 1 entries behind 3)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(AppendEntriesReq to 2, 1 entries behind 3); "
+                                          "Send(AppendEntriesReq to 3, 1 entries behind 3)");
     ck_story(tell_persisted(&f), "");
     ck_story(tell_message(&f, reply_of(&f, MESSAGE_APPEND_ENTRIES_REPLY, 3, true)),
              "Commit(4); Apply(3); Apply(4)");
@@ -353,7 +353,7 @@ START_TEST(step__leadership_is_handed_over)
 {
     place(&f, PLACE_LEADER);
     ck_story(tell_order(&f, 3, 11), "");
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(TimeoutNow to 3)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(TimeoutNow to 3)");
     /* A write of this server's client, and one of a server that will soon know the next leader. */
     ck_story(tell_command(&f, ON_APPEND, 12), "");
     struct step_event event = {.kind = ON_APPEND};
@@ -367,7 +367,7 @@ START_TEST(step__leadership_is_handed_over)
     ck_assert_uint_eq(f.step.parked.count, 2);
     tell_persisted(&f);
     tell_message(&f, append_of(3, 4, (struct entry_id){3, 4}, "", 0));
-    ck_story(tell_kind(&f, ON_SETTLE), "Conclude(DONE: 3); Send(ForwardReq to 3)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Conclude(DONE: 3); Send(ForwardReq to 3)");
     leave_place(&f);
 }
 END_TEST
@@ -403,8 +403,8 @@ START_TEST(step__a_write_is_answered_when_a_quorum_has_it)
 {
     place(&f, PLACE_LEADER);
     ck_story(tell_command(&f, ON_APPEND, 11), "LogStore(5..5)");
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(AppendEntriesReq to 2, 1 entries behind 4); "
-                                       "Send(AppendEntriesReq to 3, 1 entries behind 4)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(AppendEntriesReq to 2, 1 entries behind 4); "
+                                          "Send(AppendEntriesReq to 3, 1 entries behind 4)");
     /* One peer and not yet this server's disk is no quorum. */
     ck_story(tell_message(&f, reply_of(&f, MESSAGE_APPEND_ENTRIES_REPLY, 3, true)), "");
     ck_story(tell_persisted(&f), "Commit(5); Apply(5, for a client)");
@@ -418,8 +418,8 @@ START_TEST(step__a_read_waits_for_a_round_after_it)
     ck_story(tell_command(&f, ON_READ, 12), "");
     /* What was sent before the read came does not count. */
     ck_story(tell_message(&f, reply_of(&f, MESSAGE_APPEND_ENTRIES_REPLY, 3, true)), "");
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(AppendEntriesReq to 2, 0 entries behind 4); "
-                                       "Send(AppendEntriesReq to 3, 0 entries behind 4)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(AppendEntriesReq to 2, 0 entries behind 4); "
+                                          "Send(AppendEntriesReq to 3, 0 entries behind 4)");
     struct message reply = reply_of(&f, MESSAGE_APPEND_ENTRIES_REPLY, 3, true);
     reply.as.append_reply.round = f.step.lead.leadership.round;
     ck_story(tell_message(&f, reply), "ReadReady");
@@ -438,7 +438,7 @@ START_TEST(step__a_full_disk_refuses_writes_before_they_are_appended)
      * waits for that. */
     ck_story(tell_command(&f, ON_APPEND, 13), "");
     tell_room(&f, RECORD_HEADER_SIZE);
-    ck_assert_ptr_nonnull(strstr(tell_kind(&f, ON_SETTLE), "Refuse(NO_SPACE)"));
+    ck_assert_ptr_nonnull(strstr(tell_kind(&f, ON_BATCH_END), "Refuse(NO_SPACE)"));
     leave_place(&f);
 }
 END_TEST
@@ -448,11 +448,11 @@ START_TEST(step__a_follower_forwards_when_it_settles)
     place(&f, PLACE_FOLLOWER);
     ck_story(tell_command(&f, ON_APPEND, 11), "");
     ck_story(tell_command(&f, ON_APPEND, 12), "");
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(ForwardReq to 2)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(ForwardReq to 2)");
     /* It could not leave: nothing was executed, it is tried again. */
     ck_story(tell(&f, (struct step_event){.kind = ON_UNSENT, .as.call = f.last_call}), "");
     ck_assert_uint_eq(f.step.parked.count, 2);
-    ck_story(tell_kind(&f, ON_SETTLE), "Send(ForwardReq to 2)");
+    ck_story(tell_kind(&f, ON_BATCH_END), "Send(ForwardReq to 2)");
     /* Now it left, and its outcome is unknown when the term ends. */
     f.now_ns += 10000 * T_MS;
     ck_story(tell_message(&f, vote_request(3, 5, (struct entry_id){1, 1})),
@@ -467,7 +467,7 @@ START_TEST(step__answers_of_the_leader_go_to_the_tokens)
 {
     place(&f, PLACE_FOLLOWER);
     tell_command(&f, ON_APPEND, 11);
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     struct block *block = block_create(4 + 3);
     store_u32(block->data, 3);
     memcpy(block->data + 4, "yes", 3);
@@ -557,16 +557,17 @@ START_TEST(step__one_server_alone)
     ck_story(tell_persisted(&f), "Transition(leader: a quorum voted for it); LogStore(2..2)");
     ck_story(tell_persisted(&f), "Commit(2); Apply(1); Apply(2)");
     ck_story(tell_command(&f, ON_READ, 12), "");
-    ck_story(tell_kind(&f, ON_SETTLE), "ReadReady");
+    ck_story(tell_kind(&f, ON_BATCH_END), "ReadReady");
     leave_place(&f);
 }
 END_TEST
 
 UNIT_MAIN("step", step__every_event_in_every_state_and_twice_the_same,
           step__requests_are_answered_by_all_but_the_stopped,
-          step__an_acceptance_waits_for_its_store, step__much_is_applied_in_helpings,
-          step__what_applying_costs_ends_a_helping, step__nothing_overtakes_a_letter_that_waits,
-          step__a_letter_waits_for_no_later_store, step__what_a_later_store_replaces_is_not_durable,
+          step__an_acceptance_waits_for_its_store, step__much_is_applied_in_batches,
+          step__what_applying_costs_ends_a_batch, step__nothing_overtakes_a_message_that_waits,
+          step__a_message_waits_for_no_later_store,
+          step__what_a_later_store_replaces_is_not_durable,
           step__the_same_entry_again_is_not_durable_by_its_first_store,
           step__a_vote_waits_for_its_store, step__term_and_vote_are_stored_before_entries,
           step__from_timeout_to_leadership,

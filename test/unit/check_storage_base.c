@@ -41,7 +41,7 @@ START_TEST(storage_reset__begins_the_log_anew)
     ck_assert_uint_eq(seen.recovery.base.term, 4);
     ck_assert_uint_eq(seen.recovery.last.index, 105);
     ck_assert_uint_eq(seen.recovery.commit_hint, 100);
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 0);
     check_entries(&story, "reset", 0);
     storage_close(storage);
     memory_destroy(memory);
@@ -219,7 +219,7 @@ START_TEST(storage_open__a_snapshot_whose_name_was_not_synced)
     storage_close(must_open(after));
     ck_assert_uint_eq(seen.recovery.snapshot.last.index, 10);
     ck_assert_uint_eq(seen.recovery.last.index, 12);
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 0);
     memory_destroy(after);
     memory_destroy(memory);
 }
@@ -248,7 +248,7 @@ START_TEST(storage_open__the_log_ends_before_the_snapshot)
     struct memory_vfs *memory = directory_of(5);
     must_snapshot(memory, 6, 2);
     must_begin_anew(memory, 6, 2);
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 0);
     memory_destroy(memory);
 }
 END_TEST
@@ -258,7 +258,7 @@ START_TEST(storage_open__the_log_has_another_entry_there)
     struct memory_vfs *memory = directory_of(8);
     must_snapshot(memory, 6, 3);
     must_begin_anew(memory, 6, 3);
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 0);
     memory_destroy(memory);
 }
 END_TEST
@@ -288,8 +288,8 @@ START_TEST(storage_open__the_log_begins_behind_every_snapshot)
         if (left == 0)
             ck_assert_int_eq(vfs_remove(&memory->vfs, older_path, &error), ERROR_NONE);
         must_begin_anew(memory, left == 0 ? 0 : 4, left == 0 ? 0 : 2);
-        ck_assert_uint_eq(seen.recovery.metadata.promised.index, 12);
-        ck_assert_uint_eq(seen.recovery.metadata.promised.term, 2);
+        ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 12);
+        ck_assert_uint_eq(seen.recovery.metadata.acked_through.term, 2);
         memory_destroy(memory);
     }
 }
@@ -308,7 +308,7 @@ START_TEST(storage_open__the_newest_snapshot_is_damaged)
     ck_assert_uint_eq(seen.recovery.last.index, 12);
     ck_assert_ptr_nonnull(strstr(seen.lines, newest_path));
     ck_assert_ptr_nonnull(strstr(seen.lines, "this snapshot is not used"));
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 0);
     check_entries(&story, "older snapshot", 0);
     storage_close(must_open(memory));
     ck_assert_ptr_null(strstr(seen.lines, "this snapshot is not used"));
@@ -334,7 +334,7 @@ START_TEST(storage_open__every_snapshot_is_damaged)
     memory_content_of(memory, newest_path)->data[2000] ^= 1;
     memory_content_of(memory, older_path)->data[100] ^= 1;
     must_begin_anew(memory, 0, 0);
-    ck_assert_uint_eq(seen.recovery.metadata.promised.index, 12);
+    ck_assert_uint_eq(seen.recovery.metadata.acked_through.index, 12);
     memory_destroy(memory);
 }
 END_TEST

@@ -49,10 +49,10 @@ static struct storage_recovery look(struct memory_vfs *image, const char *what, 
     ck_assert_uint_eq(recovery.last.index, found.count);
     check_beginning(&found, &before, what, where);
     if (found.count < before.count)
-        ck_assert_msg(entry_id_is_up_to_date(recovery.metadata.promised, last_of(&before)),
+        ck_assert_msg(entry_id_is_up_to_date(recovery.metadata.acked_through, last_of(&before)),
                       "%s %llu: promised %llu of term %llu", what, (unsigned long long)where,
-                      (unsigned long long)recovery.metadata.promised.index,
-                      (unsigned long long)recovery.metadata.promised.term);
+                      (unsigned long long)recovery.metadata.acked_through.index,
+                      (unsigned long long)recovery.metadata.acked_through.term);
     return recovery;
 }
 
@@ -67,7 +67,7 @@ static u64 must_be_safe(struct memory_vfs *image, const char *what, u64 where)
     /* To keep an entry when the log is cut is not to say that it is committed. */
     ck_assert_uint_le(first.commit_hint, story_committed);
     ck_assert_uint_le(again.commit_hint, story_committed);
-    ck_assert_uint_eq(again.metadata.promised.index, first.metadata.promised.index);
+    ck_assert_uint_eq(again.metadata.acked_through.index, first.metadata.acked_through.index);
     if (left == before.count || left == 0)
         return left;
     struct storage_recovery recovery;
@@ -76,12 +76,13 @@ static u64 must_be_safe(struct memory_vfs *image, const char *what, u64 where)
     struct story repaired = found;
     repaired.next_tag = 1000;
     ck_assert_int_eq(story_append(storage, &repaired, left + 1, 3, 7, 50, &error), ERROR_NONE);
-    ck_assert_int_eq(storage_save_promised(storage, (struct entry_id){0, 0}, &error), ERROR_NONE);
+    ck_assert_int_eq(storage_save_acked_through(storage, (struct entry_id){0, 0}, &error),
+                     ERROR_NONE);
     storage_close(storage);
     storage = open_image(image, &recovery, NULL);
     ck_assert_uint_eq(found.count, left + 3);
     check_beginning(&found, &repaired, what, where);
-    ck_assert_uint_eq(recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(recovery.metadata.acked_through.index, 0);
     storage_close(storage);
     return left;
 }
@@ -259,8 +260,8 @@ START_TEST(damage__of_any_byte_of_a_segment_header)
         struct storage_recovery recovery = look(image, "segment header", at);
         /* Nothing of it is left, not even the knowledge of how much there was. */
         ck_assert_uint_eq(found.count, 0);
-        ck_assert_uint_eq(recovery.metadata.promised.term, 3);
-        ck_assert_uint_gt(recovery.metadata.promised.index, 1ULL << 60);
+        ck_assert_uint_eq(recovery.metadata.acked_through.term, 3);
+        ck_assert_uint_gt(recovery.metadata.acked_through.index, 1ULL << 60);
         memory_destroy(image);
         /* The one that was never used is just not used. */
         image = memory_copy(memory);
@@ -370,7 +371,7 @@ START_TEST(damage__a_blank_page_that_cannot_be_read_is_left)
     memory_make_bad(memory, first_path, 8192, 4096);
     struct storage *storage = open_image(memory, &recovery, NULL);
     ck_assert_uint_eq(found.count, before.count);
-    ck_assert_uint_eq(recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(recovery.metadata.acked_through.index, 0);
     struct story more = found;
     more.next_tag = 500;
     for (int i = 0; i < 30; i++)
@@ -505,7 +506,7 @@ START_TEST(damage__of_what_was_never_synced_stays_the_same_damage)
     storage = open_image(memory, &recovery, NULL);
     ck_assert_uint_ge(found.count, before.count);
     ck_assert_uint_lt(found.count, lost.count);
-    ck_assert_uint_eq(recovery.metadata.promised.index, lost.count);
+    ck_assert_uint_eq(recovery.metadata.acked_through.index, lost.count);
     before = found;
     before.next_tag = 1000;
     ck_assert_int_eq(story_append(storage, &before, before.count + 1, 5, 3, 60, &error),

@@ -272,7 +272,7 @@ START_TEST(open__every_read_fails)
             storage_close(storage);
         }
         ck_assert(story_same(&found, &before));
-        ck_assert_uint_eq(recovery.metadata.promised.index, 0);
+        ck_assert_uint_eq(recovery.metadata.acked_through.index, 0);
         memory_destroy(image);
         ck_assert_uint_lt(nth, 1000);
     }

@@ -126,7 +126,7 @@ static void must_be_restored(struct memory_vfs *memory)
     ck_assert_str_eq(recovery.metadata.cluster_id, "new");
     ck_assert_uint_eq(recovery.metadata.current_term, sample_id.term);
     ck_assert_uint_eq(recovery.metadata.voted_for, SERVER_NONE);
-    ck_assert_uint_eq(recovery.metadata.promised.index, 0);
+    ck_assert_uint_eq(recovery.metadata.acked_through.index, 0);
 }
 
 static u32 seed_of(struct memory_vfs *memory)

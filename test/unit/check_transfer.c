@@ -64,7 +64,7 @@ START_TEST(transfer_choose__nobody_who_could_not)
 {
     lead_in_peace(5);
     peer(2)->no_space = true;
-    peer(3)->set_back = true;
+    peer(3)->lost_acked = true;
     peer(4)->contact_ns = T_BEGIN - raft.election_timeout_ns_min;
     ck_assert_uint_eq(transfer_choose(&raft, &leadership, T_BEGIN), 5);
     peer(5)->reading = 7;
@@ -108,9 +108,9 @@ START_TEST(transfer_begin__says_why_not)
     ck_assert_uint_eq(who, 9);
     ck_assert_int_eq(begin(4, T_BEGIN), TRANSFER_NO_VOTER);
     ck_assert_int_eq(begin(2, T_BEGIN + raft.election_timeout_ns_min), TRANSFER_DOWN);
-    peer(2)->set_back = true;
+    peer(2)->lost_acked = true;
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_SET_BACK);
-    peer(2)->set_back = false;
+    peer(2)->lost_acked = false;
     peer(2)->no_space = true;
     ck_assert_int_eq(begin(2, T_BEGIN), TRANSFER_FULL);
     peer(2)->no_space = false;

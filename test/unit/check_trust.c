@@ -12,9 +12,9 @@ static struct identity start_of(u64 directory_id, u64 base, u64 count)
     return identity;
 }
 
-static struct acquaintance met_at(u64 directory_id, u64 start_count, u64 start_id)
+static struct known_peer met_at(u64 directory_id, u64 start_count, u64 start_id)
 {
-    return (struct acquaintance){
+    return (struct known_peer){
         .id = 2, .directory_id = directory_id, .start_count = start_count, .start_id = start_id};
 }
 
@@ -27,7 +27,7 @@ static struct meeting meet(server_id peer, struct identity shown)
 
 START_TEST(trust_judge__the_same_directory_and_its_later_starts)
 {
-    struct acquaintance met = met_at(7, 3, 103);
+    struct known_peer met = met_at(7, 3, 103);
     for (u64 count = 3; count < 30; count++) {
         struct identity shown = start_of(7, 100, count);
         ck_assert_int_eq(trust_judge(&met, &shown), DISTRUST_NONE);
@@ -37,7 +37,7 @@ END_TEST
 
 START_TEST(trust_judge__another_directory)
 {
-    struct acquaintance met = met_at(7, 3, 103);
+    struct known_peer met = met_at(7, 3, 103);
     for (u64 count = 1; count < 10; count++) {
         struct identity shown = start_of(8, 100, count);
         ck_assert_int_eq(trust_judge(&met, &shown), DISTRUST_OTHER_DIRECTORY);
@@ -47,7 +47,7 @@ END_TEST
 
 START_TEST(trust_judge__an_older_copy)
 {
-    struct acquaintance met = met_at(7, 5, 105);
+    struct known_peer met = met_at(7, 5, 105);
     struct identity shown = start_of(7, 100, 4); /* fewer starts than were seen */
     ck_assert_int_eq(trust_judge(&met, &shown), DISTRUST_SET_BACK);
     /* A copy from start 3 that goes on by itself: 4, and then another 5 than the one seen. */
@@ -68,7 +68,7 @@ END_TEST
 
 START_TEST(trust_judge__starts_without_ids_are_compared_by_number)
 {
-    struct acquaintance met = met_at(7, 5, 0);
+    struct known_peer met = met_at(7, 5, 0);
     struct identity shown = start_of(7, 100, 5);
     ck_assert_int_eq(trust_judge(&met, &shown), DISTRUST_NONE);
     shown = start_of(7, 100, 4);
@@ -82,7 +82,7 @@ END_TEST
 
 START_TEST(trust_judge__what_was_lost_or_told_stays_so)
 {
-    struct acquaintance met = met_at(7, 3, 103);
+    struct known_peer met = met_at(7, 3, 103);
     struct identity shown = start_of(7, 100, 4);
     shown.non_voter = true;
     ck_assert_int_eq(trust_judge(&met, &shown), DISTRUST_TOLD);
@@ -101,10 +101,10 @@ START_TEST(trust_meet__who_is_new_is_believed_and_remembered)
 {
     raft_of(&raft, 3, 1, "1");
     ck_assert(trust_counts(&raft, 2));
-    ck_assert_ptr_null(trust_acquaintance(&raft, 2));
+    ck_assert_ptr_null(trust_known_peer(&raft, 2));
     struct meeting meeting = meet(2, start_of(7, 100, 3));
     ck_assert(meeting.remember && !meeting.changed && !meeting.anew);
-    const struct acquaintance *met = trust_acquaintance(&raft, 2);
+    const struct known_peer *met = trust_known_peer(&raft, 2);
     ck_assert_uint_eq(met->directory_id, 7);
     ck_assert_uint_eq(met->start_count, 3);
     ck_assert_uint_eq(met->start_id, 103);
@@ -113,7 +113,7 @@ START_TEST(trust_meet__who_is_new_is_believed_and_remembered)
     ck_assert(!meeting.remember && !meeting.changed && !meeting.anew);
     meeting = meet(2, start_of(7, 100, 4));
     ck_assert(meeting.remember && !meeting.changed && !meeting.anew);
-    ck_assert_uint_eq(trust_acquaintance(&raft, 2)->start_id, 104);
+    ck_assert_uint_eq(trust_known_peer(&raft, 2)->start_id, 104);
     ck_assert(trust_counts(&raft, 2));
     release();
 }
@@ -129,7 +129,7 @@ START_TEST(trust_meet__who_is_wiped_does_not_count_until_its_own_is_back)
     ck_assert(!meeting.remember && meeting.changed && meeting.anew);
     ck_assert(!trust_counts(&raft, 2));
     ck_assert(trust_counts(&raft, 3));
-    ck_assert_uint_eq(trust_acquaintance(&raft, 2)->directory_id, 7); /* what was believed stays */
+    ck_assert_uint_eq(trust_known_peer(&raft, 2)->directory_id, 7); /* what was believed stays */
     /* The same again is no news; wiped again is. */
     ck_assert(!meet(2, start_of(8, 500, 1)).changed);
     ck_assert(meet(2, start_of(10, 600, 1)).changed);
@@ -145,12 +145,12 @@ END_TEST
 START_TEST(trust_meet__a_full_table_forgets_who_is_no_member)
 {
     raft_of(&raft, 3, 1, "1");
-    for (server_id id = 2; id < ACQUAINTANCES_MAX + 20; id++)
+    for (server_id id = 2; id < KNOWN_PEERS_MAX + 20; id++)
         (void)meet(id, start_of(id, 100, 1));
-    ck_assert_uint_eq(raft.trust.count, ACQUAINTANCES_MAX);
-    ck_assert_ptr_nonnull(trust_acquaintance(&raft, 2));
-    ck_assert_ptr_nonnull(trust_acquaintance(&raft, 3));
-    ck_assert_ptr_nonnull(trust_acquaintance(&raft, ACQUAINTANCES_MAX + 19));
+    ck_assert_uint_eq(raft.trust.count, KNOWN_PEERS_MAX);
+    ck_assert_ptr_nonnull(trust_known_peer(&raft, 2));
+    ck_assert_ptr_nonnull(trust_known_peer(&raft, 3));
+    ck_assert_ptr_nonnull(trust_known_peer(&raft, KNOWN_PEERS_MAX + 19));
     release();
 }
 END_TEST
@@ -318,7 +318,7 @@ START_TEST(replicate_anew__finds_another_log_and_fills_it)
     probe = sent_to(2, T_BEGIN);
     ck_assert_uint_eq(probe.as.append_request.prev.index, 4);
     refuses(&probe, (struct entry_id){0, 2}, T_BEGIN);
-    ck_assert(!peer(2)->set_back);
+    ck_assert(!peer(2)->lost_acked);
     probe = sent_to(2, T_BEGIN);
     ck_assert_uint_eq(probe.as.append_request.prev.index, 1);
     ck_assert_uint_eq(probe.as.append_request.count, 3);

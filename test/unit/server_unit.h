@@ -398,10 +398,10 @@ UNIT_HELPER void end(void)
 /* With the key-value store: takes a snapshot of what is applied. Its news are read here. */
 UNIT_HELPER void take_snapshot(void)
 {
-    u64 taken = server->snapshotting.taken;
+    u64 taken = server->snapshot.taken;
     u64 deadline_ns = clock_monotonic_ns() + 20 * NS_PER_S;
-    server->snapshotting.wanted = true;
-    while (server->snapshotting.taken == taken) {
+    server->snapshot.wanted = true;
+    while (server->snapshot.taken == taken) {
         u64 now_ns;
         ck_assert(server_flush(server, NULL));
         (void)server_collect(server, deadline_ns, &now_ns);

@@ -93,9 +93,9 @@ static const char *order_then_append(void)
 static const char *order_in_vain(void)
 {
     order_then_append();
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     f.now_ns = f.step.lead.transfer.deadline_ns;
-    return tell_kind(&f, ON_SETTLE);
+    return tell_kind(&f, ON_BATCH_END);
 }
 
 static const char *timeout_early(void)
@@ -115,7 +115,7 @@ static const char *timeout_forwarded(void)
 {
     watching = false;
     append(MIB, false, ON_APPEND);
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     watching = true;
     f.now_ns += f.step.settings.forward_timeout_ns;
     f.step.deadline_ns = f.now_ns + 1;
@@ -158,7 +158,7 @@ static const char *accepted(void)
     watching = false;
     if (f.step.state == RAFT_LEADER) {
         tell_command(&f, ON_APPEND, 11);
-        tell_kind(&f, ON_SETTLE);
+        tell_kind(&f, ON_BATCH_END);
         tell_persisted(&f);
     }
     watching = true;
@@ -293,7 +293,7 @@ static const char *persisted_entries(void)
     watching = false;
     if (f.step.state == RAFT_LEADER) {
         tell_command(&f, ON_APPEND, 11);
-        tell_kind(&f, ON_SETTLE);
+        tell_kind(&f, ON_BATCH_END);
         tell_message(&f, reply_of(&f, MESSAGE_APPEND_ENTRIES_REPLY, 2, true));
     } else if (f.step.state == RAFT_FOLLOWER) {
         tell_message(&f, append_of(2, f.raft.current_term, last_entry(), "9", 2));
@@ -330,19 +330,19 @@ static const char *settings(void)
 }
 static const char *settle_idle(void)
 {
-    return tell_kind(&f, ON_SETTLE);
+    return tell_kind(&f, ON_BATCH_END);
 }
 static const char *settle_waiting(void)
 {
     watching = false;
     append(MIB, false, ON_APPEND);
     watching = true;
-    return tell_kind(&f, ON_SETTLE);
+    return tell_kind(&f, ON_BATCH_END);
 }
 static const char *settle_heartbeat(void)
 {
     f.now_ns += f.raft.heartbeat_ns;
-    return tell_kind(&f, ON_SETTLE);
+    return tell_kind(&f, ON_BATCH_END);
 }
 static const char *stop_waiting(void)
 {
@@ -363,7 +363,7 @@ static const struct situation {
     {ON_READ, "", read_plain},
     {ON_TRANSFER, "to server 2", order_plain},
     {ON_APPEND, "leadership is being handed over", order_then_append},
-    {ON_SETTLE, "leadership was being handed over, in vain", order_in_vain},
+    {ON_BATCH_END, "leadership was being handed over, in vain", order_in_vain},
     {ON_TIMEOUT, "nothing is due yet", timeout_early},
     {ON_TIMEOUT, "after a long silence", timeout_due},
     {ON_TIMEOUT, "a forwarded command has waited too long", timeout_forwarded},
@@ -411,9 +411,9 @@ static const struct situation {
     {ON_ENTRIES_READ, "", entries_read},
     {ON_ROOM, "", room},
     {ON_SETTINGS, "", settings},
-    {ON_SETTLE, "", settle_idle},
-    {ON_SETTLE, "after a write", settle_waiting},
-    {ON_SETTLE, "heartbeats are due", settle_heartbeat},
+    {ON_BATCH_END, "", settle_idle},
+    {ON_BATCH_END, "after a write", settle_waiting},
+    {ON_BATCH_END, "heartbeats are due", settle_heartbeat},
     {ON_STOP, "a write waits", stop_waiting},
 };
 
@@ -456,12 +456,12 @@ static void write_cell(enum step_place where, const struct situation *situation)
     u64 alarm_ns = f.step.alarm_ns;
     put_story("", situation->tell(), &anything);
     put_kept(where, situation->kind, alarm_ns, &anything);
-    if (situation->kind != ON_SETTLE)
-        put_story("settled", tell_kind(&f, ON_SETTLE), &anything);
+    if (situation->kind != ON_BATCH_END)
+        put_story("settled", tell_kind(&f, ON_BATCH_END), &anything);
     /* A vote that is saved may make a leader, who has something to say in turn. */
     for (u32 i = 0; i < 2 && f.step.stores.synced < f.step.stores.asked; i++) {
         put_story("stored", tell_persisted(&f), &anything);
-        put_story("settled", tell_kind(&f, ON_SETTLE), &anything);
+        put_story("settled", tell_kind(&f, ON_BATCH_END), &anything);
     }
     watching = false;
     if (!anything)

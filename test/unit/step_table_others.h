@@ -36,7 +36,7 @@ static u64 forwarded_call(void)
 {
     watching = false;
     append(MIB, false, ON_APPEND);
-    tell_kind(&f, ON_SETTLE);
+    tell_kind(&f, ON_BATCH_END);
     watching = true;
     return f.has_forwarded ? f.last_call : 0;
 }

@@ -30,7 +30,7 @@ struct step_fixture {
     struct buffer story;
     struct step_persisted asked; /* what to tell when the stores so far are synced */
     u64 now_ns;
-    u64 last_call;      /* of the newest letter that left */
+    u64 last_call;      /* of the newest message that left */
     bool has_forwarded; /* a FORWARD of the newest call waits for its answer */
     u64 serial;         /* of the newest write told */
 };
@@ -117,7 +117,7 @@ UNIT_HELPER void describe_action(struct buffer *to, const struct step_action *ac
     switch (action->kind) {
     case DO_SEND:
         buffer_append_string(to, "(");
-        describe_message(to, &action->as.send.letter->message);
+        describe_message(to, &action->as.send.staged->message);
         buffer_append_string(to, ")");
         return;
     case DO_STATE_STORE:
@@ -209,8 +209,8 @@ UNIT_HELPER void note_asked(struct step_fixture *fixture, const struct step_acti
         fixture->asked.last = action->as.log_store.last;
         return;
     case DO_SEND:
-        fixture->last_call = action->as.send.letter->message.call;
-        fixture->has_forwarded = action->as.send.letter->message.kind == MESSAGE_FORWARD;
+        fixture->last_call = action->as.send.staged->message.call;
+        fixture->has_forwarded = action->as.send.staged->message.kind == MESSAGE_FORWARD;
         return;
     default:
         return;
@@ -261,7 +261,7 @@ UNIT_HELPER const char *tell_message(struct step_fixture *fixture, struct messag
 UNIT_HELPER void pass_silence(struct step_fixture *fixture, u64 until_ns)
 {
     for (; fixture->now_ns < until_ns; fixture->now_ns += 100 * T_MS)
-        tell_kind(fixture, ON_SETTLE);
+        tell_kind(fixture, ON_BATCH_END);
 }
 
 /* All that was asked of the disk is there. */
@@ -328,11 +328,11 @@ UNIT_HELPER struct message reply_of(const struct step_fixture *fixture, enum mes
 UNIT_HELPER void lead_and_commit(struct step_fixture *fixture)
 {
     tell_message(fixture, reply_of(fixture, MESSAGE_REQUEST_VOTE_REPLY, 2, true));
-    tell_kind(fixture, ON_SETTLE);
+    tell_kind(fixture, ON_BATCH_END);
     tell_persisted(fixture);
     tell_message(fixture, reply_of(fixture, MESSAGE_APPEND_ENTRIES_REPLY, 2, true));
     tell_message(fixture, reply_of(fixture, MESSAGE_APPEND_ENTRIES_REPLY, 3, true));
-    tell_kind(fixture, ON_SETTLE);
+    tell_kind(fixture, ON_BATCH_END);
 }
 
 UNIT_HELPER void place(struct step_fixture *fixture, enum step_place where)

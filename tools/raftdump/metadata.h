@@ -19,9 +19,9 @@ static void show_slot(const struct dump *dump, int slot, const struct metadata *
                "\"}\n",
                'A' + slot, version, metadata->cluster_id, metadata->self, metadata->directory_id,
                metadata->start_count, metadata->current_term, metadata->voted_for,
-               metadata->seed_crc, metadata->non_voter ? "true" : "false", metadata->promised.term,
-               metadata->promised.index, metadata->incarnation, metadata->blank ? "true" : "false",
-               metadata->readmitted, metadata->joined_through);
+               metadata->seed_crc, metadata->non_voter ? "true" : "false",
+               metadata->acked_through.term, metadata->acked_through.index, metadata->incarnation,
+               metadata->blank ? "true" : "false", metadata->readmitted, metadata->joined_through);
     else
         printf("metadata  slot %c: version %" PRIu64 ", cluster %s (%016" PRIx64
                "), server %u, directory %016" PRIx64 ", %" PRIu64 " starts, term %" PRIu64
@@ -54,7 +54,7 @@ static enum error_code dump_metadata(struct dump *dump, struct error *error)
         if (version > newest) {
             newest = version;
             dump->directory_id = metadata.directory_id;
-            dump->promised = metadata.promised;
+            dump->acked_through = metadata.acked_through;
             memcpy(dump->cluster_id, metadata.cluster_id, CLUSTER_ID_SIZE);
         }
     }

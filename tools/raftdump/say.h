@@ -38,9 +38,9 @@ struct dump {
     u64 log_damages; /* of those, the ones in the log, which later entries may replace */
     bool foreign;    /* a segment is of another directory */
     bool lost;       /* bytes of the log were passed over; what follows tells if any counted */
-    struct entry_id promised; /* by the metadata: what the log lacks is still to come */
-    struct rebuild rebuild;   /* what raftd makes of the log */
-    struct log_index certain; /* rebuild's */
+    struct entry_id acked_through; /* by the metadata: what the log lacks is still to come */
+    struct rebuild rebuild;        /* what raftd makes of the log */
+    struct log_index certain;      /* rebuild's */
     u64 torn_bytes;
     u64 batch_count;
     u64 sequence; /* of the batch before, 0: none */

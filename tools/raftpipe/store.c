@@ -337,11 +337,11 @@ void storage_compact(struct storage *storage, u64 first_needed)
 }
 
 /* A pipe loses nothing, and nobody's disk is ever mistaken for another's. */
-enum error_code storage_save_promised(struct storage *storage, struct entry_id promised,
-                                      struct error *error)
+enum error_code storage_save_acked_through(struct storage *storage, struct entry_id promised,
+                                           struct error *error)
 {
     (void)error;
-    storage->metadata.promised = promised;
+    storage->metadata.acked_through = promised;
     return ERROR_NONE;
 }
 
@@ -355,12 +355,12 @@ enum error_code storage_save_own(struct storage *storage, const struct identity 
     return error_set(error, ERROR_MISMATCH, "a server of a pipe is always a voter");
 }
 
-enum error_code storage_save_acquaintances(struct storage *storage,
-                                           const struct acquaintance *acquaintances, u32 count,
-                                           struct error *error)
+enum error_code storage_save_known_peers(struct storage *storage,
+                                         const struct known_peer *known_peers, u32 count,
+                                         struct error *error)
 {
     (void)storage;
-    (void)acquaintances;
+    (void)known_peers;
     (void)count;
     (void)error;
     return ERROR_NONE;

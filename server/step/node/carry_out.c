@@ -22,16 +22,16 @@ static void note_unsent(struct step_node *node, u64 call)
     node->unsent[node->unsent_count++] = call;
 }
 
-static void send_letter(struct step_node *node, struct step_send *send)
+static void send_staged(struct step_node *node, struct step_send *send)
 {
     struct server *server = node->server;
-    struct message *message = &send->letter->message;
+    struct message *message = &send->staged->message;
     enum message_kind kind = message->kind;
     u64 call = message->call;
     events_sent(&server->events, message);
     bool sent = server->transport->ops->send(server->transport, message);
-    memory_free(send->letter);
-    send->letter = NULL;
+    memory_free(send->staged);
+    send->staged = NULL;
     if (!sent && kind == MESSAGE_FORWARD)
         note_unsent(node, call);
 }
@@ -60,7 +60,7 @@ static void apply(struct step_node *node, const struct step_apply *order)
 {
     struct command *writer = order->token != 0 ? tokens_take(&node->tokens, order->token) : NULL;
     u64 work = server_apply(node->server, order->index, writer);
-    helping_add(&node->apply_helping, work);
+    work_batch_add(&node->apply_batch, work);
     node->applied_work += work;
     node->applied = true;
     events_applied(&node->server->events, order->index);
@@ -100,7 +100,7 @@ static void install(struct step_node *node, const struct step_install *order)
     /* The entries of stores not yet carried out are gone with the log. */
     if (order->installed == INSTALLED_RESETS_LOG)
         node->stores.log = false;
-    if (!install_swap_state(node->server, order->installed, order->point, node->received))
+    if (!server_swap_state(node->server, order->installed, order->point, node->received))
         node->disk_failed = true;
     else if (order->installed != INSTALLED_OLD)
         events_installed(&node->server->events);
@@ -120,10 +120,10 @@ static void accept_forward(struct step_node *node, const struct message *request
 static void read_ready(struct step_node *node, u64 token)
 {
     struct command *read = tokens_take(&node->tokens, token);
-    if (node->reads.first != NULL || helping_is_over(&node->read_helping))
+    if (node->reads.first != NULL || work_batch_is_over(&node->read_batch))
         command_list_put(&node->reads, read);
     else
-        helping_add(&node->read_helping, server_read(node->server, read));
+        work_batch_add(&node->read_batch, server_read(node->server, read));
 }
 
 static void transition(struct step_node *node, const struct step_words *words)
@@ -157,7 +157,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
     const struct step_answer *answer = &action->as.answer;
     switch (action->kind) {
     case DO_SEND:
-        send_letter(node, &action->as.send);
+        send_staged(node, &action->as.send);
         return;
     case DO_ALARM:
         node->alarm_ns = action->as.at_ns;
@@ -199,7 +199,7 @@ static void carry_out(struct step_node *node, struct step_action *action)
         read_entries(node, &action->as.read);
         return;
     case DO_TAKE_PIECE:
-        if (!install_write_piece(server, action->as.piece))
+        if (!server_write_piece(server, action->as.piece))
             node->piece_lost = true;
         return;
     case DO_READ_PIECE:
@@ -209,22 +209,22 @@ static void carry_out(struct step_node *node, struct step_action *action)
         install(node, &action->as.install);
         return;
     case DO_COMPACT:
-        snapshotting_compact(server, action->as.index);
+        server_snapshot_compact(server, action->as.index);
         return;
     case DO_FORGET_PROMISE:
         if (!server_store_repaired(server))
             node->disk_failed = true;
         return;
     case DO_RECOGNISE:
-        recognition_carry_out(server, action->as.recognise.peer, &action->as.recognise.meeting);
+        identity_carry_out(server, action->as.recognise.peer, &action->as.recognise.meeting);
         node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
         return;
     case DO_NON_VOTER:
-        recognition_save_non_voter(server, action->as.non_voter.by, action->as.non_voter.why);
+        identity_save_non_voter(server, action->as.non_voter.by, action->as.non_voter.why);
         node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
         return;
     case DO_STANDING:
-        recognition_save_own(server, action->as.standing);
+        identity_save_own(server, action->as.standing);
         node->disk_failed = node->disk_failed || server->failure.code != ERROR_NONE;
         return;
     case DO_TRANSITION:

@@ -116,7 +116,7 @@ static bool tell_applied(struct step_node *node)
     if (!more)
         return false;
     struct step_event event = event_of(node, ON_APPLIED);
-    event.as.work = helping_is_over(&node->apply_helping) ? UINT64_MAX : node->applied_work;
+    event.as.work = work_batch_is_over(&node->apply_batch) ? UINT64_MAX : node->applied_work;
     node->applied_work = 0;
     tell_one(node, &event);
     return true;
@@ -175,7 +175,7 @@ static void tell(struct step_node *node, const struct step_event *event)
 
 static void tell_commands(struct step_node *node, struct command_list *commands)
 {
-    struct lead *lead = node->step.state == RAFT_LEADER ? &node->step.lead : NULL;
+    struct leader_pending *lead = node->step.state == RAFT_LEADER ? &node->step.lead : NULL;
     struct command *command;
     while ((command = command_list_take(commands)) != NULL) {
         /* What a server knows of itself, and its settings, are no business of Raft's. */
@@ -195,15 +195,15 @@ static void tell_news(struct step_node *node, const struct snapshot_result *resu
     case SNAPSHOT_PROGRESS: /* this pile's end hands over the next slice */
         return;
     case SNAPSHOT_TAKEN:
-        point = snapshots_taken(&server->snapshotting.snapshots);
+        point = snapshot_thread_taken(&server->snapshot.thread);
         event.kind = ON_SNAPSHOT_TAKEN;
         event.as.point = &point;
         break;
     case SNAPSHOT_NOT_TAKEN:
-        snapshotting_taken(server, result->order, false);
+        server_snapshot_taken(server, result->order, false);
         return;
     case SNAPSHOT_RECEIVED:
-        node->received = install_fetch_machine(server, &point);
+        node->received = server_fetch_machine(server, &point);
         if (node->received == NULL)
             return;
         event.kind = ON_SNAPSHOT_RECEIVED;
@@ -215,7 +215,7 @@ static void tell_news(struct step_node *node, const struct snapshot_result *resu
     }
     tell(node, &event);
     if (result->news == SNAPSHOT_TAKEN)
-        snapshotting_taken(server, result->order, true);
+        server_snapshot_taken(server, result->order, true);
 }
 
 static void tell_mail(struct step_node *node, struct mail *mail)
@@ -245,7 +245,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.as.met = &mail->as.met;
         break;
     case MAIL_JOIN: /* a blank server has said nothing yet: its machine need not know */
-        recognition_join(node->server, &mail->as.joining);
+        identity_join(node->server, &mail->as.joining);
         node->disk_failed = node->disk_failed || node->server->failure.code != ERROR_NONE;
         return;
     case MAIL_CONNECTED:
@@ -258,7 +258,7 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         break;
     case MAIL_ENTRIES_READ:
         if (node->step.state == RAFT_LEADER)
-            snapshotting_note_read(node->server, &node->step.lead.leadership, &mail->as.read);
+            server_snapshot_note_read(node->server, &node->step.lead.leadership, &mail->as.read);
         event.kind = ON_ENTRIES_READ;
         event.as.read = &mail->as.read;
         break;
@@ -288,14 +288,14 @@ static void tell_room(struct step_node *node)
 {
     struct step_event event = event_of(node, ON_ROOM);
     struct server *server = node->server;
-    struct snapshots *snapshots = &server->snapshotting.snapshots;
+    struct snapshot_thread *snapshots = &server->snapshot.thread;
     event.as.room = (struct step_room){
         .bytes = storage_room(server->storage),
         .soon_bytes = storage_room_soon(server->storage),
-        .piece_bytes = snapshots_receive_room(snapshots),
-        .no_space = snapshots_no_space(snapshots),
-        .log_bytes = snapshotting_log_bytes(server),
-        .compaction = snapshotting_limits(server),
+        .piece_bytes = snapshot_thread_receive_room(snapshots),
+        .no_space = snapshot_thread_no_space(snapshots),
+        .log_bytes = server_snapshot_log_bytes(server),
+        .compaction = server_snapshot_limits(server),
     };
     tell(node, &event);
 }
@@ -325,10 +325,10 @@ static void tell_stop(struct step_node *node, const char *why)
 
 static void tell_settle(struct step_node *node)
 {
-    struct step_event event = event_of(node, ON_SETTLE);
+    struct step_event event = event_of(node, ON_BATCH_END);
     node->changed = false;
     node->applied_work = 0;
-    helping_begin(&node->apply_helping, UINT64_MAX);
+    work_batch_begin(&node->apply_batch, UINT64_MAX);
     tell(node, &event);
 }
 
@@ -351,13 +351,13 @@ static void tell_time(struct step_node *node)
     node->now_ns = clock_monotonic_ns();
 }
 
-/* Another helping of the reads that are ready. */
+/* Another batch of the reads that are ready. */
 static void serve_reads(struct step_node *node)
 {
-    helping_begin(&node->read_helping, ANSWERED_READ_BYTES_MAX);
-    while (!helping_is_over(&node->read_helping) && node->reads.first != NULL)
-        helping_add(&node->read_helping,
-                    server_read(node->server, command_list_take(&node->reads)));
+    work_batch_begin(&node->read_batch, ANSWERED_READ_BYTES_MAX);
+    while (!work_batch_is_over(&node->read_batch) && node->reads.first != NULL)
+        work_batch_add(&node->read_batch,
+                       server_read(node->server, command_list_take(&node->reads)));
 }
 
 /* Answers to clients here and at other servers; they were given only after a quorum's disks held
@@ -392,8 +392,8 @@ static void settle(struct step_node *node)
 static void work_on_snapshots(struct step_node *node)
 {
     bool leads = node->step.state == RAFT_LEADER;
-    snapshotting_remove_old(node->server, leads ? &node->step.lead.leadership : NULL);
-    snapshotting_work(node->server);
+    server_snapshot_remove_old(node->server, leads ? &node->step.lead.leadership : NULL);
+    server_snapshot_work(node->server);
     server_note_status(node->server, leads ? &node->step.lead : NULL);
 }
 
@@ -406,7 +406,7 @@ static void run(struct server *server)
     tell_settings(node);
     node->alarm_ns = step_begin(&node->step, node->now_ns);
     while (!has_stopped(node)) {
-        /* Between two helpings of reads there is only a look into the mailbox. */
+        /* Between two batches of reads there is only a look into the mailbox. */
         u64 until_ns = node->reads.first != NULL ? 0 : node->alarm_ns;
         u64 heard_ns = server_collect(server, until_ns, &node->now_ns);
         serve_reads(node);
@@ -424,7 +424,7 @@ static void run(struct server *server)
         if (!has_stopped(node))
             settle(node);
         if (!has_stopped(node)) {
-            recognition_show(server);
+            identity_show(server);
             work_on_snapshots(node);
         }
     }

@@ -2,9 +2,9 @@
  *
  * One thread takes the mail of a pile, tells it to the machine as events, one by one, and carries
  * out what each call asks for, in its order: it sends, applies, and answers the clients whose
- * tokens are named. Only stores are gathered: at the end of the pile the machine hears ON_SETTLE,
- * all stores asked for become one write of the metadata and one batch of the log with one sync, and
- * then it hears ON_PERSISTED. That is the group commit.
+ * tokens are named. Only stores are gathered: at the end of the pile the machine hears
+ * ON_BATCH_END, all stores asked for become one write of the metadata and one batch of the log with
+ * one sync, and then it hears ON_PERSISTED. That is the group commit.
  *
  * Thread: the server's. */
 #ifndef MAILRAFT_NODE_NODE_H
@@ -33,12 +33,12 @@ struct step_node {
     struct node_stores stores;
     u64 now_ns;
     u64 alarm_ns;
-    struct command_list reads;   /* ready, but many large ones: heartbeats come between */
-    struct helping read_helping; /* of this pile */
-    struct helping apply_helping;
+    struct command_list reads;    /* ready, but many large ones: heartbeats come between */
+    struct work_batch read_batch; /* of this pile */
+    struct work_batch apply_batch;
     u64 applied_work; /* beyond the entries' own bytes, not yet told */
     bool applied;     /* entries were applied since that was told */
-    bool changed;     /* the state is another since the last ON_SETTLE */
+    bool changed;     /* the state is another since the last ON_BATCH_END */
 
     /* What came of carrying out actions, to be told as events when the list is done. */
     struct command_list accepted; /* the commands of a FORWARD */

@@ -1,4 +1,4 @@
-/* fuzz_acquaintances.c - the file `peers`. An input is slot A and then slot B, without the zeros
+/* fuzz_known_peers.c - the file `peers`. An input is slot A and then slot B, without the zeros
  * behind what each may hold; the directory is the one that slot A names. */
 #include "server/storage/known_peers.h"
 
@@ -11,7 +11,7 @@ enum {
     PLACE = 4096,
     HEAD = 32,
     ITEM = 32,
-    SLOT_MAX = HEAD + ITEM * ACQUAINTANCES_MAX + 4,
+    SLOT_MAX = HEAD + ITEM * KNOWN_PEERS_MAX + 4,
     AT_COUNT = 12,
     AT_DIRECTORY = 24
 };
@@ -19,20 +19,19 @@ enum {
 static struct report report;
 
 static u32 read_all(struct memory_vfs *memory, u64 directory_id,
-                    struct acquaintances_file *acquaintances,
-                    struct acquaintance met[ACQUAINTANCES_MAX], enum error_code *code)
+                    struct known_peers_file *known_peers, struct known_peer met[KNOWN_PEERS_MAX],
+                    enum error_code *code)
 {
     u32 count = 0;
     struct error error;
-    *code =
-        acquaintances_open(acquaintances, &memory->vfs, directory_id, &report, met, &count, &error);
-    ASSERT(count <= ACQUAINTANCES_MAX);
+    *code = known_peers_open(known_peers, &memory->vfs, directory_id, &report, met, &count, &error);
+    ASSERT(count <= KNOWN_PEERS_MAX);
     for (u32 i = 0; i < count; i++)
         ASSERT(met[i].id != SERVER_NONE);
     return count;
 }
 
-static void check_same(const struct acquaintance *a, const struct acquaintance *b, u32 count)
+static void check_same(const struct known_peer *a, const struct known_peer *b, u32 count)
 {
     for (u32 i = 0; i < count; i++)
         ASSERT(a[i].id == b[i].id && a[i].directory_id == b[i].directory_id &&
@@ -43,8 +42,8 @@ static void check_same(const struct acquaintance *a, const struct acquaintance *
 /* What was read is read again after it was saved, from either slot alone too. */
 static void check_file(struct memory_vfs *memory, u64 directory_id)
 {
-    struct acquaintances_file file;
-    struct acquaintance met[ACQUAINTANCES_MAX], again[ACQUAINTANCES_MAX];
+    struct known_peers_file file;
+    struct known_peer met[KNOWN_PEERS_MAX], again[KNOWN_PEERS_MAX];
     struct error error;
     enum error_code code;
     u32 count = read_all(memory, directory_id, &file, met, &code);
@@ -52,15 +51,15 @@ static void check_file(struct memory_vfs *memory, u64 directory_id)
         return;
     bool last_number = file.version == UINT64_MAX;
     if (!last_number)
-        ASSERT(acquaintances_save(&file, directory_id, met, count, &error) == ERROR_NONE);
-    acquaintances_close(&file);
+        ASSERT(known_peers_save(&file, directory_id, met, count, &error) == ERROR_NONE);
+    known_peers_close(&file);
     for (int lost = -1; lost < SLOTS && !last_number; lost++) {
         struct memory_vfs *copy = memory_copy(memory);
         if (lost >= 0)
             memset(memory_content_of(copy, "peers")->data + lost * PLACE, 0xff, SLOT_MAX);
         ASSERT(read_all(copy, directory_id, &file, again, &code) == count && code == ERROR_NONE);
         check_same(met, again, count);
-        acquaintances_close(&file);
+        known_peers_close(&file);
         memory_destroy(copy);
     }
 }
@@ -89,11 +88,11 @@ static size_t repair(u8 *data, size_t size, size_t capacity, u32 choice)
     for (size_t at = 0; at + HEAD <= size && (choice & 3) != 0; at += SLOT_MAX, choice >>= 2) {
         u32 count = load_u32(data + at + AT_COUNT);
         size_t end = at + HEAD + (size_t)ITEM * count;
-        if (count <= ACQUAINTANCES_MAX && end + 4 <= size)
+        if (count <= KNOWN_PEERS_MAX && end + 4 <= size)
             store_u32(data + end, crc32c(0, data + at, end - at));
     }
     return size;
 }
 
-const struct fuzz_target fuzz_acquaintances = {
-    .name = "acquaintances", .input_max = SLOTS * SLOT_MAX, .run = run, .repair = repair};
+const struct fuzz_target fuzz_known_peers = {
+    .name = "known_peers", .input_max = SLOTS * SLOT_MAX, .run = run, .repair = repair};
