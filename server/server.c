@@ -73,6 +73,8 @@ void server_destroy(struct server *server)
     struct command *command;
     while ((command = command_list_take(&server->parked)) != NULL)
         server_fail(server, command, COMMAND_STOPPING);
+    while ((command = ways_back_take(&server->ways_back)) != NULL)
+        server_fail(server, command, COMMAND_STOPPING);
     if (server->design->destroy != NULL)
         server->design->destroy(server);
     server_flush_answers(server);

@@ -60,7 +60,9 @@ static void describe_peers(const struct server *server, const struct leader_pend
     buffer_append_format(to,
                          "raft_waiting_writes:%" PRIu32 "\r\nraft_waiting_reads:%" PRIu32
                          "\r\nraft_uncommitted_bytes:%" PRIu64 "\r\n",
-                         lead->writes.count, lead->reads.count, lead->leadership.uncommitted_bytes);
+                         lead->writes.count,
+                         lead->reads.count + ways_back_waiting(&server->ways_back),
+                         lead->leadership.uncommitted_bytes);
 }
 
 /* Whom this server does not recognise, and whether the others recognise it. */

@@ -225,6 +225,8 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
     case MAIL_CONNECTED:
         connected(dispatch, mail->as.peer);
         return;
+    case MAIL_ROOM: /* the flush that follows answers the reads that wait for it */
+        return;
     case MAIL_DISCONNECTED:
         disconnected(dispatch, mail->as.peer);
         return;

@@ -68,6 +68,8 @@ const char *mail_kind_word(enum mail_kind kind)
         return "join";
     case MAIL_CONNECTED:
         return "connected";
+    case MAIL_ROOM:
+        return "room";
     case MAIL_DISCONNECTED:
         return "disconnected";
     case MAIL_ENTRIES_READ:

@@ -34,6 +34,8 @@ enum mail_kind {
     MAIL_JOIN,          /* this server's directory is blank, and a member of a cluster has been met:
                            it belongs to that one's cluster from now on, `joining` */
     MAIL_CONNECTED,     /* our connection to `peer` is new: what was on its way may be lost */
+    MAIL_ROOM,          /* the way to `peer`, which was full, has room for answers again
+                           (transport_ops.room) */
     MAIL_DISCONNECTED,  /* the connection from `peer` has ended: it died, or the network failed */
     MAIL_ENTRIES_READ,  /* a job has read log entries from the disk: `read` */
     MAIL_PIECE_READ,    /* a job has read a piece of a snapshot's file: `piece` */

@@ -31,6 +31,12 @@ struct transport_ops {
      * most. The settings of the timers may change while the server runs. NULL: nothing is repeated.
      * Thread: the server's. Never blocks. */
     void (*pulse)(struct transport *transport, u64 every_ns, u64 for_ns);
+    /* For how many bytes of answers to forwarded reads there is room on the way to that server,
+     * beside what waits to be sent. One answer may go beyond. 0: none; then MAIL_ROOM is posted
+     * when there is room again. Who is not connected has room: what is sent to it is lost in any
+     * case. NULL: there is always room. Takes a lock: to be asked once in a batch. Thread: the
+     * server's. Never blocks. */
+    u64 (*room)(struct transport *transport, server_id to);
 };
 
 enum {

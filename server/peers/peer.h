@@ -71,7 +71,9 @@ struct peer {
     struct frame_out *queue_first;
     struct frame_out *queue_last;
     u64 queue_bytes;
+    bool room_awaited; /* answers wait for room in the queue; the writer says when there is some */
     u64 queue_peak;    /* most bytes of the queue since its memory was last given back */
+    struct report_limit lost_answers;
     bool large_said;   /* that a message was too large for a frame */
     struct pulse said; /* the newest that was sent on this connection */
 
@@ -155,8 +157,15 @@ enum push {
     PUSH_BLOCKED, /* the socket takes no more now */
     PUSH_BROKEN   /* the connection is done for */
 };
-/* Sends one frame of the queue, or a part of it. Thread: the writer. */
-enum push peer_push(struct peer *peer);
+/* Sends one frame of the queue, or a part of it. Sets `*room` when MAIL_ROOM is to be posted.
+ * Thread: the writer. */
+enum push peer_push(struct peer *peer, bool *room);
+
+/* transport_ops.room for this peer. Thread: the server's. */
+u64 peer_room(struct peer *peer);
+/* Whether answers have waited for room in the queue, and now there is some: then MAIL_ROOM is to be
+ * posted. True once. */
+bool peer_has_room_again_locked(struct peer *peer);
 
 /* While the server thread is busy for long: tells the peer again what it was told last, if it is
  * time to. Returns whether anything was told so far, and so may have to be again, after

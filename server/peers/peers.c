@@ -64,10 +64,17 @@ static void transport_pulse(struct transport *transport, u64 every_ns, u64 for_n
         wake_post(peers->peer[i].wake);
 }
 
+static u64 transport_room(struct transport *transport, server_id to)
+{
+    struct peer *peer = peers_find(CONTAINER_OF(transport, struct peers, transport), to);
+    return peer != NULL ? peer_room(peer) : UINT64_MAX;
+}
+
 static const struct transport_ops TRANSPORT_OPS = {.send = transport_send,
                                                    .identify = transport_identify,
                                                    .busy = transport_busy,
-                                                   .pulse = transport_pulse};
+                                                   .pulse = transport_pulse,
+                                                   .room = transport_room};
 
 struct peer *peers_find(struct peers *peers, server_id id)
 {

@@ -16,9 +16,12 @@
 #include "server/peers/peer.h"
 
 enum {
-    PAYLOAD_AT_ONCE_MAX = 512 * 1024, /* more than that is the writer's */
-    PART_MAX = 128 * 1024,            /* sent while the lock is held */
-    SMALL_ANSWER_MAX = 64 * 1024      /* an answer that may go beyond the queue's bound */
+    PAYLOAD_AT_ONCE_MAX = 512 * 1024,  /* more than that is the writer's */
+    PART_MAX = 128 * 1024,             /* sent while the lock is held */
+    SMALL_ANSWER_MAX = 64 * 1024,      /* an answer that may go beyond the queue's bound */
+    ANSWERS_BEYOND = 32 * 1024 * 1024, /* so far, and a little further */
+    ROOM_PARTS = 2,      /* there is room for reads' answers while so much of the queue is free, */
+    ROOM_AGAIN_PARTS = 4 /* and, once there was none, when no more than so much is left in it */
 };
 
 /* Fills `pieces` with what is left of a frame of which `sent` bytes have gone, but with no more
@@ -112,14 +115,35 @@ void peer_queue_clear_locked(struct peer *peer)
     ASSERT(peer->queue_bytes == 0);
 }
 
-/* Whether a message of so many bytes finds no place behind those that wait. An answer to somebody's
- * writes may go a little beyond the bound: it is small, and lost it would leave clients in doubt
- * because others let large answers lie. */
+u64 peer_room(struct peer *peer)
+{
+    u64 mark = peer->peers->options.queue_bytes_max / ROOM_PARTS;
+    mutex_lock(&peer->lock);
+    u64 room = mark - u64_min(mark, peer->queue_bytes);
+    peer->room_awaited = room == 0;
+    mutex_unlock(&peer->lock);
+    return room;
+}
+
+bool peer_has_room_again_locked(struct peer *peer)
+{
+    mutex_assert_held(&peer->lock);
+    u64 mark = peer->peers->options.queue_bytes_max / ROOM_AGAIN_PARTS;
+    if (!peer->room_awaited || peer->queue_bytes > mark)
+        return false;
+    peer->room_awaited = false;
+    return true;
+}
+
+/* Whether a message of so many bytes finds no place behind those that wait. An answer may go beyond
+ * the bound: lost it would leave clients in doubt. Of reads there are no more than there is room
+ * for (peer_room), but for one; of writes, what is applied before the queue is sent. A small one
+ * may go a little further: it must not be lost because others let large answers lie. */
 static bool queue_is_full(const struct peer *peer, const struct message *message, u64 payload_size)
 {
     u64 bytes_max = peer->peers->options.queue_bytes_max;
-    if (message->kind == MESSAGE_FORWARD_REPLY && payload_size <= SMALL_ANSWER_MAX)
-        bytes_max += bytes_max / 8;
+    if (message->kind == MESSAGE_FORWARD_REPLY)
+        bytes_max += ANSWERS_BEYOND + (payload_size <= SMALL_ANSWER_MAX ? bytes_max / 8 : 0);
     return peer->queue_bytes + payload_size + sizeof(struct frame_out) > bytes_max;
 }
 
@@ -202,6 +226,8 @@ bool peer_send(struct peer *peer, struct message *message)
         accepted = send_locked(peer, message, payload_size, &wake);
     if (!accepted)
         peer->messages_dropped++;
+    bool lost = !accepted && fits && message->kind == MESSAGE_FORWARD_REPLY &&
+                peer->outgoing >= 0 && !peer->outgoing_broken;
     bool complain = !fits && !peer->large_said;
     peer->large_said = peer->large_said || !fits;
     mutex_unlock(&peer->lock);
@@ -213,11 +239,17 @@ bool peer_send(struct peer *peer, struct message *message)
                " bytes: it takes no more than %" PRIu64
                " (give it the segment-bytes and client-input-bytes of the others)",
                peer->id, payload_size, frame_bytes_max - FRAME_HEAD_SIZE_MAX);
+    if (lost)
+        REPORT_LIMITED(peer->peers->report, &peer->lost_answers, REPORT_WARN, "peers",
+                       "answers to commands that server %" PRIu32
+                       " has forwarded are lost: it takes them too slowly, and too many wait "
+                       "(peer-queue-bytes); its clients will hear -TIMEOUT",
+                       peer->id);
     message_release(message);
     return accepted;
 }
 
-enum push peer_push(struct peer *peer)
+enum push peer_push(struct peer *peer, bool *room)
 {
     enum push result = PUSH_EMPTY;
     mutex_lock(&peer->lock);
@@ -242,6 +274,7 @@ enum push peer_push(struct peer *peer)
         else
             result = peer->queue_first != NULL ? PUSH_MORE : PUSH_EMPTY;
     }
+    *room = peer_has_room_again_locked(peer);
     mutex_unlock(&peer->lock);
     return result;
 }

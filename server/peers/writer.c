@@ -61,6 +61,13 @@ static enum error_code open_connection(struct peer *peer, int *socket, struct he
     return code;
 }
 
+static void post(struct peer *peer, enum mail_kind kind)
+{
+    struct mail *mail = mail_create(kind);
+    mail->as.peer = peer->id;
+    (void)mail_post(peer->peers->slot, mail);
+}
+
 /* From now on the server's thread sends on it. */
 static void publish(struct peer *peer, int socket, const struct hello *answer)
 {
@@ -81,9 +88,7 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
     mutex_unlock(&peer->lock);
     REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
                    "connected to server %" PRIu32 " at %s", peer->id, peer->address);
-    struct mail *mail = mail_create(MAIL_CONNECTED);
-    mail->as.peer = peer->id;
-    (void)mail_post(peers->slot, mail);
+    post(peer, MAIL_CONNECTED);
 }
 
 /* Sends what is queued until the connection breaks or all is to stop. Blocks. */
@@ -91,7 +96,10 @@ static void pump(struct peer *peer, int socket)
 {
     u64 empty_since_ns = clock_monotonic_ns();
     while (!peers_stopping(peer->peers)) {
-        enum push push = peer_push(peer);
+        bool room = false;
+        enum push push = peer_push(peer, &room);
+        if (room)
+            post(peer, MAIL_ROOM);
         if (push == PUSH_BROKEN)
             return;
         if (push != PUSH_EMPTY)
@@ -122,7 +130,10 @@ static void retract(struct peer *peer, int socket)
     mutex_lock(&peer->lock);
     peer_queue_clear_locked(peer);
     socket_close(&peer->outgoing);
+    bool room = peer_has_room_again_locked(peer);
     mutex_unlock(&peer->lock);
+    if (room && !peers_stopping(peers))
+        post(peer, MAIL_ROOM);
     if (!peers_stopping(peers))
         REPORT_LIMITED(peers->report, &peer->calls, REPORT_INFO, "peers",
                        "the connection to server %" PRIu32 " has ended: %s", peer->id, fate);

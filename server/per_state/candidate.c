@@ -153,6 +153,7 @@ enum raft_state candidate_run(struct server *server)
             case MAIL_SNAPSHOT:               /* housekeeping */
             case MAIL_MET:                    /* housekeeping */
             case MAIL_JOIN:                   /* housekeeping */
+            case MAIL_ROOM:                   /* no answers wait for it any more */
                 continue;
             }
         }

@@ -162,6 +162,8 @@ enum raft_state follower_run(struct server *server)
                 if (mail->as.peer == raft->leader)
                     follow_forwarding_lost(server, &self.forwarding);
                 continue;
+            case MAIL_ROOM: /* no answers wait for it any more: they were a leader's */
+                continue;
             case MAIL_DISCONNECTED:
                 disconnected(server, &self, mail->as.peer, now_ns);
                 continue;

@@ -123,6 +123,8 @@ enum raft_state leader_run(struct server *server)
             case MAIL_CONNECTED:
                 lead_peer_connected(server, &lead, mail->as.peer);
                 continue;
+            case MAIL_ROOM: /* the end of this pile answers the reads that wait for it */
+                continue;
             case MAIL_DISCONNECTED:
                 lead_peer_disconnected(&lead, mail->as.peer);
                 continue;

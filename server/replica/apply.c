@@ -68,14 +68,37 @@ void server_apply_committed(struct server *server, struct leader_pending *lead)
     }
 }
 
-u64 server_read(struct server *server, struct command *read)
+static u64 execute_read(struct server *server, struct command *read)
 {
+    bool forwarded = read->forwarded;
+    server_id taker = read->taker;
     buffer_clear(&server->answer);
     server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
     u64 size = server->answer.size;
     server_answer(server, read, server->answer.data, size);
     server_trim_answer(server);
+    if (forwarded)
+        ways_back_answered(&server->ways_back, taker, size);
     return size + machine_work(server);
+}
+
+u64 server_read(struct server *server, struct command *read)
+{
+    if (!ways_back_open(&server->ways_back, server->transport, read))
+        return 0;
+    return execute_read(server, read);
+}
+
+u64 server_begin_reads(struct server *server)
+{
+    struct ways_back *ways = &server->ways_back;
+    struct work_batch batch;
+    struct command *read;
+    ways_back_begin(ways);
+    work_batch_begin(&batch, ANSWERED_READ_BYTES_MAX / 2);
+    while (!work_batch_is_over(&batch) && (read = ways_back_next(ways, server->transport)) != NULL)
+        work_batch_add(&batch, execute_read(server, read));
+    return ANSWERED_READ_BYTES_MAX - u64_min(batch.work, ANSWERED_READ_BYTES_MAX / 2);
 }
 
 /* A large answer must not stay in memory for ever. */
@@ -87,15 +110,17 @@ void server_trim_answer(struct server *server)
 
 void server_answer_reads(struct server *server, struct leader_pending *lead)
 {
+    const struct ways_back *ways = &server->ways_back;
     lead->reads_left = false;
-    if (lead->reads.first == NULL)
+    if (lead->reads.first == NULL && ways_back_waiting(ways) == 0)
         return;
     u64 confirmed = reads_confirmed_round(&server->raft, &lead->leadership);
     struct work_batch batch;
     struct command *read;
-    work_batch_begin(&batch, ANSWERED_READ_BYTES_MAX);
+    work_batch_begin(&batch, server_begin_reads(server));
     while (!work_batch_is_over(&batch) &&
            (read = pending_ready_read(&server->raft, lead, confirmed)) != NULL)
         work_batch_add(&batch, server_read(server, read));
-    lead->reads_left = work_batch_is_over(&batch) && lead->reads.first != NULL;
+    lead->reads_left =
+        (work_batch_is_over(&batch) && lead->reads.first != NULL) || ways_back_left(ways);
 }

@@ -14,7 +14,12 @@ enum {
  * NULL: nobody here waits. Returns the work: bytes touched and answered, beside the
  * entry's own. */
 u64 server_apply(struct server *server, u64 index, struct command *writer);
-/* Answers a read from the machine as it is now. Consumes it. Returns the work. */
+/* A batch of reads begins. First those go on that have waited for room on the way back to the
+ * server that forwarded them (way_back.h), with half of the batch at most, so that the others are
+ * not held up by them. Returns the work that is left for the others. */
+u64 server_begin_reads(struct server *server);
+/* Answers a confirmed read from the machine as it is now, or lets it wait for room on the way back.
+ * Consumes it. Returns the work. */
 u64 server_read(struct server *server, struct command *read);
 /* Frees the scratch for answers if it has become large. */
 void server_trim_answer(struct server *server);

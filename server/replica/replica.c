@@ -49,6 +49,14 @@ void server_apply_options(struct server *server)
                                       PULSE_TIMEOUTS * server->options.election_timeout_ns_max);
 }
 
+/* Who leads no more lets whoever leads next answer them. */
+static void give_back_reads(struct server *server)
+{
+    struct command *read;
+    while ((read = ways_back_take(&server->ways_back)) != NULL)
+        command_give_back(read);
+}
+
 void server_enter(struct server *server, enum raft_state state, const char *why)
 {
     enum raft_state from = server->state;
@@ -56,6 +64,8 @@ void server_enter(struct server *server, enum raft_state state, const char *why)
     liveness_outdate_status(&server->liveness);
     if (from != state)
         server->state_since_ns = clock_monotonic_ns();
+    if (from == RAFT_LEADER)
+        give_back_reads(server);
     /* A server alone in its half of a partition campaigns again and again: one line is enough. */
     enum report_level level = from == state ? REPORT_DEBUG : REPORT_INFO;
     REPORT(server->world.report, level, "server", "term %" PRIu64 ": %s -> %s: %s",

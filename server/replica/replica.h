@@ -23,6 +23,7 @@
 #include "server/replica/loop_time.h"
 #include "server/requests/forward.h"
 #include "server/requests/pending.h"
+#include "server/requests/way_back.h"
 #include "server/rules/election.h"
 #include "server/rules/replication.h"
 #include "server/rules/transfer.h"
@@ -138,7 +139,8 @@ struct server {
     struct outbox outbox;
     struct rng rng;
     struct events events;
-    struct command_list parked;        /* commands that wait for a leader to be known */
+    struct ways_back ways_back; /* confirmed reads of other servers, whose answers need room */
+    struct command_list parked; /* commands that wait for a leader to be known */
     const struct leader_pending *lead; /* of the leadership that goes on; NULL: none (step: node's).
                                 For who looks at a server from outside */
     struct buffer answer;              /* scratch */

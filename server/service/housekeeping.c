@@ -37,6 +37,7 @@ bool housekeeping(struct server *server, struct leader_pending *lead, const stru
     case MAIL_UNRECOGNISED:
     case MAIL_COMMANDS:
     case MAIL_DISCONNECTED:
+    case MAIL_ROOM:
     case MAIL_ENTRIES_READ:
     case MAIL_PIECE_READ:
     case MAIL_CAMPAIGN:

@@ -3,6 +3,7 @@ half sent, who all together hold too much; and what is given back afterwards."""
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import threading
 import time
@@ -99,6 +100,59 @@ class Costs(Case):
                               connection.recv(1000))
         digests = cluster.wait_until_equal()
         self.assertEqual(len(set(digests)), 1, digests)
+
+    def test_many_large_answers_through_a_follower_are_all_given(self):
+        """Far more than the way from the leader to the follower holds: who asks for it waits, and
+        is answered; so is who asks for little, by way of the same follower."""
+        cluster, _ = self.start("forward-timeout 30s\npeer-queue-bytes 8MiB\nwindow-bytes 4MiB\n"
+                                "message-bytes 1MiB\n", count=3)
+        follower = cluster.followers()[0]
+        value = b"v" * MEBIBYTE
+        with follower.client() as client:
+            client.set("large", value)
+            client.set("small", "1")
+        trouble, answered = [], []
+        sent = threading.Barrier(41)
+
+        def many(count=10):
+            want = b"$%d\r\n%s\r\n" % (len(value), value)
+            try:
+                with follower.raw() as connection, connection.makefile("rb") as answers:
+                    connection.settimeout(PATIENCE)
+                    connection.sendall(b"GET large\r\n" * count)
+                    sent.wait(PATIENCE)
+                    for _ in range(count):
+                        first = answers.readline()
+                        if first != b"$%d\r\n" % len(value):
+                            trouble.append(first)
+                            return
+                        if answers.read(len(value) + 2) != want[len(first):]:
+                            trouble.append(b"another value")
+                        answered.append(1)
+            except OSError as error:
+                trouble.append(error)
+
+        crowd = [threading.Thread(target=many, daemon=True) for _ in range(40)]
+        for thread in crowd:
+            thread.start()
+        sent.wait(PATIENCE)
+        # The way back is full for a while, however fast this machine is.
+        follower.signal(signal.SIGSTOP)
+        time.sleep(1)
+        follower.signal(signal.SIGCONT)
+        small = 0
+        with follower.client() as client:
+            while any(thread.is_alive() for thread in crowd):
+                self.assertEqual(client.get("small"), "1")
+                self.assertTrue(client.set("beside", "2"))
+                small += 1
+        for thread in crowd:
+            thread.join(PATIENCE)
+        self.assertEqual(trouble, [])
+        self.assertEqual(len(answered), 400)
+        self.assertGreater(small, 0)
+        leader = cluster.wait_for_leader()
+        wait_until("no read waits any more", lambda: leader.info()["raft_waiting_reads"] == 0)
 
     def test_memory_is_given_back_after_a_burst(self):
         if SLOW > 1:

@@ -167,6 +167,8 @@ void checks_counters(struct cluster *cluster, const struct sim_server *server)
     if (lead != NULL)
         look_at_lead(cluster, server, lead);
     look_at_list(cluster, server, &live->parked, "of commands that wait for a leader");
+    for (u32 i = 0; i < live->ways_back.count; i++)
+        look_at_list(cluster, server, &live->ways_back.ways[i].waiting, "of reads without room");
     look_at_mailbox(cluster, server, &live->mailbox);
     const struct forwarding *forwarding =
         live->options.design == DESIGN_STEP       ? &step_node_of(live)->step.forwarding
@@ -193,6 +195,7 @@ static void look_at_rest(struct cluster *cluster, const struct sim_server *serve
         {"messages wait for the disk", outbox_is_empty(&live->outbox) ? 0 : 1},
         {"writes wait", lead != NULL ? lead->writes.count : 0},
         {"reads wait", lead != NULL ? lead->reads.count : 0},
+        {"reads wait for room for their answers", ways_back_waiting(&live->ways_back)},
         {"commands are held", lead != NULL ? lead->held.count : 0},
         {"bytes are uncommitted", lead != NULL ? lead->leadership.uncommitted_bytes : 0},
         {"bytes are on their way", 0},

@@ -69,6 +69,9 @@ struct link {
     bool connected;            /* `from` may send */
     bool connecting;           /* an attempt is under way */
     bool standing;             /* `to` believes that the connection from `from` stands */
+    u64 answer_bytes;          /* answers to forwarded commands that `from` has lately sent, */
+    u64 answers_since_ns;      /* since then */
+    bool room_awaited;         /* `from` is about to hear that there is room for more */
     u64 last_arrival_ns;       /* keeps the order within a connection */
     struct frame_list backlog; /* arrived, not yet taken in by `to` */
     bool retrying;
@@ -287,6 +290,13 @@ void network_connect_anew(struct sim_server *server);
 void network_identify(struct transport *transport, const struct identity *own,
                       const struct configuration *configuration);
 bool network_send(struct transport *transport, struct message *message);
+
+/* ---- room.c ---- */
+
+/* The transport's room, for this server. */
+u64 room_left(struct transport *transport, server_id to);
+/* So many bytes of answers are sent on it. */
+void room_take(struct link *link, u64 size);
 
 /* ---- servers.c ---- */
 

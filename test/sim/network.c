@@ -347,6 +347,8 @@ bool network_send(struct transport *transport, struct message *message)
         message_release(message);
         return false;
     }
+    if (message->kind == MESSAGE_FORWARD_REPLY)
+        room_take(link, message_payload_size(message));
     struct frame *frame = frame_encode(link, message);
     link->sent_bytes[message->kind] += frame->size - message_payload_size(message);
     message_release(message);

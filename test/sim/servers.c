@@ -560,8 +560,8 @@ static enum cluster_design design_of(const struct cluster *cluster, server_id id
     return turns[id % ARRAY_LENGTH(turns)];
 }
 
-static const struct transport_ops transport_ops = {.send = network_send,
-                                                   .identify = network_identify};
+static const struct transport_ops transport_ops = {
+    .send = network_send, .identify = network_identify, .room = room_left};
 
 void servers_init(struct cluster *cluster)
 {

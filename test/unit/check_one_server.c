@@ -147,6 +147,98 @@ START_TEST(leader__answers_what_a_quorum_holds)
 }
 END_TEST
 
+/* Server `from` forwards so many reads, each in a message of its own. */
+static void forward_reads(server_id from, u64 term, u64 first_call, u32 count)
+{
+    static struct raft sender;
+    struct taker taker = {.start = from};
+    struct forwarding forwarding;
+    raft_of(&sender, 3, from, "1 1");
+    sender.current_term = term;
+    sender.leader = 1;
+    forwarding_init(&forwarding, &taker);
+    for (u32 i = 0; i < count; i++) {
+        struct command_list again = {0};
+        struct forwarding_outcome outcome = {.again = &again};
+        struct message message;
+        forwarding_put(&forwarding, one_command(COMMAND_READ, 1, "x"));
+        ck_assert(forwarding_next(&forwarding, &sender, MIB, 0, &message));
+        u64 call = message.call;
+        message.call = first_call + i;
+        one_hand(message);
+        forwarding_unsent(&forwarding, call, &outcome);
+        command_list_fail(&again, COMMAND_STOPPING);
+    }
+    raft_deinit(&sender);
+}
+
+/* Server 2 accepts whatever it is sent until a client has heard that. */
+static void accept_until_answered(const char *answer)
+{
+    u64 deadline_ns = clock_monotonic_ns() + ONE_PATIENCE_NS;
+    for (bool answered = false; !answered; one_wait(deadline_ns)) {
+        const struct message *append = NULL;
+        pthread_mutex_lock(&one_lock);
+        answered = strstr(one_answers, answer) != NULL;
+        while (append == NULL && one_looked < one_sent_count) {
+            const struct message *message = &one_sent[one_looked++];
+            if (message->kind == MESSAGE_APPEND_ENTRIES && message->to == 2)
+                append = message;
+        }
+        pthread_mutex_unlock(&one_lock);
+        if (append != NULL)
+            one_accept(append);
+    }
+}
+
+/* While the way to a server is full its reads wait, in their order, and nobody else's do. */
+START_TEST(leader__lets_reads_wait_for_room_for_their_answers)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        u64 term = one_lead();
+        one_set_room(2, 0);
+        forward_reads(2, term, 100, 3);
+        forward_reads(3, term, 200, 1);
+        one_ask(one_command(COMMAND_READ, 7, "own"));
+        accept_until_answered("7:+read own");
+        one_rewind();
+        ck_assert_uint_eq(one_next(MESSAGE_FORWARD_REPLY, 3)->call, 200);
+        ck_assert_uint_eq(one_count(MESSAGE_FORWARD_REPLY), 1);
+        one_set_room(2, 1); /* one answer goes beyond, and the next batch begins behind it */
+        one_tell(MAIL_ROOM, 2);
+        one_rewind();
+        for (u64 call = 100; call < 103; call++)
+            ck_assert_uint_eq(one_next(MESSAGE_FORWARD_REPLY, 2)->call, call);
+        one_end();
+    }
+}
+END_TEST
+
+/* Who leads no more does not keep them: they may be asked of whoever leads next. */
+START_TEST(leader__that_is_deposed_gives_back_reads_without_room)
+{
+    EACH_DESIGN(design)
+    {
+        one_begin(design);
+        u64 term = one_lead();
+        one_set_room(2, 0);
+        forward_reads(2, term, 100, 2);
+        one_ask(one_command(COMMAND_READ, 7, "own"));
+        accept_until_answered("7:+read own");
+        ck_assert_uint_eq(one_count(MESSAGE_FORWARD_REPLY), 0);
+        one_hand((struct message){.kind = MESSAGE_APPEND_ENTRIES, .from = 3, .term = term + 1});
+        one_rewind();
+        for (int i = 0; i < 2; i++) {
+            const struct message *reply = one_next(MESSAGE_FORWARD_REPLY, 2);
+            ck_assert_int_eq(reply->as.forward_reply.result, FORWARD_NOT_LEADER);
+        }
+        one_end();
+    }
+}
+END_TEST
+
 START_TEST(leader__that_is_deposed_does_not_know_the_outcome)
 {
     EACH_DESIGN(design)
@@ -448,6 +540,8 @@ UNIT_MAIN("one_server", entries__are_acknowledged_when_they_are_on_disk,
           entries__that_are_not_on_disk_are_not_acknowledged,
           entries__a_conflict_is_said_and_repaired, votes__are_on_disk_before_they_are_given,
           votes__are_asked_for_again_over_a_new_connection, leader__answers_what_a_quorum_holds,
+          leader__lets_reads_wait_for_room_for_their_answers,
+          leader__that_is_deposed_gives_back_reads_without_room,
           leader__that_is_deposed_does_not_know_the_outcome,
           leader__that_is_told_to_stop_leaves_nobody_waiting,
           leader__whose_disk_fails_answers_nothing_as_done, leader__feeds_a_peer_from_its_disk,

@@ -148,6 +148,83 @@ START_TEST(peers__slow_reader_never_blocks_the_sender)
 }
 END_TEST
 
+/* It is said once there is room, and not before; what is given while there is some is not lost. */
+START_TEST(peers__room_for_answers)
+{
+    struct house *house = house_of_two();
+    struct transport *transport = peers_transport(house->node[0].peers);
+    struct node *slow = &house->node[1];
+    mutex_lock(&slow->lock);
+    slow->full = true;
+    mutex_unlock(&slow->lock);
+    ck_assert_uint_eq(transport->ops->room(transport, 2), 128 * KIB);
+    ck_assert_uint_eq(transport->ops->room(transport, 9), UINT64_MAX);
+    enum { SIZE = 64 * 1024, COUNT_MAX = 5000 };
+    u64 count = 0;
+    while (transport->ops->room(transport, 2) > 0 && count < COUNT_MAX)
+        ck_assert(send_numbered(&house->node[0], 2, ++count, SIZE));
+    ck_assert_msg(count < COUNT_MAX, "the sockets hold it all");
+    mutex_lock(&slow->lock);
+    slow->full = false;
+    condition_broadcast(&slow->changed);
+    mutex_unlock(&slow->lock);
+    struct mail *mail = node_take(&house->node[0], MAIL_ROOM);
+    ck_assert_uint_eq(mail->as.peer, 2);
+    mail_destroy(mail);
+    ck_assert_uint_ge(transport->ops->room(transport, 2), 64 * KIB);
+    for (u64 n = 1; n <= count; n++)
+        ck_assert_uint_eq(take_numbered(slow, SIZE), n);
+    house_destroy(house);
+}
+END_TEST
+
+/* Answers to writes cannot wait: they go far beyond the bound of all others, and what is lost
+ * behind that is said. */
+START_TEST(peers__answers_go_beyond_the_queue)
+{
+    struct house *house = house_of_two();
+    mutex_lock(&house->node[1].lock);
+    house->node[1].full = true;
+    mutex_unlock(&house->node[1].lock);
+    struct transport *transport = peers_transport(house->node[0].peers);
+    struct block *answer = block_create(700 * KIB);
+    memset(answer->data, 'a', answer->size);
+    bool sent = true;
+    for (u64 count = 0; sent; count++) {
+        struct message reply = {.kind = MESSAGE_FORWARD_REPLY, .from = 1, .to = 2, .term = 1};
+        ck_assert_uint_lt(count, 1000);
+        reply.as.forward_reply = (struct forward_reply){.result = FORWARD_DONE, .count = 1};
+        reply.spans[0] = span_of(answer, answer->data, answer->size);
+        reply.span_count = 1;
+        sent = transport->ops->send(transport, &reply);
+    }
+    block_release(answer);
+    struct peer_status status;
+    status_of(&house->node[0], &status);
+    ck_assert_uint_gt(status.queue_bytes, 30 * MIB);
+    ck_assert_uint_lt(status.queue_bytes, 33 * MIB);
+    node_await_line(&house->node[0], "answers to commands that server 2 has forwarded are lost");
+    ck_assert(!send_numbered(&house->node[0], 2, 1, 10)); /* others do not */
+    house_destroy(house);
+}
+END_TEST
+
+/* Whoever waits for room is told when the connection has ended: what it sends now is lost. */
+START_TEST(peers__room_when_the_connection_ends)
+{
+    struct house *house = house_of_two();
+    struct transport *transport = peers_transport(house->node[0].peers);
+    mutex_lock(&house->node[1].lock);
+    house->node[1].full = true;
+    mutex_unlock(&house->node[1].lock);
+    for (u64 n = 1; transport->ops->room(transport, 2) > 0; n++)
+        ck_assert(send_numbered(&house->node[0], 2, n, 64 * 1024));
+    node_stop(house, 1);
+    mail_destroy(node_take(&house->node[0], MAIL_ROOM));
+    house_destroy(house);
+}
+END_TEST
+
 START_TEST(peers__destroyed_while_a_queue_is_full)
 {
     struct house *house = house_of_two();
@@ -259,6 +336,8 @@ UNIT_MAIN("peers", peers__messages_arrive_in_order, peers__messages_of_all_sizes
           peers__small_messages_never_overtake_large_ones,
           peers__unknown_or_absent_receiver_is_a_definite_loss, peers__too_large_for_a_frame,
           peers__reconnect_after_a_restart, peers__slow_reader_never_blocks_the_sender,
-          peers__destroyed_while_a_queue_is_full, peers__two_servers_of_different_clusters,
-          peers_create__address_in_use, peers_create__no_descriptor,
-          peers_create__address_of_no_form, peers_destroy__at_any_moment)
+          peers__room_for_answers, peers__answers_go_beyond_the_queue,
+          peers__room_when_the_connection_ends, peers__destroyed_while_a_queue_is_full,
+          peers__two_servers_of_different_clusters, peers_create__address_in_use,
+          peers_create__no_descriptor, peers_create__address_of_no_form,
+          peers_destroy__at_any_moment)

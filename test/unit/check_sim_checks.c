@@ -520,6 +520,25 @@ START_TEST(judge__counters_are_what_they_count)
 }
 END_TEST
 
+START_TEST(judge__reads_that_wait_for_room_are_counted)
+{
+    for (int which = 0; which < 2; which++) {
+        begin_well();
+        struct ways_back *ways = &nth(1)->server->ways_back;
+        ways->count = ways->count == 0 ? 1 : ways->count;
+        if (which == 0) {
+            ways->ways[0].waiting.bytes++;
+            checks_ran(cluster, nth(1));
+        } else {
+            cluster_run(cluster, NS_PER_S);
+            ways->ways[0].waiting.count++;
+            checks_rest(cluster);
+        }
+        end_violating("counters of bytes");
+    }
+}
+END_TEST
+
 START_TEST(judge__nothing_waits_at_rest)
 {
     begin_well();
@@ -551,4 +570,5 @@ UNIT_MAIN("sim_checks", judge__a_healthy_cluster_is_not_complained_of, judge__el
           judge__who_hears_none_or_is_told_to_may_campaign,
           judge__an_entry_of_a_later_term_than_its_server, judge__times_of_entries_never_fall,
           judge__uncommitted_bytes_are_those_behind_the_commit_index,
-          judge__counters_are_what_they_count, judge__nothing_waits_at_rest)
+          judge__counters_are_what_they_count, judge__reads_that_wait_for_room_are_counted,
+          judge__nothing_waits_at_rest)

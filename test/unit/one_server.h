@@ -88,7 +88,27 @@ static enum error_code one_set(void *context, const char *key, const char *value
     return ERROR_NONE;
 }
 
-static const struct transport_ops one_transport_ops = {.send = one_send, .pulse = one_pulse};
+static u64 one_rooms[4]; /* transport_ops.room to each server, bytes */
+
+static u64 one_room(struct transport *transport, server_id to)
+{
+    (void)transport;
+    pthread_mutex_lock(&one_lock);
+    u64 room = one_rooms[to];
+    pthread_mutex_unlock(&one_lock);
+    return room;
+}
+
+/* There is so much room now; the server is not told. */
+static inline void one_set_room(server_id to, u64 room)
+{
+    pthread_mutex_lock(&one_lock);
+    one_rooms[to] = room;
+    pthread_mutex_unlock(&one_lock);
+}
+
+static const struct transport_ops one_transport_ops = {
+    .send = one_send, .pulse = one_pulse, .room = one_room};
 static struct transport one_transport = {&one_transport_ops};
 
 /* ---- the machine: it notes what it is given ---- */
@@ -218,6 +238,8 @@ static inline void one_start(const struct server_options *options)
     struct server_world world = {.vfs = &one_disk->vfs, .report = &report, .set = one_set};
     one_said[0] = one_answers[0] = one_applied[0] = one_pulses[0] = '\0';
     one_cannot_forward = false;
+    for (size_t i = 0; i < ARRAY_LENGTH(one_rooms); i++)
+        one_rooms[i] = MIB;
     one_sent_count = one_looked = 0;
     one_disk->locked = false;
     error_clear(&one_error);

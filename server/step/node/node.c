@@ -252,6 +252,8 @@ static void tell_mail(struct step_node *node, struct mail *mail)
         event.kind = ON_CONNECTED;
         event.as.peer = mail->as.peer;
         break;
+    case MAIL_ROOM: /* reads that the machine has confirmed are the node's: served by now */
+        return;
     case MAIL_DISCONNECTED:
         event.kind = ON_CONNECTION_LOST;
         event.as.peer = mail->as.peer;
@@ -354,7 +356,7 @@ static void tell_time(struct step_node *node)
 /* Another batch of the reads that are ready. */
 static void serve_reads(struct step_node *node)
 {
-    work_batch_begin(&node->read_batch, ANSWERED_READ_BYTES_MAX);
+    work_batch_begin(&node->read_batch, server_begin_reads(node->server));
     while (!work_batch_is_over(&node->read_batch) && node->reads.first != NULL)
         work_batch_add(&node->read_batch,
                        server_read(node->server, command_list_take(&node->reads)));
@@ -407,7 +409,8 @@ static void run(struct server *server)
     node->alarm_ns = step_begin(&node->step, node->now_ns);
     while (!has_stopped(node)) {
         /* Between two batches of reads there is only a look into the mailbox. */
-        u64 until_ns = node->reads.first != NULL ? 0 : node->alarm_ns;
+        bool reads_left = node->reads.first != NULL || ways_back_left(&server->ways_back);
+        u64 until_ns = reads_left ? 0 : node->alarm_ns;
         u64 heard_ns = server_collect(server, until_ns, &node->now_ns);
         serve_reads(node);
         tell_room(node);
