@@ -46,14 +46,26 @@ static void stage(struct dispatch *dispatch)
 }
 
 /* Whether what was saved and applied has consequences: a vote of one's own counts only when it is
- * on disk, a leader that has just been elected has something to say, and leadership is handed over
- * when all is applied. */
+ * on disk, a leader that has just been elected has something to say, leadership is handed over
+ * when all is applied, and taken over when all that was forwarded is answered. */
 static bool goes_on(struct dispatch *dispatch)
 {
     const struct server *server = dispatch->server;
-    if (server->state == RAFT_LEADER)
+    switch (server->state) {
+    case RAFT_FOLLOWER:
+        if (!forwarding_settle(&dispatch->forwarding, dispatch->now_ns) ||
+            !raft_may_campaign(&server->raft))
+            return false;
+        dispatch_campaign(dispatch, true, "leadership was handed over");
+        return true;
+    case RAFT_CANDIDATE:
+        return dispatch_count_votes(dispatch);
+    case RAFT_LEADER:
         return lead_must_hand_over(server, &dispatch->lead, dispatch->now_ns);
-    return server->state == RAFT_CANDIDATE && dispatch_count_votes(dispatch);
+    case RAFT_STOPPED:
+        return false;
+    }
+    UNREACHABLE();
 }
 
 /* Saves and speaks, until that has no consequences any more. */

@@ -146,6 +146,7 @@ static void disconnected(struct dispatch *dispatch, server_id peer)
     if (server->state != RAFT_FOLLOWER || peer != server->raft.leader)
         return;
     election_leader_gone(&server->raft, dispatch->now_ns);
+    forwarding_wait_no_longer(&dispatch->forwarding, dispatch->now_ns);
     dispatch->deadline_ns =
         u64_min(dispatch->deadline_ns,
                 election_follower_deadline_ns(&server->raft, &server->rng, dispatch->now_ns));
@@ -158,6 +159,16 @@ static void campaign(struct dispatch *dispatch, bool skip_pre_vote, const char *
     if (server->state == RAFT_LEADER || !raft_may_campaign(&server->raft))
         return;
     dispatch_campaign(dispatch, skip_pre_vote, why);
+}
+
+/* As soon as all that was forwarded is answered: the flush looks for that. */
+static void take_over(struct dispatch *dispatch)
+{
+    const struct raft *raft = &dispatch->server->raft;
+    if (dispatch->forwarding.first != NULL && raft_may_campaign(raft))
+        forwarding_close(&dispatch->forwarding, raft, dispatch->now_ns);
+    else
+        campaign(dispatch, true, "leadership was handed over");
 }
 
 /* Returns whether the mail is to be handled in this state and term. */
@@ -213,7 +224,7 @@ void dispatch_handle(struct dispatch *dispatch, struct mail *mail)
     case MAIL_TIMEOUT_NOW: /* thesis §3.10 */
         if (server->state == RAFT_FOLLOWER &&
             (server->raft.leader == SERVER_NONE || message->from == server->raft.leader))
-            campaign(dispatch, true, "leadership was handed over");
+            take_over(dispatch);
         return;
     case MAIL_COMMANDS:
         client_commands(dispatch, &mail->as.commands);

@@ -86,6 +86,15 @@ static bool take_from_leader(struct server *server, const struct message *reques
     return follow_take_entries(server, request, now_ns, why);
 }
 
+/* What was under way to the old leader has come to its end: the order is there for the candidate,
+ * as if it had come now. */
+static void put_order(struct server *server)
+{
+    struct mail *order = mail_create(MAIL_TIMEOUT_NOW);
+    order->opened = true;
+    mail_pile_put_back(&server->pile, order);
+}
+
 /* Whether a MAIL_TIMEOUT_NOW (thesis §3.10) is the leader's, as far as this server knows. */
 static bool from_leader(const struct raft *raft, const struct message *message)
 {
@@ -97,6 +106,7 @@ static void disconnected(struct server *server, struct follower *self, server_id
     if (peer != server->raft.leader)
         return;
     election_leader_gone(&server->raft, now_ns);
+    forwarding_wait_no_longer(&self->forwarding, now_ns);
     self->deadline_ns = u64_min(self->deadline_ns,
                                 election_follower_deadline_ns(&server->raft, &server->rng, now_ns));
 }
@@ -170,6 +180,10 @@ enum raft_state follower_run(struct server *server)
             case MAIL_TIMEOUT_NOW: /* the candidate finds the order on the pile */
                 if (!from_leader(raft, message) || !raft_may_campaign(raft))
                     continue;
+                if (self.forwarding.first != NULL) {
+                    forwarding_close(&self.forwarding, raft, now_ns);
+                    continue;
+                }
                 server_put_back(server);
                 return leave(server, &self, RAFT_CANDIDATE, "leadership was handed over");
             case MAIL_CAMPAIGN: /* the same */
@@ -203,6 +217,10 @@ enum raft_state follower_run(struct server *server)
         votes_mind_settings(server, &self.deadline_ns, now_ns);
         if (!server_flush(server, NULL))
             return leave(server, &self, RAFT_STOPPED, "the disk failed");
+        if (forwarding_settle(&self.forwarding, heard_ns) && raft_may_campaign(raft)) {
+            put_order(server);
+            return leave(server, &self, RAFT_CANDIDATE, "leadership was handed over");
+        }
         /* [Followers 2, §5.2] All that came before the deadline has been read. */
         if (votes_time_is_up(server, raft_may_campaign(raft), &self.deadline_ns, heard_ns, now_ns))
             return leave(server, &self, RAFT_CANDIDATE,

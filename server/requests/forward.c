@@ -9,7 +9,8 @@ enum {
     CLASS_WRITE = 1,
     CLASS_READ = 2,
     FLAG_AFTER_WRITE = 1,
-    SENT_AT_ONCE = 1024 * 1024 /* bytes of answers that are not kept back for more */
+    SENT_AT_ONCE = 1024 * 1024, /* bytes of answers that are not kept back for more */
+    CLOSED_PART = 4             /* of an election timeout: so long it waits before it takes over */
 };
 
 /* ---- at the follower ---- */
@@ -291,7 +292,34 @@ void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
 
 u64 forwarding_deadline_ns(const struct forwarding *forwarding)
 {
-    return forwarding->first != NULL ? forwarding->first->deadline_ns : UINT64_MAX;
+    u64 until_ns = forwarding->closed_until_ns != 0 ? forwarding->closed_until_ns : UINT64_MAX;
+    return forwarding->first != NULL ? u64_min(forwarding->first->deadline_ns, until_ns) : until_ns;
+}
+
+void forwarding_close(struct forwarding *forwarding, const struct raft *raft, u64 now_ns)
+{
+    if (forwarding->closed_until_ns == 0)
+        forwarding->closed_until_ns = now_ns + raft->election_timeout_ns_min / CLOSED_PART;
+}
+
+void forwarding_wait_no_longer(struct forwarding *forwarding, u64 now_ns)
+{
+    if (forwarding->closed_until_ns != 0)
+        forwarding->closed_until_ns = u64_min(forwarding->closed_until_ns, now_ns);
+}
+
+bool forwarding_is_closed(const struct forwarding *forwarding)
+{
+    return forwarding->closed_until_ns != 0;
+}
+
+bool forwarding_settle(struct forwarding *forwarding, u64 heard_ns)
+{
+    bool closed = forwarding->closed_until_ns != 0;
+    if (!closed || (forwarding->first != NULL && heard_ns < forwarding->closed_until_ns))
+        return false;
+    forwarding->closed_until_ns = 0;
+    return true;
 }
 
 void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome)
@@ -300,6 +328,7 @@ void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outc
         lose_batch(take_behind(forwarding, NULL), outcome);
     forwarding_take_back(forwarding, outcome->again); /* these were never in a message */
     begin_attempt(forwarding);
+    forwarding->closed_until_ns = 0;
 }
 
 /* ---- at the leader ---- */

@@ -52,6 +52,8 @@ struct forwarding {
     u64 newest_write;           /* serial of the last write in the batches, while there is any */
     struct command_list writes; /* of this pile, not yet in a message */
     struct command_list reads;
+    u64 closed_until_ns; /* nothing more is sent, and what is under way is waited for until then; 0:
+                            not so */
 };
 
 /* `taker` is borrowed, and outlives it. */
@@ -94,8 +96,21 @@ void forwarding_expire(struct forwarding *forwarding, u64 now_ns,
 /* UINT64_MAX when nothing waits. */
 u64 forwarding_deadline_ns(const struct forwarding *forwarding);
 
+/* Thesis §3.10: the leader hands leadership over to this server, takes nothing any more, and
+ * answers what it has taken. Whoever campaigns does not hear those answers: so this server sends
+ * nothing more from now on, and campaigns when all is answered, or after a while in which an answer
+ * may have been lost, well within the time that the leader gives it. Told again, it waits no
+ * longer. */
+void forwarding_close(struct forwarding *forwarding, const struct raft *raft, u64 now_ns);
+/* The leader is gone, and with it the answers: waits no longer. */
+void forwarding_wait_no_longer(struct forwarding *forwarding, u64 now_ns);
+bool forwarding_is_closed(const struct forwarding *forwarding);
+/* Whether it was closed and has waited enough; then it is open again. All that came before
+ * `heard_ns` is read. */
+WARN_UNUSED bool forwarding_settle(struct forwarding *forwarding, u64 heard_ns);
+
 /* The leader, or the connection to it, is lost: of all that was sent and not answered the outcome
- * is unknown. Leaves the list empty and usable. */
+ * is unknown. Leaves the list empty, open and usable. */
 void forwarding_lost(struct forwarding *forwarding, const struct forwarding_outcome *outcome);
 
 /* ---- at the leader ---- */

@@ -62,7 +62,8 @@ void follow_take_forward_reply(struct server *server, struct forwarding *forward
 
 void follow_forward(struct server *server, struct forwarding *forwarding, u64 now_ns)
 {
-    if (server->raft.leader != SERVER_NONE && server->parked.first != NULL) {
+    bool holds = server->raft.leader == SERVER_NONE || forwarding_is_closed(forwarding);
+    if (!holds && server->parked.first != NULL) {
         struct command_list waiting = server->parked;
         server->parked = (struct command_list){0};
         forwarding_take_back(forwarding, &waiting); /* they came later, and go later */
@@ -72,8 +73,9 @@ void follow_forward(struct server *server, struct forwarding *forwarding, u64 no
     }
     struct forwarding_outcome outcome = outcome_of(server);
     forwarding_expire(forwarding, now_ns, &outcome);
-    if (server->raft.leader == SERVER_NONE) {
-        /* It was known when they came, and later mail of the same pile has said otherwise. */
+    if (holds || server->raft.leader == SERVER_NONE) {
+        /* It was known when they came, and later mail of the same pile has said otherwise; or it
+         * takes nothing any more. */
         forwarding_take_back(forwarding, &server->parked);
         return;
     }

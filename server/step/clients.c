@@ -105,8 +105,9 @@ void step_follow_command(struct step *step, struct command *command)
 void step_forward(struct step *step)
 {
     struct forwarding *forwarding = &step->forwarding;
-    if (step->raft->leader == SERVER_NONE) {
-        /* It was known when they came, and later events have said otherwise. */
+    if (step->raft->leader == SERVER_NONE || forwarding_is_closed(forwarding)) {
+        /* It was known when they came, and later events have said otherwise; or it takes nothing
+         * any more. */
         forwarding_take_back(forwarding, &step->parked);
         return;
     }

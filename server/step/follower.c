@@ -48,11 +48,20 @@ static void vote_req(struct step *step, const struct message *request)
         reset_timer(step);
 }
 
+/* Returns whether this server campaigns now: it was told to, and all is answered. */
+static bool take_over(struct step *step, u64 heard_ns)
+{
+    if (!forwarding_settle(&step->forwarding, heard_ns) || !raft_may_campaign(step->raft))
+        return false;
+    step_campaign(step, true, "leadership was handed over");
+    return true;
+}
+
 static void timeout(struct step *step, bool timers_held)
 {
     step_expire_parked(step);
     step_forward_expire(step);
-    if (step->now_ns < step->deadline_ns)
+    if (take_over(step, step->now_ns) || step->now_ns < step->deadline_ns)
         return;
     if (raft_may_campaign(step->raft) && !timers_held)
         step_campaign(step, false,
@@ -60,6 +69,15 @@ static void timeout(struct step *step, bool timers_held)
                                                       : "no leader was heard");
     else
         reset_timer(step);
+}
+
+/* As soon as all that was forwarded is answered. */
+static void timeout_now(struct step *step)
+{
+    if (step->forwarding.first != NULL && raft_may_campaign(step->raft))
+        forwarding_close(&step->forwarding, step->raft, step->now_ns);
+    else
+        step_campaign(step, true, "leadership was handed over");
 }
 
 /* What was on its way on the old connection may be lost. */
@@ -74,6 +92,7 @@ static void connection_lost(struct step *step, server_id peer)
     if (peer != step->raft->leader)
         return;
     election_leader_gone(step->raft, step->now_ns);
+    forwarding_wait_no_longer(&step->forwarding, step->now_ns);
     step->deadline_ns = u64_min(
         step->deadline_ns, election_follower_deadline_ns(step->raft, &step->rng, step->now_ns));
 }
@@ -112,7 +131,7 @@ void follower_step(struct step *step, const struct step_event *event)
         return;
     case ON_TIMEOUT_NOW: /* leadership is handed over (thesis §3.10) */
         if (step->raft->leader == SERVER_NONE || event->as.message->from == step->raft->leader)
-            step_campaign(step, true, "leadership was handed over");
+            timeout_now(step);
         return;
     case ON_CAMPAIGN:
         step_campaign(step, event->as.campaign.skip_pre_vote, event->as.campaign.why);
@@ -151,6 +170,7 @@ void follower_step(struct step *step, const struct step_event *event)
         step_forward(step);
         step_apply(step); /* what was too much for one batch */
         step_compact(step);
+        (void)take_over(step, 0);
         return;
     case ON_STOP:
         step_become(step, RAFT_STOPPED, event->as.why);

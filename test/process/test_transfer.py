@@ -22,6 +22,19 @@ class Transfer(Case):
             load.stop()
             self.assertEqual((load.unknown, load.refused), ({}, {}))
 
+    def test_costs_no_client_of_the_next_leader_an_error(self):
+        """What it has forwarded comes to its end before it takes over."""
+        cluster = self.cluster(settings=CALM).start()
+        pair = [cluster.wait_for_leader(), cluster.followers()[0]]
+        load = Load(pair, threads=16)
+        for number in range(8):
+            load.wait_for_more(300)
+            target = pair[(number + 1) % 2].number
+            self.assertEqual(transfer(cluster, str(target)), (0, "server %d leads\n" % target))
+        load.wait_for_more()
+        load.stop()
+        self.assertEqual((load.unknown, load.refused), ({}, {}))
+
     def test_by_order_under_load(self):
         cluster = self.cluster(settings=CALM).start()
         cluster.wait_for_leader()
@@ -39,7 +52,8 @@ class Transfer(Case):
         load.wait_for_more()
         load.stop()
         load.check(self, cluster)
-        # Of a command that was on its way to the old leader the outcome may be unknown.
+        # Of a command that was on its way from a third server to the old leader when it heard of the new
+        # term, the outcome may be unknown.
         self.assertEqual(load.refused, {})
 
     def test_any_member_may_be_named(self):

@@ -330,7 +330,28 @@ START_TEST(follow_forward_unsent__has_had_no_effect)
 }
 END_TEST
 
-UNIT_MAIN("follow", follow_take_entries__the_reply_waits_for_the_disk,
+/* Thesis §3.10: the leader hands over to this server, and takes nothing any more. */
+START_TEST(follow_forward__nothing_while_it_is_about_to_take_over)
+{
+    begin_following(2);
+    take('A', COMMAND_WRITE, 1, "one");
+    forward(T_MS);
+    CK_TAPE("send forward>2:one");
+    forwarding_close(&forwarding, &server->raft, T_MS);
+    take('A', COMMAND_WRITE, 2, "two");
+    forward(2 * T_MS);
+    CK_TAPE("");
+    ck_assert_uint_eq(server->parked.count, 1);
+    replied(reply_of(2, FORWARD_NOT_LEADER));
+    ck_assert(forwarding_settle(&forwarding, 0));
+    ck_assert_uint_eq(server->parked.count, 2);
+    ck_assert_uint_eq(server->parked.first->serial, 1);
+    end_following();
+}
+END_TEST
+
+UNIT_MAIN("follow", follow_forward__nothing_while_it_is_about_to_take_over,
+          follow_take_entries__the_reply_waits_for_the_disk,
           follow_take_entries__more_than_the_disk_takes_is_refused,
           follow_take_entries__a_second_leader_breaks_the_protocol,
           follow_take_command__writes_and_reads_of_a_pile_go_to_the_leader,
