@@ -11,7 +11,10 @@ sys.path.insert(0, TOOLS)
 import adversary  # noqa: E402 (found by the line above)
 
 MIB = 1 << 20
-PATIENT = "forward-timeout 30s\n"  # nobody is in doubt only because the machine is busy
+# Nobody is in doubt only because the machine is busy: honest writes wait behind some hundred MiB of
+# others', which a sanitizer makes a matter of a minute.
+PATIENT = "forward-timeout %ds\n" % (30 * SLOW)
+adversary.HONEST_TIMEOUT *= SLOW
 
 
 def memory(server, what):
@@ -28,7 +31,10 @@ class Adversaries(Case):
         felt = adversary.attack([s.port for s in cluster.servers],
                                 [s.peer_port for s in cluster.servers], 10)
         for error in felt.errors:
-            self.assertRegex(error, "^-(BUSY|CLUSTERDOWN) .*(nothing was executed|again)")
+            # Slowed down by a sanitizer a leader's mailbox may be full for longer than the kernel
+            # waits for a peer's window, and with the connection the outcome is lost.
+            if SLOW == 1 or not error.startswith("-TIMEOUT"):
+                self.assertRegex(error, "^-(BUSY|CLUSTERDOWN) .*(nothing was executed|again)")
         self.assertGreater(len(felt.waits), 50)
         self.assertLessEqual(len(felt.errors), len(felt.waits) / 20)
         self.assertLess(felt.waits[-1], 40000 * SLOW)  # raftbench shows what is usual
