@@ -15,6 +15,9 @@
 #include "common/clock.h"
 #include "server/peers/peer.h"
 
+#define LOOK_NS    NS_PER_S       /* between two looks whether the other host is alive */
+#define SILENCE_NS (5 * NS_PER_S) /* after which it is not */
+
 /* Exchanges hellos on a new socket. Errors: ERROR_BUSY (woken: look around), ERROR_UNAVAILABLE,
  * ERROR_FORMAT, ERROR_MISMATCH. Blocks. */
 static enum error_code shake_hands(struct peer *peer, int socket, u64 deadline_ns,
@@ -92,16 +95,23 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
 }
 
 /* Sends what is queued until the connection breaks or all is to stop. Blocks. */
-static void pump(struct peer *peer, int socket)
+/* Returns what has become of the connection. */
+static const char *pump(struct peer *peer, int socket)
 {
     u64 empty_since_ns = clock_monotonic_ns();
+    u64 look_ns = empty_since_ns + LOOK_NS;
     while (!peers_stopping(peer->peers)) {
         bool room = false;
+        if (clock_monotonic_ns() >= look_ns) {
+            if (socket_is_deserted(socket, SILENCE_NS))
+                return "the other host does not answer any more";
+            look_ns = clock_monotonic_ns() + LOOK_NS;
+        }
         enum push push = peer_push(peer, &room);
         if (room)
             post(peer, MAIL_ROOM);
         if (push == PUSH_BROKEN)
-            return;
+            break;
         if (push != PUSH_EMPTY)
             empty_since_ns = 0;
         else if (empty_since_ns == 0)
@@ -111,7 +121,9 @@ static void pump(struct peer *peer, int socket)
         /* The other side says nothing on this connection: anything to read is its end. */
         short events = (short)(POLLIN | POLLRDHUP | (push == PUSH_BLOCKED ? POLLOUT : 0));
         u64 pulse_ns = 0;
-        u64 until_ns = peer_beat(peer, &pulse_ns) ? clock_monotonic_ns() + pulse_ns : UINT64_MAX;
+        u64 until_ns = look_ns;
+        if (peer_beat(peer, &pulse_ns))
+            until_ns = u64_min(until_ns, clock_monotonic_ns() + pulse_ns);
         if (push == PUSH_EMPTY)
             until_ns = u64_min(until_ns, peer_trim(peer, empty_since_ns));
         if (socket_wait(socket, events, peer->wake, until_ns) != SOCKET_READY)
@@ -119,14 +131,14 @@ static void pump(struct peer *peer, int socket)
         u8 byte;
         ssize_t got = recv(socket, &byte, 1, MSG_DONTWAIT | MSG_PEEK);
         if (got >= 0 || (errno != EAGAIN && errno != EINTR))
-            return;
+            break;
     }
+    return socket_fate(socket);
 }
 
-static void retract(struct peer *peer, int socket)
+static void retract(struct peer *peer, const char *fate)
 {
     struct peers *peers = peer->peers;
-    const char *fate = socket_fate(socket);
     mutex_lock(&peer->lock);
     peer_queue_clear_locked(peer);
     socket_close(&peer->outgoing);
@@ -166,8 +178,7 @@ void writer_run(void *argument)
         if (code == ERROR_NONE) {
             said.text[0] = '\0';
             publish(peer, socket, &answer);
-            pump(peer, socket);
-            retract(peer, socket);
+            retract(peer, pump(peer, socket));
         } else {
             complain(peer, &said, &error);
         }
