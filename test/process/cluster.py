@@ -3,6 +3,7 @@
 Everything goes the way a user's hands would go: raftd's command line, signals, the client ports.
 Deadlines are only there so that a broken server ends a test; nothing passes or fails by speed,
 except where a test names its bound. Builds with sanitizers get more time and calmer timers."""
+import contextlib
 import ctypes
 import os
 import random
@@ -166,7 +167,18 @@ class Server:
                                             stdout=log, stderr=log, preexec_fn=prepare)
 
     def signal(self, number):
+        """SIGSTOP has stopped all its threads when this returns: the kernel takes its time for that."""
         os.kill(self.process.pid, number)
+        if number == signal.SIGSTOP:
+            wait_until("all threads are stopped", self._is_stopped)
+
+    def _is_stopped(self):
+        for task in os.listdir("/proc/%d/task" % self.process.pid):
+            with contextlib.suppress(FileNotFoundError):
+                with open("/proc/%d/task/%s/stat" % (self.process.pid, task)) as stat:
+                    if stat.read().rsplit(")", 1)[1].split()[0] not in "Tt":
+                        return False
+        return True
 
     def end(self, number):
         """Signals, and returns the exit code (minus the signal's number if that ended it)."""
