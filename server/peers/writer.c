@@ -94,8 +94,8 @@ static void publish(struct peer *peer, int socket, const struct hello *answer)
     post(peer, MAIL_CONNECTED);
 }
 
-/* Sends what is queued until the connection breaks or all is to stop. Blocks. */
-/* Returns what has become of the connection. */
+/* Sends what is queued until the connection breaks or all is to stop. Returns what has become of
+ * the connection. Blocks. */
 static const char *pump(struct peer *peer, int socket)
 {
     u64 empty_since_ns = clock_monotonic_ns();

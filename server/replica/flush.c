@@ -4,6 +4,7 @@
  * that the disk does not hold already: entries of a term that is on disk, and answers to what a
  * quorum of disks holds. Everything else waits for the sync. */
 #include "server/replica/flush.h"
+
 #include "server/replica/answers.h"
 #include "server/replica/apply.h"
 #include "server/replica/compact.h"
@@ -56,5 +57,3 @@ bool server_flush(struct server *server, struct leader_pending *lead)
     server->note_status(server, lead);
     return true;
 }
-
-/* ---- answers ---- */

@@ -1,9 +1,10 @@
 /* install.c - see install.h. */
 #include "server/replica/install.h"
-#include "server/replica/events.h"
-#include "server/replica/snapshot.h"
 
 #include <inttypes.h>
+
+#include "server/replica/events.h"
+#include "server/replica/snapshot.h"
 
 bool server_write_piece(struct server *server, const struct message *request)
 {

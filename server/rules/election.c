@@ -1,9 +1,10 @@
 /* election.c - see election.h. */
 #include "server/rules/election.h"
-#include "server/rules/trust.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+#include "server/rules/trust.h"
 
 /* [RequestVote 2, §5.4.1] The log with the later last term is more up to date; of two with the same
  * last term, the longer one. */

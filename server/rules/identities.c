@@ -1,5 +1,6 @@
 /* identities.c - see identities.h. */
 #include "server/rules/identities.h"
+
 #include "server/rules/lineage.h"
 #include "server/rules/trust.h"
 

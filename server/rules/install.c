@@ -1,5 +1,6 @@
 /* install.c - InstallSnapshot, from both ends: see install.h. */
 #include "server/rules/install.h"
+
 #include "server/rules/lineage.h"
 
 /* ---- the follower ---- */

@@ -1,8 +1,9 @@
 /* transfer.c - see transfer.h. */
 #include "server/rules/transfer.h"
-#include "server/rules/trust.h"
 
 #include <stdio.h>
+
+#include "server/rules/trust.h"
 
 enum {
     /* After an attempt of its own that came to nothing, a leader without room waits this many

@@ -96,5 +96,3 @@ void follow_forward_unsent(struct server *server, struct forwarding *forwarding,
     struct forwarding_outcome outcome = outcome_of(server);
     forwarding_unsent(forwarding, call, &outcome);
 }
-
-/* ---- the leader ---- */

@@ -1,5 +1,6 @@
 /* hold.c - see hold.h. */
 #include "server/service/hold.h"
+
 #include "server/admin/local.h"
 #include "server/replica/answers.h"
 #include "server/requests/parked.h"

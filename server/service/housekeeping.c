@@ -1,5 +1,6 @@
 /* housekeeping.c - see housekeeping.h. */
 #include "server/service/housekeeping.h"
+
 #include "server/replica/identity.h"
 #include "server/replica/install.h"
 

@@ -1,31 +1,31 @@
 /* log_repair.h - what the log is, worked out from its batches in the order in which they were
  * written, though some of them may be lost. Pure: no disk.
  *
- * Why this forgets no promise and invents no entry. Call *certain* an index whose entry is known
- * to be the one that the log held when the newest known batch had been written.
+ * Why this forgets no promise and invents no entry. Call *certain* an index whose entry is known to
+ * be the one that the log held when the newest known batch had been written.
  *
  *   - While no batch is lost, all live entries are certain: each batch is a step from one log to
- * the next.   - A lost batch of which header or trailer survives says what it replaced: the
- * entries from its     first on. What is before stays certain, and the ids of what it held are
- * known.   - A lost batch of which nothing survives may have replaced anything, but what was
- * committed,     since that is never replaced. So what is at or before the last commit hint
- * stays certain.   - A later batch that replaces everything from the first uncertain index on,
- * or the whole log,     ends the uncertainty: nothing of what was lost is live any more.
+ *     the next.
+ *   - A lost batch of which header or trailer survives says what it replaced: the entries from its
+ *     first on. What is before stays certain, and the ids of what it held are known.
+ *   - A lost batch of which nothing survives may have replaced anything, but what was committed,
+ *     since that is never replaced. So what is at or before the last commit hint stays certain.
+ *   - A later batch that replaces everything from the first uncertain index on, or the whole log,
+ *     ends the uncertainty: nothing of what was lost is live any more.
  *
- * So at the end the entries before `damaged_first` are the log's true beginning, and `last` is
- * the id of the last entry that it had: what this server may have acknowledged reaches no
- * further than that, and a vote that goes by it keeps every such promise (raft.h: promised).
- * When even that id is lost, every entry that it may have had is of a term at most the current
- * one.
+ * So at the end the entries before `damaged_first` are the log's true beginning, and `last` is the
+ * id of the last entry that it had: what this server may have acknowledged reaches no further than
+ * that, and a vote that goes by it keeps every such promise (raft.h: acked_through). When even that
+ * id is lost, every entry that it may have had is of a term at most the current one.
  *
  * It is all the same whether bytes have changed or cannot be read at all: either way a batch is
- * lost if its checksums do not vouch for it, and nothing is ever concluded from what the bytes
- * are now, only from batches that are whole, and from zeros that were read (segment.c: torn).
+ * lost if its checksums do not vouch for it, and nothing is ever concluded from what the bytes are
+ * now, only from batches that are whole, and from zeros that were read (segment.c: torn).
  *
  * A server cuts its log at `damaged_first`, in a new segment, after it has saved the promise; so
- * each later start meets the same damage (recovery.c sees to it that no power cut takes it
- * away), and then the batch that ended it. If it finds more damage than before, what it had cut
- * may become uncertain again, and it cuts further back. */
+ * each later start meets the same damage (recovery.c sees to it that no power cut takes it away),
+ * and then the batch that ended it. If it finds more damage than before, what it had cut may become
+ * uncertain again, and it cuts further back. */
 #ifndef MAILRAFT_STORAGE_LOG_REPAIR_H
 #define MAILRAFT_STORAGE_LOG_REPAIR_H
 

@@ -47,11 +47,11 @@
  * cannot read counts as damaged. With both damaged term and vote are lost, and no guess at them is
  * safe: opening is refused. */
 #include "server/storage/metadata.h"
-#include "server/storage/advice.h"
 
 #include <inttypes.h>
 
 #include "common/crc32c.h"
+#include "server/storage/advice.h"
 #include "server/storage/segment.h"
 
 static const u8 slot_magic[8] = {'m', 'r', 'M', 'E', 'T', 'A', 'D', 'T'};

@@ -511,7 +511,6 @@ u64 storage_room_soon(struct storage *storage)
 
 /* ---- reading ---- */
 
-/* Row by row, as long as the log is not truncated meanwhile. */
 /* Whether the log holds that entry in that row still. Reading takes its time, and the place may
  * have been written over meanwhile, or the file removed: then what was read there says nothing of
  * damage. */
@@ -525,6 +524,7 @@ static bool is_where_it_was(struct storage *storage, u64 index, const struct log
     return found && row.segment == before->segment && row.offset == before->offset;
 }
 
+/* Row by row, as long as the log is not truncated meanwhile. */
 enum error_code storage_read_entries(struct storage *storage, u64 first, u64 bytes_max,
                                      struct buffer *to, u32 *count, struct error *error)
 {

@@ -1,10 +1,13 @@
 /* server_unit.h - one server whose thread is the test's: its functions and loops are called by
  * hand, and what passes its seams meanwhile is noted on a tape, in order.
  *
- *     begin("1 1 2");                      server 1 of three; entry 1 is the configuration, the
- * others are commands "x"; term 2; all of it on its disk ck_assert(server_flush(server, NULL));
+ *     begin("1 1 2");
+ *     ck_assert(server_flush(server, NULL));
  *     CK_TAPE("write log, sync log, send append-reply>2");
  *     end();
+ *
+ * That begins server 1 of three in term 2; entry 1 is the configuration, the others are commands
+ * "x", and all of it is on its disk.
  *
  * On the tape: "write log" and "sync log" (of metadata and peers, too), "send KIND>SERVER"
  * (and which entries, or whose bodies), "apply INDEX:TEXT", "read TEXT", "answer A1:+done x" (of
