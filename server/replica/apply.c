@@ -11,6 +11,13 @@ enum {
     ANSWER_KEPT = 1024 * 1024 /* capacity of the scratch for answers that is kept */
 };
 
+/* A large answer must not stay in memory for ever. */
+static void trim_answer(struct server *server)
+{
+    if (server->answer.capacity > ANSWER_KEPT)
+        buffer_deinit(&server->answer);
+}
+
 static void apply_command(struct server *server, const struct entry *entry, struct command *writer)
 {
     struct machine_context context = {entry->id, entry->time_ns};
@@ -46,7 +53,7 @@ u64 server_apply(struct server *server, u64 index, struct command *writer)
         break; /* nothing for the machine */
     }
     u64 answered = writer != NULL ? server->answer.size : 0;
-    server_trim_answer(server);
+    trim_answer(server);
     return answered + machine_work(server);
 }
 
@@ -76,7 +83,7 @@ static u64 execute_read(struct server *server, struct command *read)
     server->machine->ops->read(server->machine, read->body.data, read->body.size, &server->answer);
     u64 size = server->answer.size;
     server_answer(server, read, server->answer.data, size);
-    server_trim_answer(server);
+    trim_answer(server);
     if (forwarded)
         ways_back_answered(&server->ways_back, taker, size);
     return size + machine_work(server);
@@ -99,13 +106,6 @@ u64 server_begin_reads(struct server *server)
     while (!work_batch_is_over(&batch) && (read = ways_back_next(ways, server->transport)) != NULL)
         work_batch_add(&batch, execute_read(server, read));
     return ANSWERED_READ_BYTES_MAX - u64_min(batch.work, ANSWERED_READ_BYTES_MAX / 2);
-}
-
-/* A large answer must not stay in memory for ever. */
-void server_trim_answer(struct server *server)
-{
-    if (server->answer.capacity > ANSWER_KEPT)
-        buffer_deinit(&server->answer);
 }
 
 void server_answer_reads(struct server *server, struct leader_pending *lead)

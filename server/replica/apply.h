@@ -21,8 +21,6 @@ u64 server_begin_reads(struct server *server);
 /* Answers a confirmed read from the machine as it is now, or lets it wait for room on the way back.
  * Consumes it. Returns the work. */
 u64 server_read(struct server *server, struct command *read);
-/* Frees the scratch for answers if it has become large. */
-void server_trim_answer(struct server *server);
 
 /* [All Servers 1, §5.3] Applies what is committed, up to a batch; of a leader, answers whoever
  * waits for it. `lead` is NULL in other states. */

@@ -1,12 +1,10 @@
 /* follow.c - see follow.h. */
 #include "server/service/follow.h"
 
-#include "server/admin/local.h"
 #include "server/replica/answers.h"
 #include "server/replica/identity.h"
 #include "server/replica/persist.h"
-#include "server/requests/parked.h"
-#include "server/service/transfer.h"
+#include "server/service/hold.h"
 
 bool follow_take_entries(struct server *server, const struct message *request, u64 now_ns,
                          const char **why)
@@ -36,12 +34,9 @@ static struct forwarding_outcome outcome_of(struct server *server)
 void follow_take_command(struct server *server, struct forwarding *forwarding,
                          struct command *command)
 {
-    if (command_is_local(command))
-        server_answer_local(server, NULL, command);
-    else if (command->class == COMMAND_TRANSFER)
-        server_conclude_order(server, command);
-    else if (server->raft.leader == SERVER_NONE)
-        parked_put(&server->parked, command);
+    if (command_is_local(command) || command->class == COMMAND_TRANSFER ||
+        server->raft.leader == SERVER_NONE)
+        hold_command(server, command);
     else if (command->may_redirect)
         server_redirect(server, command);
     else
@@ -73,7 +68,7 @@ void follow_forward(struct server *server, struct forwarding *forwarding, u64 no
     }
     struct forwarding_outcome outcome = outcome_of(server);
     forwarding_expire(forwarding, now_ns, &outcome);
-    if (holds || server->raft.leader == SERVER_NONE) {
+    if (holds) {
         /* It was known when they came, and later mail of the same pile has said otherwise; or it
          * takes nothing any more. */
         forwarding_take_back(forwarding, &server->parked);

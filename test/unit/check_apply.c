@@ -189,9 +189,9 @@ START_TEST(server_read__is_answered_from_the_machine)
 }
 END_TEST
 
-/* ---- server_trim_answer ---- */
+/* ---- the scratch for answers ---- */
 
-START_TEST(server_trim_answer__large_scratch_does_not_stay)
+START_TEST(server_apply__large_scratch_does_not_stay)
 {
     begin("1");
     machine_answers = LARGE;
@@ -302,8 +302,8 @@ UNIT_MAIN("apply", server_apply__a_command_is_applied_and_its_writer_answered,
           server_apply_committed__much_is_applied_in_batches,
           server_apply_committed__a_helping_counts_what_the_machine_touches,
           server_apply_committed__is_traced_entry_by_entry,
-          server_read__is_answered_from_the_machine,
-          server_trim_answer__large_scratch_does_not_stay, server_answer_reads__only_when_confirmed,
+          server_read__is_answered_from_the_machine, server_apply__large_scratch_does_not_stay,
+          server_answer_reads__only_when_confirmed,
           server_answer_reads__only_when_what_they_must_see_is_applied,
           server_answer_reads__in_the_order_in_which_they_came,
           server_answer_reads__a_crowd_of_large_ones_is_answered_in_batches)

@@ -95,7 +95,7 @@ END_TEST
 
 START_TEST(candidate_run__the_same_vote_twice_is_one)
 {
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     begin_with(&options, "1 1");
     server_enter(server, RAFT_CANDIDATE, "a test");
     struct error error;
@@ -175,14 +175,7 @@ END_TEST
 START_TEST(candidate_run__the_others_do_not_recognise_it)
 {
     begin_campaign();
-    const struct identity *own = &server->raft.trust.own;
-    struct message told = {.kind = MESSAGE_UNRECOGNISED, .from = 2, .term = 1, .call = 1};
-    told.as.unrecognised = (struct unrecognised){.directory_id = own->directory_id + 1,
-                                                 .start_count = own->start_count,
-                                                 .why = DISTRUST_SET_BACK};
-    hand(told); /* it is about another directory */
-    told.as.unrecognised.directory_id = own->directory_id;
-    hand(told);
+    hand_unrecognised(1);
     tell(MAIL_CONNECTED, 2);
     ck_leaves(RAFT_FOLLOWER, "candidate -> follower: it may not vote");
     CK_TAPE(ASKS ", " METADATA);                 /* it must not forget that */

@@ -193,14 +193,7 @@ END_TEST
 START_TEST(leader_run__the_others_do_not_recognise_it)
 {
     begin_leading();
-    const struct identity *own = &server->raft.trust.own;
-    struct message told = {.kind = MESSAGE_UNRECOGNISED, .from = 2, .term = 2, .call = 1};
-    told.as.unrecognised = (struct unrecognised){.directory_id = own->directory_id + 1,
-                                                 .start_count = own->start_count,
-                                                 .why = DISTRUST_SET_BACK};
-    hand(told); /* it is about another directory */
-    told.as.unrecognised.directory_id = own->directory_id;
-    hand(told);
+    hand_unrecognised(2);
     ck_leaves(RAFT_FOLLOWER, "leader -> follower: it may not vote");
     CK_TAPE(BEGINS ", write metadata, sync metadata, write metadata, sync metadata");
     ck_assert_int_eq(left_on_pile(), MAIL_STOP);

@@ -13,7 +13,7 @@ static const char *applied(void)
 
 static void restart(void)
 {
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     stop();
     start(&options);
 }
@@ -88,7 +88,7 @@ END_TEST
 START_TEST(server_load__an_entry_that_is_not_known_is_refused)
 {
     struct error error;
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     begin("1 1");
     struct entry entry = command_entry(1, "x");
     entry.type = (enum entry_type)77;
@@ -125,7 +125,7 @@ END_TEST
 START_TEST(server_load__another_servers_directory_is_refused)
 {
     struct error error;
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     begin("1");
     stop();
     options.self = 2;
@@ -158,7 +158,7 @@ END_TEST
 /* A reply of an earlier life is none to any call of this one. */
 START_TEST(server_load__no_life_repeats_the_calls_of_another)
 {
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     begin("1");
     u64 first = server->raft.next_call;
     /* The directory is set back: its next start is the second one twice. */
@@ -296,7 +296,7 @@ START_TEST(server_load__a_damaged_snapshot_leaves_nothing_behind)
     stop();
     struct memory_content *file = memory_content_of(disk, snapshot_file());
     file->data[file->size - 1] ^= 1; /* its checksum */
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     start(&options);
     CK_SAID("this snapshot is not used");
     ck_assert_uint_eq(server->raft.snapshot.last.index, 0);

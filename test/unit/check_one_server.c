@@ -28,7 +28,7 @@ START_TEST(entries__are_acknowledged_when_they_are_on_disk)
         struct memory_vfs *after = memory_crash(one_disk, NULL, NULL, false);
         one_end();
         one_disk = after;
-        struct server_options options = one_options(design);
+        struct server_options options = founded_options(design);
         one_start(&options);
         one_hand(append_of(2, 2, (struct entry_id){2, 3}, "", 3));
         reply = one_next(MESSAGE_APPEND_ENTRIES_REPLY, 2);
@@ -88,7 +88,7 @@ START_TEST(votes__are_on_disk_before_they_are_given)
         struct memory_vfs *after = memory_crash(one_disk, NULL, NULL, false);
         one_end();
         one_disk = after;
-        struct server_options options = one_options(design);
+        struct server_options options = founded_options(design);
         one_start(&options);
         one_hand(vote_of(3, 5, nothing));
         reply = one_next(MESSAGE_REQUEST_VOTE_REPLY, 3);
@@ -300,7 +300,7 @@ START_TEST(leader__feeds_a_peer_from_its_disk)
     {
         one_begin(design);
         one_stop();
-        struct server_options options = one_options(design);
+        struct server_options options = founded_options(design);
         options.log_memory_bytes_max = 1; /* nothing that is applied stays in memory */
         one_start(&options);
         (void)one_lead();

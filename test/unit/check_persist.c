@@ -6,7 +6,7 @@
 /* The log and the term that a power cut leaves. */
 static void ck_disk(const char *terms, u64 term, server_id voted_for)
 {
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     struct memory_vfs *after = memory_crash(disk, NULL, NULL, false);
     end();
     disk = after;
@@ -75,7 +75,7 @@ START_TEST(server_save__all_entries_are_one_batch_with_one_sync)
     CK_TAPE("write log, sync log");
     ck_assert_uint_eq(server->raft.log.durable_index, last);
     ck_assert_uint_eq(server->raft.log.unsaved_index, last + 1);
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     stop();
     start(&options);
     ck_assert_uint_eq(server->raft.log.last_index, last);
@@ -101,7 +101,7 @@ END_TEST
 START_TEST(server_save__a_batch_tells_what_is_committed)
 {
     begin("1 1");
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     server->raft.commit_index = 2;
     log_add(&server->raft.log, "1");
     ck_assert(server_save(server));

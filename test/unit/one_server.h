@@ -11,7 +11,7 @@
 
 #include "common/clock.h"
 #include "server/server.h"
-#include "test/unit/memory_vfs.h"
+#include "test/unit/founded_server.h"
 #include "test/unit/rules_unit.h"
 
 enum { ONE_SENT_MAX = 512, ONE_TEXT_MAX = 4096 };
@@ -208,27 +208,6 @@ static void *one_main(void *argument)
     return NULL;
 }
 
-static inline struct server_options one_options(enum server_design design)
-{
-    return (struct server_options){.design = design,
-                                   .election_timeout_ns_min = 3600 * NS_PER_S,
-                                   .election_timeout_ns_max = 3601 * NS_PER_S,
-                                   .heartbeat_ns = 1800 * NS_PER_S, /* nothing by itself */
-                                   .leader_wait_ns = 3600 * NS_PER_S,
-                                   .forward_timeout_ns = 3600 * NS_PER_S,
-                                   .message_bytes_max = 16 * KIB,
-                                   .answer_bytes_max = 64 * KIB,
-                                   .window_bytes_max = 256 * KIB,
-                                   .round_bytes_max = MIB,
-                                   .uncommitted_bytes_max = MIB,
-                                   .log_memory_bytes_max = MIB,
-                                   .peer_mail_bytes_max = 4 * MIB,
-                                   .client_mail_bytes_max = 4 * MIB,
-                                   .segment_bytes = 64 * KIB,
-                                   .snapshot_log_bytes = UINT64_MAX / 2,
-                                   .seed = 1};
-}
-
 /* Starts it on the disk that is there. */
 static inline void one_start(const struct server_options *options)
 {
@@ -252,16 +231,8 @@ static inline void one_start(const struct server_options *options)
 
 static inline void one_begin(enum server_design design)
 {
-    struct configuration configuration = {0};
-    struct metadata identity = {.cluster_id = "test", .self = 1, .directory_id = 77};
-    struct storage_options storage = {.segment_bytes = 64 * KIB};
-    for (server_id id = 1; id <= 3; id++)
-        ck_assert_int_eq(configuration_add(&configuration, id, "host:1", "host:2", &one_error),
-                         ERROR_NONE);
-    one_disk = memory_create();
-    ck_assert_int_eq(storage_init(&one_disk->vfs, &storage, &identity, &configuration, &one_error),
-                     ERROR_NONE);
-    struct server_options options = one_options(design);
+    one_disk = founded_disk();
+    struct server_options options = founded_options(design);
     one_start(&options);
 }
 

@@ -26,7 +26,7 @@
 #include "server/replica/round.h"
 #include "server/replica/snapshot.h"
 #include "server/server.h"
-#include "test/unit/memory_vfs.h"
+#include "test/unit/founded_server.h"
 #include "test/unit/rules_unit.h"
 
 enum { TAPE_SIZE = 8192, SENT_MAX = 64, CLIENTS = 12 };
@@ -290,41 +290,11 @@ static void trace_line(void *context, const char *line, size_t size)
     add_text(traced, name, strcspn(name, "\""));
 }
 
-UNIT_HELPER struct server_options options_of_test(void)
-{
-    return (struct server_options){.design = DESIGN_PER_STATE,
-                                   .election_timeout_ns_min = 3600 * NS_PER_S,
-                                   .election_timeout_ns_max = 3601 * NS_PER_S,
-                                   .heartbeat_ns = 1800 * NS_PER_S, /* nothing by itself */
-                                   .leader_wait_ns = 3600 * NS_PER_S,
-                                   .forward_timeout_ns = 3600 * NS_PER_S,
-                                   .message_bytes_max = 16 * KIB,
-                                   .answer_bytes_max = 64 * KIB,
-                                   .window_bytes_max = 256 * KIB,
-                                   .round_bytes_max = MIB,
-                                   .uncommitted_bytes_max = MIB,
-                                   .log_memory_bytes_max = MIB,
-                                   .peer_mail_bytes_max = 4 * MIB,
-                                   .client_mail_bytes_max = 4 * MIB,
-                                   .segment_bytes = 64 * KIB,
-                                   .snapshot_log_bytes = UINT64_MAX / 2,
-                                   .seed = 1};
-}
-
 /* A server that founds a cluster of three, before its first start. */
 UNIT_HELPER void make_disk(void)
 {
-    struct error error;
-    struct configuration configuration = {0};
-    struct metadata identity = {.cluster_id = "test", .self = 1, .directory_id = 77};
-    struct storage_options storage = {.segment_bytes = 64 * KIB};
-    for (server_id id = 1; id <= 3; id++)
-        ck_assert_int_eq(configuration_add(&configuration, id, "host:1", "host:2", &error),
-                         ERROR_NONE);
-    disk = memory_create();
+    disk = founded_disk();
     disk_of = pthread_self();
-    ck_assert_int_eq(storage_init(&disk->vfs, &storage, &identity, &configuration, &error),
-                     ERROR_NONE);
     disk_ops = memory_ops;
     disk_ops.write_at = disk_write;
     disk_ops.sync = disk_sync;
@@ -381,7 +351,7 @@ UNIT_HELPER void begin_with(const struct server_options *options, const char *te
 
 UNIT_HELPER void begin(const char *terms)
 {
-    struct server_options options = options_of_test();
+    struct server_options options = founded_options(DESIGN_PER_STATE);
     begin_with(&options, terms);
 }
 
@@ -465,6 +435,19 @@ UNIT_HELPER void hand(struct message message)
     message.to = 1;
     mail->as.message = message;
     post(mail);
+}
+
+/* Server 2 says that it does not recognise another directory, and then this server's. */
+UNIT_HELPER void hand_unrecognised(u64 term)
+{
+    const struct identity *own = &server->raft.trust.own;
+    struct message told = {.kind = MESSAGE_UNRECOGNISED, .from = 2, .term = term, .call = 1};
+    told.as.unrecognised = (struct unrecognised){.directory_id = own->directory_id + 1,
+                                                 .start_count = own->start_count,
+                                                 .why = DISTRUST_SET_BACK};
+    hand(told);
+    told.as.unrecognised.directory_id = own->directory_id;
+    hand(told);
 }
 
 UNIT_HELPER void ask(struct command *command)
