@@ -15,26 +15,22 @@
  * What a burst has left in the heap goes back to the system when all is at rest.
  *
  * Hosts that are gone say nothing. The kernel asks those that are idle (keepalive); of those that
- * have answers to get we ask the kernel whether it still hears of them. Rejected: TCP_USER_TIMEOUT,
- * which peers have: it also ends a client that is well and reads its answers late, as it may.
+ * have answers to get we ask the kernel whether it still hears of them (tcp.h).
  *
  * Thread: the port's. */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "common/memory.h"
 #include "common/quantity.h"
+#include "common/tcp.h"
 #include "server/clients/commands.h"
 
 enum {
     PROGRESS_BYTES_MIN = 64 * 1024,
-    EVICTIONS_MAX = 16,        /* in one round: each is a look at all connections */
-    EVICTABLE_MIN = 16 * 1024, /* nobody goes for less */
-    KEEPALIVE_COUNT = 3,
-    UNANSWERED_MIN = 2 /* packets of the kernel's: one may just be on its way */
+    EVICTIONS_MAX = 16,       /* in one round: each is a look at all connections */
+    EVICTABLE_MIN = 16 * 1024 /* nobody goes for less */
 };
 
 /* ---- patience ---- */
@@ -104,21 +100,10 @@ void bounds_note(struct clients *clients, struct connection *connection)
         begin_patience(clients, connection, patience);
 }
 
-/* Whether the kernel has heard nothing of a host for that long, though it did ask. */
-static bool host_is_gone(const struct clients *clients, const struct connection *connection)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-    if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
-        return false;
-    return info.tcpi_last_ack_recv >= clients->options.stall_ns_max / NS_PER_MS &&
-           (info.tcpi_probes >= UNANSWERED_MIN || info.tcpi_retransmits >= UNANSWERED_MIN);
-}
-
 static bool gets_on(const struct clients *clients, struct connection *connection)
 {
     if (connection->patience == PATIENCE_HOST)
-        return !host_is_gone(clients, connection);
+        return !tcp_host_is_gone(connection->fd, clients->options.stall_ns_max);
     struct connection_progress before = connection->seen;
     struct connection_progress now = connection_progress(connection);
     return now.commands != before.commands ||
@@ -278,22 +263,10 @@ int bounds_timeout_ms(const struct clients *clients)
 
 /* ---- hosts that are gone ---- */
 
-static void set_option(int fd, int level, int name, u64 value)
-{
-    int number = (int)u64_min(value, INT32_MAX);
-    /* A kernel without the option is no reason to stop. */
-    (void)setsockopt(fd, level, name, &number, sizeof(number));
-}
-
 void bounds_tune(const struct clients *clients, int fd)
 {
     u64 patience_s = u64_max(clients->options.stall_ns_max / NS_PER_S, 1);
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, u64_min(patience_s, 32767));
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL,
-               u64_min(u64_max(patience_s / KEEPALIVE_COUNT, 1), 32767));
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+    tcp_tune(fd, patience_s, u64_max(patience_s / TCP_KEEPALIVE_COUNT, 1));
 }
 
 void bounds_note_failure(struct clients *clients, struct connection *connection)

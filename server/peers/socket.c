@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,15 +13,15 @@
 #include <unistd.h>
 
 #include "common/clock.h"
+#include "common/tcp.h"
 
 enum {
     LISTEN_BACKLOG = 64,
     /* A host that has died says nothing. On an idle connection it is found out by probes, and on a
-     * busy one by socket_is_deserted; both are long against a lost packet or two, and short against
+     * busy one by tcp_host_is_gone; both are long against a lost packet or two, and short against
      * the patience of people. Elections wait for neither. */
     KEEPALIVE_IDLE_S = 2,
     KEEPALIVE_INTERVAL_S = 1,
-    KEEPALIVE_COUNT = 3,
     ADDRESSES_MAX = 8 /* that are tried at the same time */
 };
 
@@ -36,12 +35,6 @@ static int socket_of(const struct addrinfo *info)
 {
     return socket(info->ai_family, info->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
                   info->ai_protocol);
-}
-
-static void set_option(int socket, int level, int name, int value)
-{
-    /* A kernel without the option is no reason to stop. */
-    (void)setsockopt(socket, level, name, &value, sizeof(value));
 }
 
 enum error_code socket_listen(const char *address, struct listeners *listeners, struct error *error)
@@ -178,28 +171,10 @@ enum error_code socket_connect(struct resolver *resolver, const char *address, i
 
 void socket_tune(int socket, bool blocking)
 {
-    set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
-    set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_COUNT);
+    tcp_tune(socket, KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S);
     int flags = fcntl(socket, F_GETFL);
     if (flags >= 0)
         (void)fcntl(socket, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK);
-}
-
-bool socket_is_deserted(int socket, u64 silence_ns)
-{
-    struct tcp_info info = {0};
-    socklen_t size = sizeof(info);
-    if (getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0)
-        return false; /* what is wrong with it, the next call on it tells */
-    u64 sent_ns = info.tcpi_last_data_sent * NS_PER_MS; /* so long ago; repeated, too */
-    u64 heard_ns = info.tcpi_last_ack_recv * NS_PER_MS;
-    /* What was sent just now, or a single probe, may have its answer on the way. */
-    bool bytes_lost = info.tcpi_unacked > 0 && sent_ns >= silence_ns / 5 && sent_ns < heard_ns;
-    bool probes_lost = info.tcpi_probes > 1;
-    return (bytes_lost || probes_lost) && heard_ns >= silence_ns;
 }
 
 void socket_name(int socket, char name[SOCKET_NAME_SIZE])

@@ -26,12 +26,6 @@ WARN_UNUSED enum error_code socket_connect(struct resolver *resolver, const char
 /* Sets the options of a connection between servers, and its mode. */
 void socket_tune(int socket, bool blocking);
 
-/* Whether the other end's host has acknowledged nothing for so long, though it was asked: bytes are
- * on their way to it, or probes of a window that it has closed. A host that lives acknowledges,
- * also while its server takes nothing in for a while because its mailbox is full. (TCP_USER_TIMEOUT
- * would not do: it ends a connection whose window is closed for that long, answered or not.) */
-bool socket_is_deserted(int socket, u64 silence_ns);
-
 /* The other end's numeric address, without its port. */
 void socket_name(int socket, char name[SOCKET_NAME_SIZE]);
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 
 #include "common/clock.h"
+#include "common/tcp.h"
 #include "server/peers/peer.h"
 
 #define LOOK_NS    NS_PER_S       /* between two looks whether the other host is alive */
@@ -103,7 +104,7 @@ static const char *pump(struct peer *peer, int socket)
     while (!peers_stopping(peer->peers)) {
         bool room = false;
         if (clock_monotonic_ns() >= look_ns) {
-            if (socket_is_deserted(socket, SILENCE_NS))
+            if (tcp_host_is_gone(socket, SILENCE_NS))
                 return "the other host does not answer any more";
             look_ns = clock_monotonic_ns() + LOOK_NS;
         }

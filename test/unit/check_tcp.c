@@ -1,5 +1,5 @@
-/* check_socket_deserted.c - a host that has died is told from one whose server takes nothing in for
- * a while (server/peers/socket.h). */
+/* check_tcp.c - a host that has died is told from one whose program takes nothing in for
+ * a while (common/tcp.h). */
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <sched.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "common/clock.h"
-#include "server/peers/socket.h"
+#include "common/tcp.h"
 #include "test/unit/unit.h"
 
 #define SILENCE (300 * NS_PER_MS)
@@ -49,7 +49,7 @@ static void connect_both(void)
     theirs = accept(listener, NULL, NULL);
     ck_assert_int_ge(theirs, 0);
     (void)close(listener);
-    socket_tune(ours, false);
+    tcp_tune(ours, 2, 1);
 }
 
 /* The other side reads nothing: its window closes. */
@@ -58,67 +58,67 @@ static void fill(void)
     static const char bytes[65536];
     u64 until_ns = clock_monotonic_ns() + NS_PER_S / 2;
     while (clock_monotonic_ns() < until_ns) {
-        if (send(ours, bytes, sizeof(bytes), MSG_NOSIGNAL) < 0)
+        if (send(ours, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
             usleep(10000);
     }
 }
 
-static bool is_deserted_within(u64 ns)
+static bool is_gone_within(u64 ns)
 {
     u64 until_ns = clock_monotonic_ns() + ns;
     while (clock_monotonic_ns() < until_ns) {
-        if (socket_is_deserted(ours, SILENCE))
+        if (tcp_host_is_gone(ours, SILENCE))
             return true;
         usleep(10000);
     }
     return false;
 }
 
-START_TEST(socket_is_deserted__not_where_nothing_is_asked)
+START_TEST(tcp_host_is_gone__not_where_nothing_is_asked)
 {
     connect_both();
-    ck_assert(!is_deserted_within(2 * SILENCE));
+    ck_assert(!is_gone_within(2 * SILENCE));
     ck_assert_int_eq(send(ours, "x", 1, 0), 1);
-    ck_assert(!is_deserted_within(2 * SILENCE));
+    ck_assert(!is_gone_within(2 * SILENCE));
 }
 END_TEST
 
-START_TEST(socket_is_deserted__not_by_a_host_that_takes_nothing_in)
+START_TEST(tcp_host_is_gone__not_by_a_host_that_takes_nothing_in)
 {
     connect_both();
     fill();
-    ck_assert(!is_deserted_within(2 * NS_PER_S));
+    ck_assert(!is_gone_within(2 * NS_PER_S));
     char bytes[65536];
     ck_assert_int_gt(recv(theirs, bytes, sizeof(bytes), 0), 0); /* it stands */
 }
 END_TEST
 
-START_TEST(socket_is_deserted__by_a_host_that_acknowledges_nothing)
+START_TEST(tcp_host_is_gone__by_a_host_that_acknowledges_nothing)
 {
     if (!own_network())
         return;
     connect_both();
     ck_assert_int_eq(send(ours, "x", 1, 0), 1);
-    ck_assert(!is_deserted_within(SILENCE / 2));
+    ck_assert(!is_gone_within(SILENCE / 2));
     set_link(false);
     ck_assert_int_eq(send(ours, "x", 1, 0), 1);
-    ck_assert(is_deserted_within(20 * NS_PER_S));
+    ck_assert(is_gone_within(20 * NS_PER_S));
 }
 END_TEST
 
-START_TEST(socket_is_deserted__by_a_host_that_died_with_its_window_closed)
+START_TEST(tcp_host_is_gone__by_a_host_that_died_with_its_window_closed)
 {
     if (!own_network())
         return;
     connect_both();
     fill();
-    ck_assert(!is_deserted_within(SILENCE));
+    ck_assert(!is_gone_within(SILENCE));
     set_link(false);
-    ck_assert(is_deserted_within(20 * NS_PER_S));
+    ck_assert(is_gone_within(20 * NS_PER_S));
 }
 END_TEST
 
-UNIT_MAIN("socket_deserted", socket_is_deserted__not_where_nothing_is_asked,
-          socket_is_deserted__not_by_a_host_that_takes_nothing_in,
-          socket_is_deserted__by_a_host_that_acknowledges_nothing,
-          socket_is_deserted__by_a_host_that_died_with_its_window_closed)
+UNIT_MAIN("tcp", tcp_host_is_gone__not_where_nothing_is_asked,
+          tcp_host_is_gone__not_by_a_host_that_takes_nothing_in,
+          tcp_host_is_gone__by_a_host_that_acknowledges_nothing,
+          tcp_host_is_gone__by_a_host_that_died_with_its_window_closed)
