@@ -232,8 +232,8 @@ static u8 *reserve_input(struct connection *connection, size_t *room)
     size_t held = input->size - connection->input_start;
     size_t announced = connection->parser == NULL ? 0 : resp_parser_announced(connection->parser);
     *room = u64_min(u64_max(held, SCRATCH_SIZE), READ_MAX);
-    if (announced > held + SCRATCH_SIZE)
-        *room = u64_min(*room, announced - held);
+    if (announced > held)
+        *room = u64_min(*room, u64_max(announced - held, SCRATCH_SIZE));
     if (input->capacity - input->size < *room) {
         size_t doubled = u64_min(2 * input->capacity, connection->input_start + announced);
         input->capacity = u64_max(input->size + *room, doubled);

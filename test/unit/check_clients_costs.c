@@ -304,6 +304,19 @@ START_TEST(memory__half_commands_are_charged_as_they_come)
     ck_assert_uint_ge(memory_of(rig), 8 * MIB);
     ck_assert_uint_le(memory_of(rig), 8 * MIB + 256 * KIB); /* no room beyond its end */
     close(fd);
+    for (int i = 0; i < 500 && memory_of(rig) > MIB; i++)
+        usleep(10000);
+    /* And none when a read begins close to its end. */
+    fd = dial(rig);
+    say_half(fd, 8 * MIB, 8 * MIB - 32 * KIB);
+    for (int i = 0; i < 500 && memory_of(rig) < 8 * MIB - 32 * KIB; i++)
+        usleep(10000);
+    usleep(100000);
+    say(fd, "vvvvvvvv");
+    usleep(100000);
+    ck_assert_uint_ge(memory_of(rig), 8 * MIB - 32 * KIB);
+    ck_assert_uint_le(memory_of(rig), 8 * MIB + 256 * KIB);
+    close(fd);
     rig_destroy(rig);
 }
 END_TEST
